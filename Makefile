@@ -1,0 +1,58 @@
+# `make run` serves; `make test` tests. Both make .venv and install everything themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CHAT := plugins/jackfield-chat
+# What a plain install copies, so that a change of it installs the plugin again.
+CHAT_SOURCES := $(CHAT)/setup.cfg $(wildcard $(CHAT)/jackfield_chat/*.py)
+
+.PHONY: run test lint docs serve-docs wheel clean help
+.DEFAULT_GOAL := help
+
+help: ## Show this
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+run: $(VENV)/chat ## Serve on 127.0.0.1:8080: an embedded Valkey and the demo plugin
+	@exec $(BIN)/jackfield serve --config config/jackfield.toml
+
+test: $(VENV)/test ## Run every test
+	@$(BIN)/pytest
+
+lint: $(VENV)/lint ## ruff and mypy, also against the built wheel
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python tests/check_wheel_types.py
+
+docs: $(VENV)/docs ## Build the documentation into site/
+	$(BIN)/mkdocs build --strict --quiet
+
+serve-docs: $(VENV)/docs ## Serve the documentation while it is written
+	$(BIN)/mkdocs serve
+
+wheel: $(VENV)/lint ## Build the distributions into dist/
+	$(BIN)/python -m build --quiet --outdir dist .
+	$(BIN)/python -m build --quiet --outdir dist $(CHAT)
+
+clean: ## Remove what was made
+	rm -rf $(VENV) build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Jackfield needs Python 3.11 or later; name one with make PYTHON=...")'
+	@echo "Making $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/core: $(BIN)/python setup.cfg pyproject.toml
+	@echo "Installing Jackfield ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/chat: $(VENV)/core $(CHAT_SOURCES)
+	@echo "Installing the demo plugin, as anyone would ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps ./$(CHAT)
+	@touch $@
+
+$(VENV)/test $(VENV)/lint $(VENV)/docs: $(VENV)/%: $(VENV)/chat
+	@echo "Installing what '$*' needs ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""The message types that every Jackfield server has, loaded by the same door as anyone's."""

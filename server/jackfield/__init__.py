@@ -1,0 +1,24 @@
+"""Jackfield: a WebSocket message server in which every message type is a plugin.
+
+What stands here is what a plugin may import; nothing else is public, except the modules
+`jackfield.client`, the Python client, and `jackfield.testing`, for plugins' tests.
+"""
+
+from .config_fields import DurationField, Secret, SecretField
+from .context import Context, Runtime
+from .errors import Error, RegistrationError
+from .plugin import Plugin
+from .validation import AnyPayload, NoPayload
+
+__all__ = [
+    "AnyPayload",
+    "Context",
+    "DurationField",
+    "Error",
+    "NoPayload",
+    "Plugin",
+    "RegistrationError",
+    "Runtime",
+    "Secret",
+    "SecretField",
+]

@@ -1,0 +1,175 @@
+"""Build the aiohttp application: its parts in order, its routes, and its end."""
+
+import asyncio
+import contextlib
+import secrets
+import threading
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any, Final
+
+import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from .auth import Authenticator, anonymous
+from .config import Settings
+from .context import Runtime
+from .endpoint import websocket
+from .errors import Error
+from .heartbeat import Heartbeat
+from .http_api import NODE, healthz, metrics, readyz, root
+from .metrics import REGISTRY, NodeCollector
+from .node import THREAD_NAME, Node
+from .plugin import Lifespan
+from .registry import Candidate, Entry, Registry, Stage, discover
+from .store.client import RedisClient
+from .store.connections import ConnectionStore
+from .store.embedded import embedded_valkey
+from .store.keys import Keys
+
+_log = structlog.get_logger("jackfield")
+
+#: Seconds a plugin has to start, and to stop: a plugin that waits longer waits for ever.
+_LIFESPAN_TIMEOUT: Final = 30.0
+#: Of the deadline to shut down, the share that requests have to finish; the rest is for close
+#: handshakes, lifespans and Redis.
+_SHARE_FOR_REQUESTS: Final = 0.6
+
+
+def create_app(
+    settings: Settings,
+    *,
+    candidates: Iterable[Candidate] | None = None,
+    authenticators: Sequence[Authenticator] | None = None,
+) -> web.Application:
+    """The application, ready for an aiohttp runner.
+
+    Args:
+        settings: See `jackfield.config.load_settings`.
+        candidates: The plugins to choose from; by default every one installed.
+        authenticators: Asked in turn whose a connection is; by default what the settings say.
+
+    Raises:
+        ConfigError: The configuration names plugins that aren't there.
+        PluginFailures: A plugin failed, and the configuration is strict.
+    """
+    registry = Registry(discover() if candidates is None else candidates, settings.plugins)
+    for entry in registry.failed:
+        _report(entry)
+    registry.enforce_strictness()
+    if authenticators is None:
+        authenticators = [anonymous] if settings.auth.anonymous else []
+    app = web.Application()
+    app.router.add_get("/", root)
+    app.router.add_get("/ws", websocket)
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", metrics)
+
+    async def node(app: web.Application) -> AsyncIterator[None]:
+        async with _running_node(settings, registry, authenticators) as running:
+            app[NODE] = running
+            app[REGISTRY] = CollectorRegistry()
+            app[REGISTRY].register(NodeCollector(running))
+            yield
+
+    async def drain(app: web.Application) -> None:
+        app[NODE].draining = True
+        await app[NODE].hub.drain(settings.drain.deadline * _SHARE_FOR_REQUESTS)
+
+    app.cleanup_ctx.append(node)
+    app.on_shutdown.append(drain)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def _running_node(
+    settings: Settings, registry: Registry, authenticators: Sequence[Authenticator]
+) -> AsyncIterator[Node]:
+    """A node with all it stands on, started in this order and stopped in the reverse."""
+    async with contextlib.AsyncExitStack() as stack:
+        url = settings.redis.url
+        if url == "embedded":
+            url = await stack.enter_async_context(embedded_valkey())
+        redis = RedisClient(settings.redis, url)
+        stack.push_async_callback(redis.close)
+        node_id = secrets.token_hex(8)
+        keys = Keys(settings.redis.prefix, node_id)
+        store = ConnectionStore(redis, keys, settings.connections.ttl)
+        node = Node(
+            settings, registry, redis, store, node_id=node_id, authenticators=authenticators
+        )
+        stack.callback(node.executor.shutdown, wait=False, cancel_futures=True)
+        stack.callback(node.watch.close)
+        for entry, plugin in list(registry.plugins()):
+            if plugin.lifespan_function is not None:
+                await _start(stack, entry, plugin.lifespan_function, node.runtimes[entry.name])
+        registry.enforce_strictness()
+        registry.resolve(settings, node.runtimes, node.executor)
+        stack.push_async_callback(_remove_state, node)
+        await stack.enter_async_context(_beating(Heartbeat(node)))
+        yield node
+
+
+@contextlib.asynccontextmanager
+async def _beating(heartbeat: Heartbeat) -> AsyncIterator[None]:
+    task = asyncio.create_task(heartbeat.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            raise exc
+
+
+async def _remove_state(node: Node) -> None:
+    try:
+        await node.store.remove_all(list(node.hub))
+    except Error:  # Redis is away: its TTLs remove it
+        _log.warning("Redis is away; this node's state is left to its TTL")
+
+
+async def _start(
+    stack: contextlib.AsyncExitStack, entry: Entry, lifespan: Lifespan, runtime: Runtime
+) -> None:
+    """Run a plugin's lifespan up to its yield, and have the rest run at the end."""
+    generator = lifespan(runtime)
+    try:
+        async with asyncio.timeout(_LIFESPAN_TIMEOUT):
+            runtime.resource = await anext(generator)
+    except Exception as exc:  # noqa: BLE001 - a plugin may fail to start in any way
+        entry.fail(Stage.START, f"it failed to start: {type(exc).__name__}: {exc}")
+        _report(entry, exc)
+        return
+    stack.push_async_callback(_finish, entry, generator)
+
+
+async def _finish(entry: Entry, generator: Any) -> None:
+    """Run the rest of a plugin's lifespan; its failure keeps no other from stopping."""
+    try:
+        async with asyncio.timeout(_LIFESPAN_TIMEOUT):
+            await anext(generator)
+    except StopAsyncIteration:
+        return
+    except Exception as exc:  # noqa: BLE001 - a plugin may fail to stop in any way
+        _log.error("a plugin failed to stop", plugin=entry.name, exc_info=exc)
+        return
+    _log.error("a plugin's lifespan yields twice", plugin=entry.name)
+    await generator.aclose()
+
+
+def _report(entry: Entry, exc: BaseException | None = None) -> None:
+    _log.error(
+        "a plugin was left out",
+        plugin=entry.name,
+        distribution=entry.source,
+        stage=str(entry.stage),
+        reason=entry.reason,
+        exc_info=exc,
+    )
+
+
+def busy_threads() -> list[threading.Thread]:
+    """Threads that still run a plain handler: nothing can stop them but the process's end."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith(THREAD_NAME)]

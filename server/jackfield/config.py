@@ -1,0 +1,390 @@
+"""The configuration: its keys, their defaults and limits, and the frozen settings they become.
+
+`load_settings` reads a TOML file, the environment and overrides, validates all of it by the
+schemas below, and tells every problem at once. `config/jackfield.toml` explains each key.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from dataclasses import fields as attributes
+from pathlib import Path
+from typing import Any, Final
+
+from .config_fields import (
+    DurationField,
+    Secret,
+    SecretField,
+    is_loopback,
+    parse_duration,
+    safe_redis_url,
+)
+from .config_schemas import SCHEMAS
+from .config_section import (
+    EMPTY_SECTION,
+    Loaded,
+    Section,
+    describe,
+    split_environ,
+    suggest,
+    variable,
+)
+from .config_sources import ConfigError, Layer, Problem, override, read_toml
+
+__all__ = [
+    "EMPTY_SECTION",
+    "SCHEMAS",
+    "AuthSettings",
+    "ConfigError",
+    "ConnectionSettings",
+    "DrainSettings",
+    "DurationField",
+    "LimitSettings",
+    "LoggingSettings",
+    "PluginSettings",
+    "Problem",
+    "RedisSettings",
+    "Secret",
+    "SecretField",
+    "Section",
+    "ServerSettings",
+    "Settings",
+    "is_loopback",
+    "load_settings",
+    "local_origins",
+    "parse_duration",
+    "suggest",
+]
+
+#: The port a browser leaves out of an http origin.
+_HTTP_PORT: Final = 80
+_PLUGIN_NAME: Final = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """``[server]``.
+
+    Attributes:
+        host: The address to listen on.
+        port: The TCP port; 0 for any that is free.
+        workers: Processes.
+        debug: Whether what plugins send is validated, too.
+        compression: Whether permessage-deflate (RFC 7692) is offered.
+    """
+
+    host: str
+    port: int
+    workers: int
+    debug: bool
+    compression: bool
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class RedisSettings:
+    """``[redis]``.
+
+    Attributes:
+        url: ``embedded``, or the address of a server. May hold a password.
+        prefix: What every key starts with.
+        password: From whichever of the three keys has it; None without one.
+        timeout: Seconds that a call may take.
+        pool: Connections of one process, at most.
+    """
+
+    url: str
+    prefix: str
+    password: Secret | None
+    timeout: float
+    pool: int
+
+    @property
+    def safe_url(self) -> str:
+        """The URL without its password, to be shown."""
+        return safe_redis_url(self.url)
+
+    def __repr__(self) -> str:
+        shown = {each.name: getattr(self, each.name) for each in attributes(self)}
+        shown["url"] = self.safe_url
+        return f"RedisSettings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionSettings:
+    """``[connections]``.
+
+    Attributes:
+        heartbeat: Seconds between two pings of a client, and between two signs of life in Redis.
+        ttl: Seconds after which a connection without a sign of life counts as gone.
+    """
+
+    heartbeat: float
+    ttl: float
+
+
+@dataclass(frozen=True, slots=True)
+class AuthSettings:
+    """``[auth]``.
+
+    Attributes:
+        anonymous: Whether clients need no identity. Where the configuration doesn't say: true,
+            if the host is a loopback one.
+        origins: The origins whose pages may connect. Where the configuration doesn't say:
+            `local_origins` of the configured port, which for port 0 match nothing.
+    """
+
+    anonymous: bool
+    origins: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """``[limits]``.
+
+    Attributes:
+        message_bytes: Of a message from a client.
+        queue_bytes: Waiting to be sent to one client.
+        reply_bytes: Of one message to a client.
+        connections: Of one process.
+        in_flight: Requests of one connection that run at the same time.
+        handler_timeout: Seconds a handler may take that doesn't declare its own.
+        write_timeout: Seconds that a client may leave what it is sent unread.
+    """
+
+    message_bytes: int
+    queue_bytes: int
+    reply_bytes: int
+    connections: int
+    in_flight: int
+    handler_timeout: float
+    write_timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class PluginSettings:
+    """``[plugins]``.
+
+    Attributes:
+        enabled: Patterns (`fnmatch`) of the plugins to load.
+        disabled: Patterns of those to leave out all the same.
+        strict: Whether a plugin that fails is fatal.
+        sections: Each ``[plugins.NAME]``, to be validated by that plugin's own schema.
+    """
+
+    enabled: tuple[str, ...]
+    disabled: tuple[str, ...]
+    strict: bool
+    sections: Mapping[str, Section]
+
+
+@dataclass(frozen=True, slots=True)
+class DrainSettings:
+    """``[drain]``.
+
+    Attributes:
+        deadline: Seconds from the signal to stop to the end of the process, at most.
+    """
+
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoggingSettings:
+    """``[logging]``.
+
+    Attributes:
+        format: ``auto``, ``console`` or ``json``.
+        level: ``debug``, ``info``, ``warning`` or ``error``.
+    """
+
+    format: str
+    level: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A valid configuration. Printing it shows no secret."""
+
+    server: ServerSettings
+    redis: RedisSettings
+    connections: ConnectionSettings
+    auth: AuthSettings
+    limits: LimitSettings
+    plugins: PluginSettings
+    drain: DrainSettings
+    logging: LoggingSettings
+
+
+def load_settings(
+    path: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Read the configuration and validate all of it, but for the plugins' own sections.
+
+    Args:
+        path: The TOML file; without one, the defaults.
+        environ: The environment variables, `os.environ` unless given. Those that start with
+            ``JACKFIELD__`` override the file: ``JACKFIELD__SERVER__PORT`` is ``server.port``.
+        overrides: Values nested as in TOML, stronger than both.
+
+    Raises:
+        ConfigError: It is not valid: all the problems, each with its place.
+    """
+    environ = os.environ if environ is None else environ
+    file = read_toml(path) if path else Layer()
+    forced = override(overrides or {})
+    variables = split_environ(environ)
+    problems = [*_unknown_tables(file), *_unknown_tables(forced), *_unknown_variables(variables)]
+
+    own_file, own_forced = _without_plugins(file), _without_plugins(forced)
+    loaded = {
+        name: _section((name,), own_file, variables, own_forced).check(schema)
+        for name, schema in SCHEMAS.items()
+    }
+    for section in loaded.values():
+        problems += section.problems
+    problems += _identity_problems(loaded["server"], loaded["auth"])
+    problems += _password_problems(loaded["redis"], environ)
+    if problems:
+        raise ConfigError(problems)
+
+    named = {path[1] for path in variables if path[1:]}
+    plugins = {
+        name: _section(("plugins", name), file, variables, forced)
+        for name in sorted({*_plugin_tables(file), *_plugin_tables(forced), *named})
+    }
+    return _settings({name: section.values for name, section in loaded.items()}, plugins, environ)
+
+
+def local_origins(port: int) -> tuple[str, ...]:
+    """The origins of pages that this machine serves itself, as browsers spell them.
+
+    Args:
+        port: The TCP port they are served from.
+    """
+    suffix = "" if port == _HTTP_PORT else f":{port}"
+    return (f"http://127.0.0.1{suffix}", f"http://localhost{suffix}")
+
+
+def _section(
+    path: tuple[str, ...],
+    file: Layer,
+    variables: Mapping[tuple[str, ...], Mapping[str, str]],
+    forced: Layer,
+) -> Section:
+    return Section(path, file.table(*path), variables.get(path, {}), forced.table(*path))
+
+
+def _plugin_tables(layer: Layer) -> list[str]:
+    """The plugins that have a section: tables in ``[plugins]`` that are none of its own keys."""
+    return [
+        name
+        for name, value in layer.table("plugins").values.items()
+        if isinstance(value, Mapping) and name not in SCHEMAS["plugins"].fields
+    ]
+
+
+def _without_plugins(layer: Layer) -> Layer:
+    table = layer.table("plugins").values
+    own = {key: table[key] for key in table if key not in _plugin_tables(layer)}
+    return Layer({**layer.values, "plugins": own}, layer.places)
+
+
+def _unknown_tables(layer: Layer) -> Iterator[Problem]:
+    for name, value in layer.values.items():
+        place = layer.place((name,))
+        if name not in SCHEMAS:
+            yield Problem(place, f"{describe((name,))}: Unknown section{suggest(name, SCHEMAS)}")
+        elif not isinstance(value, Mapping):
+            yield Problem(place, f"{name}: Must be a table, [{name}]")
+    for name in _plugin_tables(layer):
+        if not _PLUGIN_NAME.fullmatch(name):
+            path = ("plugins", name)
+            yield Problem(
+                layer.place(path),
+                f"{describe(path)}: Not the name of a plugin, which has lower-case letters, digits "
+                "and underscores only and starts with a letter",
+            )
+
+
+def _unknown_variables(variables: Mapping[tuple[str, ...], Iterable[str]]) -> Iterator[Problem]:
+    """The variables that name no section; their keys are the section's to check."""
+    known = [variable(name, key) for name, schema in SCHEMAS.items() for key in schema.fields]
+    for path, names in variables.items():
+        if path[0] in SCHEMAS and (len(path) == 1 or _can_be_plugin(path[1])):
+            continue
+        for name in names:
+            yield Problem(
+                name, f"Unknown variable{suggest(name.upper(), known, prefix=variable())}"
+            )
+
+
+def _can_be_plugin(name: str) -> bool:
+    return bool(_PLUGIN_NAME.fullmatch(name)) and name not in SCHEMAS["plugins"].fields
+
+
+def _identity_problems(server: Loaded, auth: Loaded) -> Iterator[Problem]:
+    """Nobody gets a server open to the network without having said so."""
+    host = server.values.get("host", "localhost")  # not there: not valid, and reported as such
+    anonymous = auth.values.get("anonymous", True)
+    if anonymous or is_loopback(host):
+        return
+    if anonymous is None:
+        where = server.layer.place(("server", "host"))
+    else:
+        where = auth.layer.place(("auth", "anonymous"))
+    yield Problem(
+        where,
+        f"auth.anonymous: Must be set to true, because server.host is {host}, which other machines "
+        "can reach, and there is no other way to authenticate clients yet: whoever can reach the "
+        "port can then connect",
+    )
+
+
+def _password_problems(redis: Loaded, environ: Mapping[str, str]) -> Iterator[Problem]:
+    name = redis.values.get("password_env")
+    if name is not None and not environ.get(name):
+        yield Problem(
+            redis.layer.place(("redis", "password_env")),
+            f"redis.password_env: The environment variable {name!r} is not set, or is empty",
+        )
+
+
+def _settings(
+    values: Mapping[str, Mapping[str, Any]],
+    plugins: Mapping[str, Section],
+    environ: Mapping[str, str],
+) -> Settings:
+    server = ServerSettings(**values["server"])
+    redis, auth = values["redis"], values["auth"]
+    password = redis["password"] or redis["password_file"]
+    if redis["password_env"]:
+        password = Secret(environ[redis["password_env"]])
+    origins = auth["origins"]
+    return Settings(
+        server=server,
+        redis=RedisSettings(
+            url=redis["url"],
+            prefix=redis["prefix"],
+            password=password,
+            timeout=redis["timeout"],
+            pool=redis["pool"],
+        ),
+        connections=ConnectionSettings(**values["connections"]),
+        auth=AuthSettings(
+            # Unset has passed only where the host is a loopback one.
+            anonymous=auth["anonymous"] is not False,
+            origins=local_origins(server.port) if origins is None else tuple(origins),
+        ),
+        limits=LimitSettings(**values["limits"]),
+        plugins=PluginSettings(
+            enabled=tuple(values["plugins"]["enabled"]),
+            disabled=tuple(values["plugins"]["disabled"]),
+            strict=values["plugins"]["strict"],
+            sections=plugins,
+        ),
+        drain=DrainSettings(**values["drain"]),
+        logging=LoggingSettings(**values["logging"]),
+    )

@@ -1,0 +1,185 @@
+"""The keys of the configuration: what each may be, its default, and which must agree.
+
+`config/jackfield.toml` explains them to those who set them.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+
+from .config_fields import (
+    DurationField,
+    FlagField,
+    OriginField,
+    SecretField,
+    SecretFileField,
+    check_host,
+    check_redis_url,
+    safe_redis_url,
+)
+
+__all__ = ["SCHEMAS"]
+
+
+def _between(low: int, high: int) -> validate.Range:
+    return validate.Range(low, high, error="Must be from {min} to {max}.")
+
+
+def _at_least(low: int) -> validate.Range:
+    return validate.Range(low, error="Must be at least {min}.")
+
+
+def _integer(default: int, limits: validate.Range) -> fields.Integer:
+    return fields.Integer(strict=True, load_default=default, validate=limits)
+
+
+def _positive_duration(default: float) -> DurationField:
+    limits = validate.Range(min=0, min_inclusive=False, error="Must be more than 0.")
+    return DurationField(load_default=default, validate=limits)
+
+
+def _given(original: Mapping[str, Any], *keys: str) -> list[str]:
+    """Which of these keys are set: a fault is best reported at one that the operator wrote."""
+    return [key for key in keys if original.get(key) is not None]
+
+
+class ServerSchema(Schema):
+    """``[server]``."""
+
+    host = fields.String(load_default="127.0.0.1", validate=check_host)
+    port = _integer(8080, _between(0, 65_535))  # 16 bits
+    workers = _integer(1, _at_least(1))
+    debug = FlagField(load_default=False)
+    compression = FlagField(load_default=False)
+
+
+class RedisSchema(Schema):
+    """``[redis]``."""
+
+    url = fields.String(
+        load_default="embedded", validate=check_redis_url, metadata={"secret": True}
+    )
+    # Braces would be taken for a hash tag, and the wildcards of SCAN for themselves.
+    prefix = fields.String(
+        load_default="jackfield",
+        validate=validate.Regexp(
+            r"[A-Za-z0-9._:-]{1,64}\Z", error="Must be 1 to 64 letters, digits or . _ : -"
+        ),
+    )
+    password = SecretField(load_default=None)
+    password_file = SecretFileField(load_default=None)
+    password_env = fields.String(load_default=None)
+    timeout = _positive_duration(1.0)
+    pool = _integer(16, _at_least(1))
+
+    @validates_schema(pass_original=True, skip_on_field_errors=False)
+    def one_password(self, data: Mapping[str, Any], original: Mapping[str, Any], **_: Any) -> None:
+        """Whoever gives two passwords believes in the one that isn't used."""
+        given = _given(original, "password_file", "password_env", "password")
+        if not given:
+            return
+        if len(given) > 1:
+            fault = "Only one of password, password_file and password_env can be set."
+        elif data.get("url") == "embedded":
+            fault = "The embedded server has no password: set redis.url, or leave this out."
+        elif "url" in data and safe_redis_url(data["url"]) != data["url"]:
+            fault = "There is a password in redis.url already."
+        else:
+            return
+        raise ValidationError(fault, given[-1])
+
+
+class ConnectionsSchema(Schema):
+    """``[connections]``."""
+
+    heartbeat = _positive_duration(15.0)
+    ttl = _positive_duration(45.0)
+
+    @validates_schema(pass_original=True, skip_on_field_errors=False)
+    def ttl_spans_two_heartbeats(
+        self, data: Mapping[str, Any], original: Mapping[str, Any], **_: Any
+    ) -> None:
+        """One heartbeat that comes late must not make a living connection vanish."""
+        if data.get("ttl", math.inf) < 2 * data.get("heartbeat", 0):
+            raise ValidationError(
+                "connections.ttl must be at least twice connections.heartbeat, or one late "
+                "heartbeat makes a living connection vanish.",
+                _given(original, "ttl", "heartbeat")[0],
+            )
+
+
+class AuthSchema(Schema):
+    """``[auth]``."""
+
+    anonymous = FlagField(load_default=None)
+    origins = fields.List(OriginField(), load_default=None)
+
+
+class LimitsSchema(Schema):
+    """``[limits]``. 1 KiB holds every message that the protocol itself needs."""
+
+    message_bytes = _integer(65_536, _at_least(1024))
+    queue_bytes = _integer(1_048_576, _at_least(1024))
+    reply_bytes = _integer(524_288, _at_least(1024))
+    connections = _integer(100_000, _at_least(1))
+    in_flight = _integer(64, _at_least(1))
+    handler_timeout = _positive_duration(30.0)
+    write_timeout = _positive_duration(10.0)
+
+    @validates_schema(pass_original=True, skip_on_field_errors=False)
+    def queue_holds_a_reply(
+        self, data: Mapping[str, Any], original: Mapping[str, Any], **_: Any
+    ) -> None:
+        """A reply larger than the queue would end its connection as a slow one."""
+        if data.get("reply_bytes", 0) > data.get("queue_bytes", math.inf):
+            raise ValidationError(
+                "limits.reply_bytes must be at most limits.queue_bytes, or one large reply "
+                "closes its connection.",
+                _given(original, "reply_bytes", "queue_bytes")[0],
+            )
+
+
+class PluginsSchema(Schema):
+    """``[plugins]``, without the plugins' own sections."""
+
+    enabled = fields.List(
+        fields.String(validate=validate.Length(min=1)), load_default=lambda: ["*"]
+    )
+    disabled = fields.List(fields.String(validate=validate.Length(min=1)), load_default=list)
+    strict = FlagField(load_default=False)
+
+
+class DrainSchema(Schema):
+    """``[drain]``."""
+
+    deadline = DurationField(load_default=25.0)
+
+
+class LoggingSchema(Schema):
+    """``[logging]``."""
+
+    format = fields.String(
+        load_default="auto",
+        validate=validate.OneOf(("auto", "console", "json"), error="Must be one of: {choices}."),
+    )
+    level = fields.String(
+        load_default="info",
+        validate=validate.OneOf(
+            ("debug", "info", "warning", "error"), error="Must be one of: {choices}."
+        ),
+    )
+
+
+#: Every section of the configuration, by name.
+SCHEMAS: Final[Mapping[str, Schema]] = {
+    "server": ServerSchema(),
+    "redis": RedisSchema(),
+    "connections": ConnectionsSchema(),
+    "auth": AuthSchema(),
+    "limits": LimitsSchema(),
+    "plugins": PluginsSchema(),
+    "drain": DrainSchema(),
+    "logging": LoggingSchema(),
+}

@@ -1,0 +1,195 @@
+"""One client: who it is, what it has running, what it is told, and why it closed."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from . import frames
+from .auth import Identity
+from .errors import CLOSE_REASONS, CloseCode, Error
+from .outbox import Outbox
+from .protocol import Codec, MessageId
+
+if TYPE_CHECKING:
+    from .node import Node
+    from .receiver import Receiver
+    from .request import Request
+
+#: Seconds a client has to answer a close frame before the socket is cut. A live one answers in
+#: one round trip; RFC 6455 leaves the time open.
+CLOSE_TIMEOUT: Final = 2.0
+
+
+class Connection:
+    """A client's connection, from the moment it is let in.
+
+    Args:
+        connection_id: Unique among all nodes.
+        node: The process it belongs to.
+        identity: Whose it is.
+        remote: The client's address.
+        codec: The encoding it chose.
+    """
+
+    __slots__ = (
+        "_abort_timer",
+        "_state_lock",
+        "alive",
+        "closing",
+        "codec",
+        "connected_at",
+        "fields",
+        "id",
+        "identity",
+        "node",
+        "outbox",
+        "receiver",
+        "remote",
+        "requests",
+        "suggestions_left",
+        "transport",
+    )
+
+    outbox: Outbox
+    receiver: "Receiver"
+    transport: asyncio.Transport
+
+    def __init__(
+        self, connection_id: str, node: "Node", identity: Identity, remote: str, codec: Codec
+    ) -> None:
+        self.id = connection_id
+        self.node = node
+        self.identity = identity
+        self.remote = remote
+        self.codec = codec
+        #: Seconds since the epoch.
+        self.connected_at = time.time()
+        #: Whether anything has come from the client since the last heartbeat.
+        self.alive = True
+        #: The code it was closed with from this side; None while it is open.
+        self.closing: CloseCode | None = None
+        self.requests: dict[object, Request] = {}
+        #: The fields that plugins keep in its state, encoded; `ctx.state` is their view of it.
+        self.fields: dict[str, bytes] = {}
+        #: How many more unknown types are answered with near names: each costs a search.
+        self.suggestions_left = 10
+        self._state_lock: asyncio.Lock | None = None
+        self._abort_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def user(self) -> str | None:
+        """The user's id; None if anonymous."""
+        return self.identity.user
+
+    def send(self, data: bytes) -> None:
+        """Queue an encoded message."""
+        self.outbox.send(frames.frame(self.codec.opcode, data))
+
+    def refuse(self, message_id: MessageId | None, error: Error) -> None:
+        """Answer a message with an error."""
+        self.send(self.codec.error(message_id, error))
+
+    def send_chunk(self, message_id: MessageId, seq: int, payload: Any) -> None:
+        """Queue one part of a streamed answer.
+
+        Raises:
+            Error: ``too_large``: it is past ``limits.reply_bytes``.
+        """
+        data = self.codec.chunk(message_id, seq, payload)
+        if len(data) > self.node.settings.limits.reply_bytes:
+            raise Error("too_large", "A chunk is larger than the server sends.")
+        self.send(data)
+
+    def read_on(self, request: "Request") -> None:
+        """A request is slow: if reading waits for it, have the socket read meanwhile."""
+        self.receiver.read_on(request)
+
+    def cancel(self, message_id: MessageId) -> bool:
+        """Stop a request on its client's behalf; False if there is none of that id."""
+        request = self.requests.get(message_id)
+        return request is not None and request.stop(Error("cancelled"))
+
+    def stop_requests(self, reason: Error, *, streams_only: bool = False) -> None:
+        """Stop what is running.
+
+        Args:
+            reason: What the client is told.
+            streams_only: Leave requests alone that end by themselves.
+        """
+        for request in list(self.requests.values()):
+            if request.route.streams or not streams_only:
+                request.stop(reason)
+
+    def describe(self, message_type: str | None) -> dict[str, Any]:
+        """The message types it may use; `Context.describe` is the public side of this."""
+        return self.node.registry.describe(self.identity.scopes, message_type)
+
+    async def write_fields(self, changes: Mapping[str, bytes | None]) -> None:
+        """Write plugin fields to Redis, then here; None removes one.
+
+        Raises:
+            Error: ``unavailable``: Redis is away, and nothing has changed here.
+        """
+        if self._state_lock is None:
+            self._state_lock = asyncio.Lock()
+        # Two writes of one field, from two handlers, must reach Redis in the order they are seen
+        # here; calls on different pool connections would not.
+        async with self._state_lock:
+            await self.node.store.set_fields(self, changes)
+            for name, value in changes.items():
+                if value is None:
+                    self.fields.pop(name, None)
+                else:
+                    self.fields[name] = value
+
+    def close(self, code: CloseCode, *, after: float = 0.0) -> None:
+        """Say goodbye and begin the close handshake (RFC 6455, section 7); once only.
+
+        Args:
+            code: Why. A code of the protocol's own is preceded by a ``goodbye``.
+            after: Seconds the client should wait before it connects again.
+        """
+        if self.closing is not None:
+            return
+        self.closing = code
+        reason = CLOSE_REASONS[code]
+        if code >= CloseCode.SHUTDOWN:
+            self.say_goodbye(code, after=after)
+        self.outbox.send(frames.close(code, reason))
+        self._end_writing()
+
+    def say_goodbye(self, code: CloseCode, *, after: float) -> None:
+        """Announce a close that comes once what is running has ended."""
+        self.send(
+            self.codec.goodbye(code, CLOSE_REASONS[code], reconnect=code.reconnect, after=after)
+        )
+
+    def answer_close(self, code: int) -> None:
+        """Echo the close frame of a client that closes first (RFC 6455, section 5.5.1).
+
+        Args:
+            code: The client's code; 0 if its frame had none.
+        """
+        if self.closing is None:
+            self.closing = CloseCode.OK
+            self.outbox.send(frames.close(code) if code else frames.close_without_code())
+            self._end_writing()
+
+    def abort(self, code: CloseCode) -> None:
+        """Cut the connection without a word: the client would not read one."""
+        if self.closing is None:
+            self.closing = code
+        self.outbox.discard()
+        self.transport.abort()
+
+    def _end_writing(self) -> None:
+        self.outbox.seal()
+        loop = asyncio.get_running_loop()
+        self._abort_timer = loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
+
+    def gone(self) -> None:
+        """The socket is closed: leave nothing scheduled."""
+        self.outbox.discard()
+        if self._abort_timer is not None:
+            self._abort_timer.cancel()

@@ -1,0 +1,147 @@
+"""Every error code and close code, and what each of them promises.
+
+The codes are the wire contract: clients switch on them, so a code is never renamed and never
+changes whether it may be retried.
+"""
+
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+
+class ErrorSpec(NamedTuple):
+    """What is fixed about an error code: its default words, and whether to try again."""
+
+    message: str
+    retryable: bool = False
+
+
+#: The codes of the protocol. A plugin's own codes are ``<plugin>.<code>``.
+ERROR_CODES: dict[str, ErrorSpec] = {
+    "invalid_json": ErrorSpec("The message is not valid JSON."),
+    "invalid_message": ErrorSpec("The message is not a valid envelope."),
+    "unknown_type": ErrorSpec("There is no such message type."),
+    "invalid_payload": ErrorSpec("The payload is not valid."),
+    "unauthenticated": ErrorSpec("This needs an identity."),
+    "token_expired": ErrorSpec("The token has expired."),
+    "forbidden": ErrorSpec("This connection may not do that."),
+    "not_found": ErrorSpec("There is no such thing, or it is not yours to see."),
+    "conflict": ErrorSpec("This is already there."),
+    "rate_limited": ErrorSpec("Too many requests.", retryable=True),
+    "too_large": ErrorSpec("The answer is larger than the server sends."),
+    "timeout": ErrorSpec("The handler did not finish in time.", retryable=True),
+    "cancelled": ErrorSpec("The request was cancelled."),
+    "unavailable": ErrorSpec("This is unavailable for now.", retryable=True),
+    "unrecoverable": ErrorSpec("What was missed is no longer kept."),
+    "agent_gone": ErrorSpec("The agent is gone.", retryable=True),
+    "internal": ErrorSpec("The server failed to handle this message."),
+}
+
+
+class CloseCode(IntEnum):
+    """WebSocket close codes (RFC 6455, section 7.4).
+
+    4000 to 4499 ask the client to reconnect with back-off; 4500 to 4999 tell it not to.
+    """
+
+    OK = 1000
+    GOING_AWAY = 1001
+    PROTOCOL_ERROR = 1002
+    UNSUPPORTED_DATA = 1003
+    INVALID_TEXT = 1007
+    MESSAGE_TOO_BIG = 1009
+    INTERNAL_ERROR = 1011
+    SHUTDOWN = 4001
+    TOKEN_EXPIRED = 4002
+    SLOW_CONSUMER = 4003
+    NO_PONG = 4004
+    TOO_MANY_REQUESTS = 4005
+    UNAVAILABLE = 4006
+    BAD_REQUEST = 4500
+    UNAUTHENTICATED = 4501
+    REVOKED = 4502
+    FORBIDDEN = 4503
+    CONNECTION_LIMIT = 4504
+    AUTHENTICATION_TIMEOUT = 4505
+
+    @property
+    def reconnect(self) -> bool:
+        """Whether the client is asked to connect again."""
+        return 4000 <= self < 4500  # noqa: PLR2004 - the ranges of the protocol
+
+
+#: The words that stand beside a close code, at most 123 bytes (RFC 6455, section 5.5).
+CLOSE_REASONS: dict[CloseCode, str] = {
+    CloseCode.OK: "",
+    CloseCode.GOING_AWAY: "going away",
+    CloseCode.PROTOCOL_ERROR: "protocol error",
+    CloseCode.UNSUPPORTED_DATA: "unsupported kind of frame",
+    CloseCode.INVALID_TEXT: "text is not UTF-8",
+    CloseCode.MESSAGE_TOO_BIG: "message too big",
+    CloseCode.INTERNAL_ERROR: "internal error",
+    CloseCode.SHUTDOWN: "shutdown",
+    CloseCode.TOKEN_EXPIRED: "token expired",
+    CloseCode.SLOW_CONSUMER: "slow consumer",
+    CloseCode.NO_PONG: "no pong",
+    CloseCode.TOO_MANY_REQUESTS: "too many requests",
+    CloseCode.UNAVAILABLE: "unavailable",
+    CloseCode.BAD_REQUEST: "bad request",
+    CloseCode.UNAUTHENTICATED: "unauthenticated",
+    CloseCode.REVOKED: "revoked",
+    CloseCode.FORBIDDEN: "forbidden origin or protocol",
+    CloseCode.CONNECTION_LIMIT: "connection limit",
+    CloseCode.AUTHENTICATION_TIMEOUT: "did not authenticate in time",
+}
+
+
+class Error(Exception):
+    """A refusal with a code that the client sees; everything else a handler raises is ``internal``.
+
+    Args:
+        code: One of the protocol's codes, or a plugin's own, prefixed by the plugin's name
+            (``chat.room_full``).
+        message: A sentence for a person. A protocol code has one already.
+        retryable: Whether the same message may succeed later. A protocol code knows already.
+        **extra: Further keys of the error object, each a JSON value (``retry_after=2.5``,
+            ``fields=[...]``).
+
+    Raises:
+        ValueError: The code is neither the protocol's nor prefixed, or it is a plugin's own and
+            has no message.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str | None = None,
+        *,
+        retryable: bool | None = None,
+        **extra: Any,
+    ) -> None:
+        spec = ERROR_CODES.get(code)
+        if spec is None:
+            if "." not in code:
+                raise ValueError(
+                    f"{code!r} is not an error code of the protocol; a plugin's own codes start "
+                    f"with its name: 'chat.{code}'"
+                )
+            if message is None:
+                raise ValueError(f"the error {code!r} needs a message")
+            spec = ErrorSpec(message)
+        self.code = code
+        self.message = spec.message if message is None else message
+        self.retryable = spec.retryable if retryable is None else retryable
+        self.extra = extra
+        super().__init__(f"{code}: {self.message}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The error object as it stands on the wire."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "retryable": self.retryable,
+            **self.extra,
+        }
+
+
+class RegistrationError(Exception):
+    """A plugin is declared wrongly: the words say what is wrong and what to do about it."""

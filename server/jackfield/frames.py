@@ -1,0 +1,59 @@
+"""WebSocket frames as a server sends them (RFC 6455, section 5): pure functions, no I/O.
+
+A server's frame is unmasked and never fragmented here, so it is a header of two to ten bytes and
+the payload. A frame is built once and the same bytes may go to any number of sockets.
+"""
+
+from typing import Final
+
+TEXT: Final = 0x1
+BINARY: Final = 0x2
+CLOSE: Final = 0x8
+PING: Final = 0x9
+PONG: Final = 0xA
+
+_FIN: Final = 0x80
+#: Lengths up to this stand in the header's second byte; 126 and 127 announce a longer field.
+_MAX_SHORT: Final = 125
+_MAX_16_BIT: Final = 0xFFFF
+_LENGTH_16_BIT: Final = 126
+_LENGTH_64_BIT: Final = 127
+#: A close frame's payload is at most 125 bytes, two of which are the code (section 5.5).
+_MAX_REASON: Final = 123
+
+
+def frame(opcode: int, payload: bytes) -> bytes:
+    """One whole frame, ready for the socket.
+
+    Args:
+        opcode: One of this module's opcodes.
+        payload: The payload, already encoded.
+    """
+    length = len(payload)
+    if length <= _MAX_SHORT:
+        return bytes((_FIN | opcode, length)) + payload
+    if length <= _MAX_16_BIT:
+        return bytes((_FIN | opcode, _LENGTH_16_BIT)) + length.to_bytes(2) + payload
+    return bytes((_FIN | opcode, _LENGTH_64_BIT)) + length.to_bytes(8) + payload
+
+
+def split(whole: bytes) -> tuple[int, bytes]:
+    """The opcode and payload of a frame made by `frame`: for a writer that frames anew."""
+    marker = whole[1]
+    header = 2 if marker <= _MAX_SHORT else 4 if marker == _LENGTH_16_BIT else 10
+    return whole[0] & 0xF, whole[header:]
+
+
+def close(code: int, reason: str = "") -> bytes:
+    """A close frame; the reason is cut to what a control frame holds."""
+    words = reason.encode()[:_MAX_REASON].decode(errors="ignore").encode()
+    return frame(CLOSE, code.to_bytes(2) + words)
+
+
+def close_without_code() -> bytes:
+    """The answer to a close frame that carried no code (section 7.1.5)."""
+    return frame(CLOSE, b"")
+
+
+#: The ping of the server's heartbeat: empty, the same bytes for every connection.
+HEARTBEAT: Final = frame(PING, b"")

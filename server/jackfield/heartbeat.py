@@ -1,0 +1,78 @@
+"""The node's heartbeat: pings to its clients, signs of life to Redis, and the reaping of the dead.
+
+A client that answered nothing for a whole interval is closed. The others' state in Redis is
+refreshed, and written again if it has gone: so a flushed or restarted Redis heals by itself.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from . import frames
+from .errors import CloseCode, Error
+from .node import Node
+
+#: Pings are sent in this many groups over an interval, so that no tick has all of them to write.
+_GROUPS: Final = 50
+
+
+class Heartbeat:
+    """Keeps a node's connections alive in both directions.
+
+    Args:
+        node: The node.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._interval = node.settings.connections.heartbeat
+        self._log = structlog.get_logger("jackfield")
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._ping_for_ever())
+            tasks.create_task(self._repeat(self.refresh))
+            tasks.create_task(self._repeat(self.reap))
+
+    async def _repeat(self, beat: Callable[[], Awaitable[None]]) -> None:
+        away = False
+        while True:
+            await asyncio.sleep(self._interval)
+            try:
+                await beat()
+            except Error:  # Redis is away; say so once, and when it is back
+                if not away:
+                    self._log.warning("Redis is away", beat=beat.__name__, exc_info=True)
+                away = True
+            else:
+                if away:
+                    self._log.info("Redis is back", beat=beat.__name__)
+                away = False
+
+    async def refresh(self) -> None:
+        """Refresh the state of every connection that is alive; write again what has gone."""
+        alive = [connection for connection in self._node.hub if connection.alive]
+        rewritten = await self._node.store.heartbeat(alive)
+        if rewritten:
+            self._log.warning("state had gone from Redis and is written again", count=rewritten)
+
+    async def reap(self) -> None:
+        """Remove what dead nodes left behind."""
+        departed = await self._node.store.reap()
+        if departed:
+            self._log.info("removed what dead nodes left behind", connections=len(departed))
+
+    async def _ping_for_ever(self) -> None:
+        while True:
+            connections = list(self._node.hub)
+            size = -(-len(connections) // _GROUPS)
+            for group in range(_GROUPS):
+                for connection in connections[group * size : (group + 1) * size]:
+                    if not connection.alive:
+                        connection.close(CloseCode.NO_PONG)
+                    connection.alive = False
+                    connection.outbox.send(frames.HEARTBEAT)
+                await asyncio.sleep(self._interval / _GROUPS)

@@ -1,0 +1,52 @@
+"""What a node tells Prometheus; collected when asked, so that counting costs a message nothing."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from .node import Node
+
+REGISTRY: Final = web.AppKey("jackfield.metrics", CollectorRegistry)
+
+
+class NodeCollector(Collector):
+    """Reads a node's counters.
+
+    Args:
+        node: The node.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def collect(self) -> Iterator[Metric]:
+        """One family for each thing that is counted."""
+        yield GaugeMetricFamily(
+            "jackfield_connections", "Open connections.", value=len(self._node.hub)
+        )
+        plugins = GaugeMetricFamily(
+            "jackfield_plugin_state",
+            "1 for the state each plugin is in: loaded, disabled or failed.",
+            labels=("plugin", "distribution", "state"),
+        )
+        for entry in self._node.registry.entries:
+            plugins.add_metric((entry.name, entry.candidate.distribution, str(entry.state)), 1)
+        yield plugins
+        replies = CounterMetricFamily(
+            "jackfield_replies", "Messages that were answered, by type.", labels=("type",)
+        )
+        failures = CounterMetricFamily(
+            "jackfield_errors",
+            "Messages that were refused, by type and error code.",
+            labels=("type", "code"),
+        )
+        for route in self._node.registry.routes.values():
+            replies.add_metric((route.type,), route.replies)
+            for code, count in route.failures.items():
+                failures.add_metric((route.type, code), count)
+        yield replies
+        yield failures

@@ -1,0 +1,88 @@
+"""One server process: what all of its connections share."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from .auth import Authenticator
+from .config import Settings
+from .connection import Connection
+from .context import Context, Runtime
+from .dispatch import Dispatcher
+from .errors import Error
+from .hub import Hub
+from .plugin import Hook
+from .registry import Registry
+from .store.client import RedisClient
+from .store.connections import ConnectionStore
+from .watch import Watch
+
+#: Names of the threads that plain handlers run in start with this.
+THREAD_NAME: Final = "jackfield-handler"
+
+
+class Node:
+    """A server process and its parts; made once the plugins are known and Redis is there.
+
+    Args:
+        settings: The server's settings.
+        registry: Its plugins.
+        redis: Its Redis.
+        store: The connections' state in it.
+        node_id: The id of this process among all that share the Redis.
+        authenticators: Asked in turn whose a connection is.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        redis: RedisClient,
+        store: ConnectionStore,
+        *,
+        node_id: str,
+        authenticators: Sequence[Authenticator],
+    ) -> None:
+        self.id = node_id
+        self.settings = settings
+        self.registry = registry
+        self.redis = redis
+        self.store = store
+        self.authenticators = authenticators
+        self.hub = Hub()
+        self.watch = Watch()
+        self.executor = ThreadPoolExecutor(thread_name_prefix=THREAD_NAME)
+        self.runtimes = {
+            entry.name: Runtime(entry.name, node_id, entry.config) for entry in registry.loaded
+        }
+        self.dispatcher = Dispatcher(self)
+        #: Whether the server is going: no new connections, no new requests.
+        self.draining = False
+
+    async def run_connect_hooks(self, connection: Connection) -> None:
+        """Run every plugin's ``on_connect``.
+
+        Raises:
+            Error: A plugin refuses the connection.
+        """
+        for entry, plugin in self.registry.plugins():
+            for hook in plugin.connect_hooks:
+                await self._run_hook(hook, connection, entry.name, may_refuse=True)
+
+    async def run_disconnect_hooks(self, connection: Connection) -> None:
+        """Run every plugin's ``on_disconnect``; none can keep another from running."""
+        for entry, plugin in self.registry.plugins():
+            for hook in plugin.disconnect_hooks:
+                await self._run_hook(hook, connection, entry.name, may_refuse=False)
+
+    async def _run_hook(
+        self, hook: Hook, connection: Connection, plugin: str, *, may_refuse: bool
+    ) -> None:
+        try:
+            async with asyncio.timeout(self.settings.limits.handler_timeout):
+                await hook(Context(connection, self.runtimes[plugin]))
+        except Exception as exc:
+            if may_refuse and isinstance(exc, Error):
+                raise
+            self.dispatcher.report(exc, plugin=plugin, connection=connection.id)

@@ -1,0 +1,208 @@
+"""The only writer of a socket: whole frames, coalesced per loop tick, bounded in bytes.
+
+uvloop makes one system call per `transport.write`. So frames are collected, and written joined
+once per turn of the event loop. What a client has not taken yet is counted in bytes, here and in
+the transport; a client that lets it grow past the limit, or takes nothing for the write timeout,
+is cut off. Nothing here waits for a client, so none can delay another.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from aiohttp import WSMsgType
+
+from . import frames
+
+#: A streaming handler waits once this much is unsent: enough for one full write, and small
+#: beside the queue's limit, so that a stream alone never gets its client cut off.
+_ROOM: Final = 16 * 1024
+
+
+class Outbox:
+    """Frames on their way to one client.
+
+    Args:
+        transport: The connection's transport.
+        drain: Waits until the transport's own buffer is below its high-water mark.
+        limit: Bytes that may be queued, here and in the transport together.
+        timeout: Seconds a client may take nothing at all while something is queued.
+        on_stalled: Called once, from the event loop, for a client past either bound.
+    """
+
+    __slots__ = (
+        "_check_timer",
+        "_drain",
+        "_flush_scheduled",
+        "_frames",
+        "_limit",
+        "_loop",
+        "_on_stalled",
+        "_pending",
+        "_sealed",
+        "_taken",
+        "_timeout",
+        "_transport",
+        "_written",
+    )
+
+    def __init__(
+        self,
+        transport: asyncio.WriteTransport,
+        drain: Callable[[], Awaitable[None]],
+        *,
+        limit: int,
+        timeout: float,
+        on_stalled: Callable[[], None],
+    ) -> None:
+        self._transport = transport
+        self._drain = drain
+        self._limit = limit
+        self._timeout = timeout
+        self._on_stalled = on_stalled
+        self._loop = asyncio.get_running_loop()
+        self._frames: list[bytes] = []
+        self._pending = 0
+        self._flush_scheduled = False
+        self._sealed = False
+        self._written = 0
+        self._taken = 0
+        self._check_timer: asyncio.TimerHandle | None = None
+
+    def send(self, frame: bytes) -> None:
+        """Queue one whole frame; after `seal` it is dropped.
+
+        Args:
+            frame: Bytes made by `frames`, shared with as many other outboxes as wanted.
+        """
+        if self._sealed:
+            return
+        self._frames.append(frame)
+        self._pending += len(frame)
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush)
+        elif self._pending > self._limit:
+            self._stalled()
+
+    def seal(self) -> None:
+        """Take no more frames; what is queued is still sent."""
+        self._sealed = True
+
+    def discard(self) -> None:
+        """Take no more frames and forget what is queued: the connection is gone."""
+        self._sealed = True
+        self._frames.clear()
+        self._pending = 0
+        if self._check_timer is not None:
+            self._check_timer.cancel()
+            self._check_timer = None
+
+    @property
+    def unsent(self) -> int:
+        """Bytes queued, here and in the transport."""
+        return self._pending + self._transport.get_write_buffer_size()
+
+    async def room(self) -> None:
+        """Wait until a stream may send on.
+
+        Raises:
+            ConnectionError: The connection was lost meanwhile.
+        """
+        if self._pending < _ROOM:
+            return
+        await asyncio.sleep(0)  # let the queued flush, and everyone else, have their turn
+        await self._drain()
+
+    def flush(self) -> None:
+        """Write what is queued now, without waiting for the loop's next turn."""
+        self._flush()
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        if not self._frames:
+            return
+        size = self._pending
+        if self._transport.get_write_buffer_size() + size > self._limit:
+            self._stalled()
+            return
+        data = self._frames[0] if len(self._frames) == 1 else b"".join(self._frames)
+        self._frames.clear()
+        self._pending = 0
+        self._write(data)
+        self._watch(size)
+
+    def _write(self, data: bytes) -> None:
+        self._transport.write(data)
+
+    def _watch(self, size: int) -> None:
+        """Have it checked that the client takes what was written."""
+        self._written += size
+        if self._check_timer is None:
+            self._taken = self._written - self._transport.get_write_buffer_size()
+            self._check_timer = self._loop.call_later(self._timeout, self._check)
+
+    def _check(self) -> None:
+        # One timer per write timeout and active connection, not one per write.
+        self._check_timer = None
+        waiting = self._transport.get_write_buffer_size()
+        if waiting == 0:
+            return
+        taken = self._written - waiting
+        if taken <= self._taken:
+            self._stalled()
+            return
+        self._taken = taken
+        self._check_timer = self._loop.call_later(self._timeout, self._check)
+
+    def _stalled(self) -> None:
+        self.discard()
+        self._on_stalled()
+
+
+class CompressedOutbox(Outbox):
+    """An outbox for a connection that negotiated permessage-deflate (RFC 7692).
+
+    Compressing is aiohttp's: frames go one by one through its `send_frame`, from one task that
+    lives only while there are some.
+    """
+
+    __slots__ = ("_send_frame", "_writer")
+
+    def __init__(
+        self,
+        transport: asyncio.WriteTransport,
+        drain: Callable[[], Awaitable[None]],
+        *,
+        limit: int,
+        timeout: float,
+        on_stalled: Callable[[], None],
+        send_frame: Callable[[bytes, WSMsgType], Awaitable[None]],
+    ) -> None:
+        super().__init__(transport, drain, limit=limit, timeout=timeout, on_stalled=on_stalled)
+        self._send_frame = send_frame
+        self._writer: asyncio.Task[None] | None = None
+
+    def discard(self) -> None:
+        """Take no more frames, forget what is queued and stop the writing task."""
+        super().discard()
+        if self._writer is not None and self._writer is not asyncio.current_task():
+            self._writer.cancel()
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        if self._pending + self._transport.get_write_buffer_size() > self._limit:
+            self._stalled()
+        elif self._frames and (self._writer is None or self._writer.done()):
+            self._writer = self._loop.create_task(self._write_all())
+
+    async def _write_all(self) -> None:
+        while self._frames:
+            frame = self._frames.pop(0)
+            self._pending -= len(frame)
+            self._watch(len(frame))
+            opcode, payload = frames.split(frame)
+            try:
+                await self._send_frame(payload, WSMsgType(opcode))
+            except ConnectionError:  # lost meanwhile: the reader ends the connection
+                self.discard()

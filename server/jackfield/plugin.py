@@ -1,0 +1,281 @@
+"""`Plugin`: what an author declares. Nothing here runs a message; `registry` and `dispatch` do.
+
+Everything that can be told from a declaration alone is checked as it is made, so that a wrong one
+fails on the author's machine, in words, and not on a client's message.
+"""
+
+import inspect
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, TypeVar
+
+from marshmallow import Schema
+
+from .config_fields import parse_duration
+from .context import Context, Runtime
+from .errors import RegistrationError
+from .protocol import MAX_TYPE_LENGTH
+from .validation import NoPayload
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: Runs the rest of the chain: the next middleware, or at last the handler itself.
+CallNext = Callable[[Context, Any], Awaitable[Any]]
+Middleware = Callable[[Context, Any, CallNext], Awaitable[Any]]
+Hook = Callable[[Context], Awaitable[None]]
+Lifespan = Callable[[Runtime], AsyncGenerator[Any, None]]
+
+_PLUGIN_NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
+_MESSAGE_TYPE: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
+
+
+class Kind(Enum):
+    """How a handler is run, told from how it is written."""
+
+    ASYNC = "async"
+    THREAD = "thread"
+    STREAM = "stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """One message type of a plugin, as declared.
+
+    Attributes:
+        type: The message type.
+        function: What the author wrote.
+        kind: How it is run.
+        schema: What its payload must be.
+        reply: What its reply, or each chunk of a stream, is; None where it isn't declared.
+        scopes: What a connection's identity must all have.
+        timeout: Seconds it may take; None for the server's default (no limit for a stream).
+        concurrent: Whether a connection's messages of this type may run side by side.
+    """
+
+    type: str
+    function: Callable[..., Any]
+    kind: Kind
+    schema: Schema
+    reply: Schema | None
+    scopes: frozenset[str]
+    timeout: float | None
+    concurrent: bool
+
+    @property
+    def doc(self) -> str:
+        """The handler's docstring: its documentation for those who call it."""
+        return inspect.getdoc(self.function) or ""
+
+
+class Plugin:
+    """A set of message types, with what they need around them, under one name.
+
+    Args:
+        name: Lower-case letters, digits and underscores. The same as the entry point's; the
+            section of the configuration is ``[plugins.<name>]`` and the plugin's own error codes
+            start with it.
+        config: The schema of that section. Without one the plugin takes no configuration.
+
+    Raises:
+        RegistrationError: The declaration is wrong; so for every method.
+    """
+
+    def __init__(self, name: str, *, config: type[Schema] | Schema | None = None) -> None:
+        if not _PLUGIN_NAME.fullmatch(str(name)):
+            raise RegistrationError(
+                f"{name!r} can't be a plugin's name: use lower-case letters, digits and "
+                "underscores, a letter first"
+            )
+        self.name = name
+        self.config_schema = None if config is None else self._schema(config, "config=")
+        self.handlers: dict[str, Handler] = {}
+        self.connect_hooks: list[Hook] = []
+        self.disconnect_hooks: list[Hook] = []
+        self.own_middleware: list[Middleware] = []
+        self.server_middleware: list[Middleware] = []
+        self.lifespan_function: Lifespan | None = None
+
+    def __repr__(self) -> str:
+        return f"Plugin({self.name!r})"
+
+    def handler(
+        self,
+        message_type: str,
+        schema: type[Schema] | Schema = NoPayload,
+        *,
+        reply: type[Schema] | Schema | None = None,
+        scopes: Iterable[str] = (),
+        timeout: str | float | None = None,
+        concurrent: bool = False,
+    ) -> Callable[[F], F]:
+        """Declare a function as the handler of a message type.
+
+        The function takes a `Context` and the payload as its schema loaded it. An ``async def``
+        handler's messages run in order for each connection; what it returns, a mapping or None,
+        is the reply. A plain ``def`` runs in a thread. An async generator streams: each ``yield``
+        is a chunk, and the client may cancel it.
+
+        Args:
+            message_type: Dotted and lower-case, such as ``chat.send``.
+            schema: What the payload must be. The default refuses every key; `AnyPayload` takes
+                any object.
+            reply: What the reply is, or each chunk: documentation, and checked on the way out
+                where the server's ``debug`` is on.
+            scopes: What the connection's identity must have, all of it; else ``forbidden``.
+            timeout: How long it may take, in seconds or as ``"5s"``; then the client gets
+                ``timeout`` and the handler is cancelled (a thread can't be: its result is
+                dropped). The default is the server's ``limits.handler_timeout``; a stream has none.
+            concurrent: Give each message a task of its own instead of running them in order.
+        """
+
+        def register(function: F) -> F:
+            self.handlers[message_type] = Handler(
+                type=message_type,
+                function=function,
+                kind=self._kind(message_type, function),
+                schema=bound_schema,
+                reply=reply_schema,
+                scopes=required,
+                timeout=seconds,
+                concurrent=concurrent,
+            )
+            return function
+
+        if not _MESSAGE_TYPE.fullmatch(str(message_type)):
+            raise self._wrong(
+                f"{message_type!r} can't be a message type: use lower-case words joined by dots, "
+                f"such as {self.name + '.send'!r}"
+            )
+        if len(message_type) > MAX_TYPE_LENGTH:
+            raise self._wrong(
+                f"the message type {message_type[:40]!r}... is longer than {MAX_TYPE_LENGTH} "
+                "characters"
+            )
+        if message_type in self.handlers:
+            raise self._wrong(
+                f"{message_type!r} has two handlers, "
+                f"{self.handlers[message_type].function.__name__!r} and the one declared after "
+                "it: remove one"
+            )
+        if isinstance(scopes, str):
+            raise self._wrong(f"scopes= of {message_type!r} is a string: write [{scopes!r}]")
+        bound_schema = self._schema(schema, f"the schema of {message_type!r}")
+        reply_schema = None if reply is None else self._schema(reply, f"reply= of {message_type!r}")
+        required = frozenset(scopes)
+        seconds = self._seconds(message_type, timeout)
+        return register
+
+    def on_connect(self, function: F) -> F:
+        """Run an async function of a `Context` for each new connection, before its welcome.
+
+        An `Error` raised in it refuses the connection: the client is told, then closed.
+        """
+        self._check_call(function, "on_connect", ("ctx",))
+        self.connect_hooks.append(function)
+        return function
+
+    def on_disconnect(self, function: F) -> F:
+        """Run an async function of a `Context` when a connection has ended, however it ended."""
+        self._check_call(function, "on_disconnect", ("ctx",))
+        self.disconnect_hooks.append(function)
+        return function
+
+    def lifespan(self, function: F) -> F:
+        """Declare what the plugin needs while the server runs.
+
+        An async generator of one argument, a `Runtime`: up to its one ``yield`` it starts, after
+        it it stops. What it yields is `Context.resource` for the plugin's handlers and hooks.
+        """
+        if not inspect.isasyncgenfunction(function):
+            raise self._wrong(
+                f"lifespan {_name(function)!r} must be an async generator: an 'async def' with "
+                "one 'yield' between starting and stopping"
+            )
+        self._check_arguments(function, "lifespan", ("runtime",))
+        if self.lifespan_function is not None:
+            raise self._wrong(
+                f"it has two lifespans, {_name(self.lifespan_function)!r} and "
+                f"{_name(function)!r}: make them one"
+            )
+        self.lifespan_function = function
+        return function
+
+    def middleware(
+        self, function: F | None = None, *, everywhere: bool = False
+    ) -> F | Callable[[F], F]:
+        """Wrap an async function of context, payload and ``call_next`` around handlers.
+
+        It runs after validation, the first declared outermost; it may change the payload, the
+        reply, or raise an `Error` instead.
+
+        Args:
+            function: The middleware (``@plugin.middleware`` without brackets).
+            everywhere: Around every plugin's handlers, not only this plugin's own.
+        """
+
+        def register(declared: F) -> F:
+            self._check_call(declared, "middleware", ("ctx", "data", "call_next"))
+            (self.server_middleware if everywhere else self.own_middleware).append(declared)
+            return declared
+
+        return register if function is None else register(function)
+
+    def _kind(self, message_type: str, function: Callable[..., Any]) -> Kind:
+        place = f"the handler of {message_type!r}"
+        if not callable(function):
+            raise self._wrong(f"{place} is not a function")
+        if inspect.isgeneratorfunction(function):
+            raise self._wrong(
+                f"{place}, {_name(function)!r}, is a plain generator: write 'async def' to stream"
+            )
+        self._check_arguments(function, place, ("ctx", "data"))
+        if inspect.isasyncgenfunction(function):
+            return Kind.STREAM
+        return Kind.ASYNC if inspect.iscoroutinefunction(function) else Kind.THREAD
+
+    def _check_call(
+        self, function: Callable[..., Any], place: str, arguments: tuple[str, ...]
+    ) -> None:
+        if not inspect.iscoroutinefunction(function):
+            raise self._wrong(f"{place} {_name(function)!r} must be an 'async def'")
+        self._check_arguments(function, place, arguments)
+
+    def _check_arguments(
+        self, function: Callable[..., Any], place: str, arguments: tuple[str, ...]
+    ) -> None:
+        try:
+            inspect.signature(function).bind(*arguments)
+        except TypeError:
+            raise self._wrong(
+                f"{place}, {_name(function)!r}, must take ({', '.join(arguments)}), not "
+                f"{inspect.signature(function)}"
+            ) from None
+
+    def _schema(self, schema: type[Schema] | Schema, place: str) -> Schema:
+        if isinstance(schema, type) and issubclass(schema, Schema):
+            schema = schema()
+        if not isinstance(schema, Schema):
+            raise self._wrong(f"{place} must be a marshmallow Schema, not {schema!r}")
+        if schema.many:
+            raise self._wrong(f"{place} has many=True, but a payload is one object")
+        return schema
+
+    def _seconds(self, message_type: str, timeout: str | float | None) -> float | None:
+        if timeout is None:
+            return None
+        try:
+            seconds = parse_duration(timeout)
+        except ValueError as exc:
+            raise self._wrong(f"timeout= of {message_type!r}: {exc}") from None
+        if seconds == 0:
+            raise self._wrong(f"timeout= of {message_type!r} must be more than nothing")
+        return seconds
+
+    def _wrong(self, what: str) -> RegistrationError:
+        return RegistrationError(f"plugin {getattr(self, 'name', '?')!r}: {what}")
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", repr(function))

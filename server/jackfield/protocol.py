@@ -1,0 +1,211 @@
+"""The wire format, as pure functions: decode an envelope; encode welcome, reply, chunk, error.
+
+A message is decoded once, by msgspec, straight into an `Envelope`. Only what msgspec refuses is
+looked at a second time, to say in the protocol's words what is wrong with it.
+"""
+
+from typing import Annotated, Any, Final, cast
+
+import msgspec
+
+from . import frames
+from .errors import Error
+
+VERSION: Final = 1
+#: Integers above this are not exact in a JavaScript client.
+MAX_ID: Final = 2**53 - 1
+MAX_ID_LENGTH: Final = 64
+MAX_TYPE_LENGTH: Final = 128
+
+MessageId = int | str
+
+_TypeName = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TYPE_LENGTH)]
+_IntegerId = Annotated[int, msgspec.Meta(ge=0, le=MAX_ID)]
+_StringId = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)]
+
+
+class Envelope(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """What every message of a client is wrapped in."""
+
+    type: _TypeName
+    id: _IntegerId | _StringId | msgspec.UnsetType = msgspec.UNSET
+    payload: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class _Reply(msgspec.Struct, tag_field="type", tag="reply", gc=False):
+    id: MessageId
+    payload: Any
+
+
+class _Chunk(msgspec.Struct, tag_field="type", tag="chunk", gc=False):
+    id: MessageId
+    seq: int
+    payload: Any
+
+
+class MalformedError(Exception):
+    """A message whose envelope can't be read; the connection lives on.
+
+    Args:
+        error: What the client is told.
+        id: The message's id, where that much could be read.
+    """
+
+    def __init__(self, error: Error, message_id: MessageId | None = None) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.id = message_id
+
+
+class NotUtf8Error(Exception):
+    """A text message that is not UTF-8: RFC 6455, section 8.1, ends the connection for it."""
+
+
+class Codec:
+    """One encoding of the protocol: how bytes become envelopes and answers become frames.
+
+    Args:
+        name: The WebSocket subprotocol.
+        opcode: The kind of frame it speaks, `frames.TEXT` or `frames.BINARY`.
+        format: The msgspec module that reads and writes it.
+    """
+
+    def __init__(self, name: str, opcode: int, format: Any) -> None:  # noqa: A002
+        self.name = name
+        self.opcode = opcode
+        self._decode_envelope = format.Decoder(Envelope).decode
+        self._decode_any = format.Decoder().decode
+        self._encode = format.Encoder().encode
+
+    def decode(self, data: bytes) -> Envelope:
+        """The envelope in a message.
+
+        Raises:
+            MalformedError: It is not an envelope; the error says why.
+            NotUtf8Error: It is text, and not UTF-8.
+        """
+        try:
+            return cast(Envelope, self._decode_envelope(data))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            pass
+        raise self._explain(data)
+
+    def _explain(self, data: bytes) -> MalformedError:
+        """Say what is wrong with a message that is not an envelope."""
+        encoding = "JSON" if self.opcode == frames.TEXT else "MessagePack"
+        try:
+            value = self._decode_any(data)
+        except UnicodeDecodeError:
+            if self.opcode == frames.TEXT:
+                raise NotUtf8Error from None
+            reason = "The message has text that is not UTF-8."
+        except RecursionError:
+            reason = "The message is nested too deeply."
+        except msgspec.ValidationError:
+            reason = "The message has a number that is too long."
+        except msgspec.DecodeError:
+            reason = f"The message is not valid {encoding}."
+        else:
+            return MalformedError(*_check_envelope(value))
+        return MalformedError(Error("invalid_json", reason))
+
+    def reply(self, message_id: MessageId, payload: Any) -> bytes:
+        """The message that answers a request. Raises whatever the payload can't be encoded for."""
+        return cast(bytes, self._encode(_Reply(message_id, payload)))
+
+    def chunk(self, message_id: MessageId, seq: int, payload: Any) -> bytes:
+        """The message that carries one part of a streamed answer."""
+        return cast(bytes, self._encode(_Chunk(message_id, seq, payload)))
+
+    def error(self, message_id: MessageId | None, error: Error) -> bytes:
+        """The message that refuses a request."""
+        return cast(
+            bytes, self._encode({"type": "error", "id": message_id, "error": error.as_dict()})
+        )
+
+    def welcome(
+        self, *, connection: str, user: str | None, heartbeat: float, limits: dict[str, int]
+    ) -> bytes:
+        """The first message of every connection.
+
+        Args:
+            connection: The connection's id.
+            user: Who it belongs to; None if anonymous.
+            heartbeat: Seconds between the server's pings.
+            limits: What the client must keep to, by the names of the configuration.
+        """
+        payload = {
+            "connection": connection,
+            "user": user,
+            "protocol": VERSION,
+            "heartbeat": int(heartbeat) if heartbeat == int(heartbeat) else heartbeat,
+            "limits": limits,
+        }
+        return cast(bytes, self._encode({"type": "welcome", "payload": payload}))
+
+    def goodbye(self, code: int, reason: str, *, reconnect: bool, after: float) -> bytes:
+        """The last message before the server closes with a code of the protocol.
+
+        Args:
+            code: The close code that follows.
+            reason: Its words.
+            reconnect: Whether the client should connect again.
+            after: Seconds to wait before it does.
+        """
+        payload: dict[str, Any] = {"code": code, "reason": reason, "reconnect": reconnect}
+        if reconnect:
+            payload["after"] = round(after, 1)
+        return cast(bytes, self._encode({"type": "goodbye", "payload": payload}))
+
+
+JSON: Final = Codec("jackfield.v1", frames.TEXT, msgspec.json)
+MSGPACK: Final = Codec("jackfield.v1.msgpack", frames.BINARY, msgspec.msgpack)
+#: By subprotocol, in the server's order of preference.
+CODECS: Final = {codec.name: codec for codec in (JSON, MSGPACK)}
+
+
+def _check_envelope(value: Any) -> tuple[Error, MessageId | None]:
+    """Name every fault of a decoded message that is not an envelope."""
+    if not isinstance(value, dict):
+        return Error("invalid_message", fields=[_fault("", "type", "Not an object.")]), None
+    faults = [
+        _fault("/" + str(key).replace("~", "~0").replace("/", "~1"), "unknown", "Unknown key.")
+        for key in value
+        if key not in {"type", "id", "payload"}
+    ]
+    if "type" not in value:
+        faults.append(_fault("/type", "required", "Missing message type."))
+    elif not isinstance(value["type"], str):
+        faults.append(_fault("/type", "invalid", "Not a string."))
+    elif not 1 <= len(value["type"]) <= MAX_TYPE_LENGTH:
+        faults.append(_fault("/type", "length", f"Must be 1 to {MAX_TYPE_LENGTH} characters."))
+    message_id = value.get("id")
+    if "id" in value and not _is_id(message_id):
+        faults.append(
+            _fault(
+                "/id",
+                "invalid",
+                f"Must be an integer from 0 to {MAX_ID} or a string of 1 to {MAX_ID_LENGTH} "
+                "characters.",
+            )
+        )
+        message_id = None
+    if not isinstance(value.get("payload", {}), dict):
+        faults.append(_fault("/payload", "type", "Not an object."))
+    elif not all(isinstance(key, str) for key in value.get("payload", {})):
+        faults.append(_fault("/payload", "invalid", "Has keys that are not strings."))
+    return Error("invalid_message", fields=faults[:MAX_FAULTS]), message_id
+
+
+#: Faults told of one message: a hostile one has thousands, and the answer must stay small.
+MAX_FAULTS: Final = 64
+
+
+def _fault(pointer: str, code: str, message: str) -> dict[str, str]:
+    return {"pointer": pointer, "code": code, "message": message}
+
+
+def _is_id(value: Any) -> bool:
+    if isinstance(value, str):
+        return 1 <= len(value) <= MAX_ID_LENGTH
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_ID

@@ -1,0 +1,154 @@
+"""The receive loop of one connection, which is also where its in-order handlers run.
+
+A handler that is done at once needs no task of its own and no queue: the loop calls it and reads
+on. One that waits must not keep the loop from reading, or a ping would go unanswered, a close
+unnoticed and a `request.cancel` unread. So when a request turns out slow (see `watch`), a second
+reader takes over the socket and queues what is to be handled in order, until the first is free
+again. There is one reader at any time, and the order of messages is the order of their handling.
+"""
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import WSMessage, WSMsgType
+from aiohttp.http_websocket import WSMessageTextBytes
+
+from . import frames
+from .errors import CloseCode, Error
+from .protocol import NotUtf8Error
+
+if TYPE_CHECKING:
+    from .connection import Connection
+    from .dispatch import Dispatcher
+    from .request import Request
+    from .socket import Socket
+
+Incoming = WSMessage | WSMessageTextBytes
+
+_MESSAGE_KIND: Final = {frames.TEXT: WSMsgType.TEXT, frames.BINARY: WSMsgType.BINARY}
+
+
+class Receiver:
+    """Reads one connection's socket until it ends.
+
+    Args:
+        connection: The connection.
+        socket: Its WebSocket.
+        dispatcher: What is done with a message.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_dispatcher",
+        "_ended",
+        "_in_turn",
+        "_message_kind",
+        "_queue",
+        "_second_reader",
+        "_socket",
+        "last",
+    )
+
+    def __init__(
+        self, connection: "Connection", socket: "Socket", dispatcher: "Dispatcher"
+    ) -> None:
+        self._connection = connection
+        self._socket = socket
+        self._dispatcher = dispatcher
+        self._message_kind = _MESSAGE_KIND[connection.codec.opcode]
+        self._in_turn: Request | None = None
+        self._queue: deque[Request] | None = None  # few connections ever need one
+        self._second_reader: asyncio.Task[None] | None = None
+        self._ended = False
+        #: What ended the reading: a CLOSE with the client's code, ERROR, or CLOSED.
+        self.last: Incoming | None = None
+
+    async def run(self) -> None:
+        """Read, and handle in order what is to be, until the socket ends."""
+        try:
+            while not self._ended:
+                request = await self._next_in_order()
+                if request is not None:
+                    await self._handle(request)
+        finally:
+            await self._stop_second_reader()
+
+    async def _next_in_order(self) -> "Request | None":
+        """Read up to the next request that is handled here; None when the socket has ended."""
+        connection = self._connection
+        receive = self._socket.receive
+        accept = self._dispatcher.accept
+        while True:
+            message = await receive()
+            if message.type is self._message_kind:
+                connection.alive = True
+                if connection.closing is None:
+                    try:
+                        request = accept(connection, message.data)
+                    except NotUtf8Error:
+                        connection.close(CloseCode.INVALID_TEXT)
+                        continue
+                    if request is None:
+                        continue
+                    if not request.route.concurrent:
+                        return request
+                    await self._dispatcher.start(request)
+            elif not self._control(message):
+                self._ended = True
+                return None
+
+    def _control(self, message: Incoming) -> bool:
+        """Answer what is not a message; False if it ends the reading."""
+        connection = self._connection
+        connection.alive = True
+        if message.type is WSMsgType.PING:
+            connection.outbox.send(frames.frame(frames.PONG, message.data))
+        elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+            connection.close(CloseCode.UNSUPPORTED_DATA)
+        elif message.type is not WSMsgType.PONG:
+            self.last = message
+            return False
+        return True
+
+    async def _handle(self, request: "Request") -> None:
+        self._in_turn = request
+        await self._dispatcher.run(request)
+        while self._queue:
+            self._in_turn = request = self._queue.popleft()
+            await self._dispatcher.run(request)
+        self._in_turn = None
+        if self._second_reader is not None:
+            await self._stop_second_reader()
+
+    def read_on(self, request: "Request") -> None:
+        """Start a second reader, if it is this request that the first one waits for."""
+        if request is self._in_turn and self._second_reader is None and not self._ended:
+            if self._queue is None:
+                self._queue = deque()
+            if len(self._queue) < self._queue_limit:
+                loop = asyncio.get_running_loop()
+                self._second_reader = loop.create_task(self._read_meanwhile(self._queue))
+
+    @property
+    def _queue_limit(self) -> int:
+        # Half of what a connection may have in flight: the other half is for concurrent ones.
+        return max(1, self._connection.node.settings.limits.in_flight // 2)
+
+    async def _read_meanwhile(self, queue: "deque[Request]") -> None:
+        # Stopping at a full queue stops reading: TCP makes the client wait.
+        while len(queue) < self._queue_limit:
+            request = await self._next_in_order()
+            if request is None:  # the client is gone: nobody is left to answer
+                self._connection.stop_requests(Error("cancelled"))
+                return
+            queue.append(request)
+
+    async def _stop_second_reader(self) -> None:
+        reader, self._second_reader = self._second_reader, None
+        if reader is None:
+            return
+        reader.cancel()
+        await asyncio.wait([reader])
+        if not reader.cancelled() and (exc := reader.exception()) is not None:
+            raise exc

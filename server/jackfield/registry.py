@@ -1,0 +1,301 @@
+"""Plugins found by entry point: loaded, refused or contained, and the routes of those that run.
+
+A plugin is in whole or not at all. One that fails to import, to declare, to configure or to start
+is left out with the reason, and everything else goes on without it.
+"""
+
+import importlib.metadata
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+from .config import EMPTY_SECTION, ConfigError, PluginSettings, Problem, Settings
+from .config_section import suggest
+from .context import Runtime
+from .errors import Error, RegistrationError
+from .plugin import Plugin
+from .route import Route
+
+ENTRY_POINT_GROUP: Final = "jackfield.plugins"
+#: The distribution whose plugins win a conflict of message types: clients rely on the built-ins.
+_OWN_DISTRIBUTION: Final = "jackfield"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A plugin that may be loaded.
+
+    Attributes:
+        name: The entry point's name.
+        distribution: What it comes from, by its name on the package index.
+        version: The distribution's version.
+        load: Imports it.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    load: Callable[[], object]
+
+
+def discover() -> list[Candidate]:
+    """Everything installed that declares an entry point in the group ``jackfield.plugins``."""
+    return [
+        Candidate(
+            name=point.name,
+            distribution="unknown" if point.dist is None else point.dist.name,
+            version="" if point.dist is None else point.dist.version,
+            load=point.load,
+        )
+        for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
+    ]
+
+
+class State(StrEnum):
+    """What became of a candidate."""
+
+    LOADED = "loaded"
+    DISABLED = "disabled"
+    FAILED = "failed"
+
+
+class Stage(StrEnum):
+    """Where a plugin failed."""
+
+    IMPORT = "import"
+    REGISTER = "register"
+    CONFIGURE = "configure"
+    START = "start"
+
+
+@dataclass(slots=True)
+class Entry:
+    """A candidate and what became of it.
+
+    Attributes:
+        candidate: Where it comes from.
+        state: Whether it runs.
+        stage: Where it failed, if it did.
+        reason: Why, in words for whoever runs the server.
+        plugin: What it declares, once it is imported.
+        config: Its configuration, once that is loaded.
+    """
+
+    candidate: Candidate
+    state: State = State.LOADED
+    stage: Stage | None = None
+    reason: str = ""
+    plugin: Plugin | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The entry point's name, which is the plugin's."""
+        return self.candidate.name
+
+    @property
+    def source(self) -> str:
+        """The distribution and its version."""
+        return f"{self.candidate.distribution} {self.candidate.version}".strip()
+
+    def fail(self, stage: Stage, reason: str) -> None:
+        """Leave it out."""
+        self.state, self.stage, self.reason = State.FAILED, stage, reason
+
+    def __str__(self) -> str:
+        return f"plugin {self.name!r} of {self.source}: {self.reason}"
+
+
+class PluginFailures(Exception):  # noqa: N818 - several at once
+    """Plugins failed where the configuration says ``strict``.
+
+    Args:
+        entries: The plugins that failed.
+    """
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self.entries = list(entries)
+        super().__init__("\n".join(str(entry) for entry in self.entries))
+
+
+class Registry:
+    """The plugins of one server.
+
+    Args:
+        candidates: What may be loaded.
+        settings: Which of it is wanted, and each plugin's configuration.
+
+    Raises:
+        ConfigError: The configuration names plugins that aren't there.
+    """
+
+    def __init__(self, candidates: Iterable[Candidate], settings: PluginSettings) -> None:
+        self._settings = settings
+        self.entries = [Entry(candidate) for candidate in candidates]
+        self.entries.sort(key=lambda entry: (entry.name, entry.source))
+        self.routes: dict[str, Route] = {}
+        self._check_names()
+        for entry in self.entries:
+            self._load(entry)
+        self._refuse_conflicts()
+
+    @property
+    def loaded(self) -> list[Entry]:
+        """The plugins that run."""
+        return [entry for entry in self.entries if entry.state is State.LOADED]
+
+    @property
+    def failed(self) -> list[Entry]:
+        """The plugins that were left out because something is wrong with them."""
+        return [entry for entry in self.entries if entry.state is State.FAILED]
+
+    def plugins(self) -> Iterator[tuple[Entry, Plugin]]:
+        """The plugins that run, with what they declare."""
+        for entry in self.loaded:
+            if entry.plugin is not None:
+                yield entry, entry.plugin
+
+    def enforce_strictness(self) -> None:
+        """Raise `PluginFailures` if a plugin has failed and the configuration is strict."""
+        if self._settings.strict and self.failed:
+            raise PluginFailures(self.failed)
+
+    def resolve(
+        self, settings: Settings, runtimes: Mapping[str, Runtime], executor: Executor
+    ) -> None:
+        """Make the routes of all that run; after this a message can be handled.
+
+        Args:
+            settings: The server's settings.
+            runtimes: Each plugin's runtime, by its name.
+            executor: The threads that plain functions run in.
+        """
+        everywhere = [layer for _, plugin in self.plugins() for layer in plugin.server_middleware]
+        for _, plugin in self.plugins():
+            for handler in plugin.handlers.values():
+                self.routes[handler.type] = Route(
+                    handler,
+                    runtimes[plugin.name],
+                    middleware=[*everywhere, *plugin.own_middleware],
+                    default_timeout=settings.limits.handler_timeout,
+                    executor=executor,
+                    check_replies=settings.server.debug,
+                )
+
+    def describe(self, scopes: frozenset[str], message_type: str | None) -> dict[str, Any]:
+        """The message types that an identity with these scopes may use.
+
+        Args:
+            scopes: The identity's scopes.
+            message_type: Only this one.
+
+        Raises:
+            Error: ``not_found``: there is none, or none for these scopes.
+        """
+        types = [
+            route.description
+            for name, route in sorted(self.routes.items())
+            if route.scopes <= scopes and message_type in (None, name)
+        ]
+        if message_type is not None and not types:
+            raise Error("not_found", "There is no such message type.")
+        return {"types": types}
+
+    def _check_names(self) -> None:
+        """Refuse a configuration that speaks of plugins that aren't there: it is a slip."""
+        names = sorted({entry.name for entry in self.entries})
+        problems = [
+            Problem(section.place, f"no plugin {name!r} is installed; {suggest(name, names)}")
+            for name, section in self._settings.sections.items()
+            if name not in names
+        ]
+        for key, patterns in (
+            ("enabled", self._settings.enabled),
+            ("disabled", self._settings.disabled),
+        ):
+            problems += [
+                Problem(
+                    f"plugins.{key}", f"no plugin {name!r} is installed; {suggest(name, names)}"
+                )
+                for name in patterns
+                if not any(mark in name for mark in "*?[") and name not in names
+            ]
+        if problems:
+            raise ConfigError(problems)
+
+    def _wanted(self, name: str) -> bool:
+        def matches(patterns: Iterable[str]) -> bool:
+            return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+        return matches(self._settings.enabled) and not matches(self._settings.disabled)
+
+    def _load(self, entry: Entry) -> None:
+        if not self._wanted(entry.name):
+            entry.state = State.DISABLED
+            return
+        try:
+            loaded = entry.candidate.load()
+        except RegistrationError as exc:
+            entry.fail(Stage.REGISTER, str(exc))
+            return
+        except Exception as exc:  # noqa: BLE001 - a module may fail to import in any way
+            entry.fail(Stage.IMPORT, f"it can't be imported: {type(exc).__name__}: {exc}")
+            return
+        if not isinstance(loaded, Plugin):
+            entry.fail(
+                Stage.REGISTER,
+                f"its entry point must name a Plugin, not {type(loaded).__name__}: write "
+                f"'{entry.name} = module:plugin'",
+            )
+        elif loaded.name != entry.name:
+            entry.fail(
+                Stage.REGISTER,
+                f"its entry point is named {entry.name!r} and its Plugin {loaded.name!r}: give "
+                "both one name",
+            )
+        else:
+            entry.plugin = loaded
+            self._configure(entry, loaded)
+
+    def _configure(self, entry: Entry, plugin: Plugin) -> None:
+        section = self._settings.sections.get(entry.name, EMPTY_SECTION)
+        try:
+            entry.config = section.load(plugin.config_schema)
+        except ConfigError as exc:
+            entry.fail(Stage.CONFIGURE, "; ".join(str(problem) for problem in exc.problems))
+        except Exception as exc:  # noqa: BLE001 - a schema's own code may raise anything
+            entry.fail(
+                Stage.CONFIGURE, f"its configuration failed to load: {type(exc).__name__}: {exc}"
+            )
+
+    def _refuse_conflicts(self) -> None:
+        """Leave out plugins that share a name or a message type: which is meant can't be told."""
+        claims: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
+        for entry in self.entries:
+            if entry.state is not State.DISABLED:
+                claims["name", entry.name].append(entry)
+        for entry, plugin in self.plugins():
+            for message_type in plugin.handlers:
+                claims["message type", message_type].append(entry)
+        for (what, value), entries in claims.items():
+            if len(entries) > 1:
+                _refuse_all(f"the {what} {value!r}", entries)
+
+
+def _refuse_all(what: str, entries: list[Entry]) -> None:
+    own = [entry for entry in entries if entry.candidate.distribution == _OWN_DISTRIBUTION]
+    for entry in entries:
+        if own and entry in own:
+            continue
+        others = " and ".join(
+            f"plugin {other.name!r} of {other.source}" for other in entries if other is not entry
+        )
+        entry.fail(
+            Stage.REGISTER,
+            f"{what} is also declared by {others}: rename one, or name one under "
+            "[plugins] disabled",
+        )

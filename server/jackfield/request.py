@@ -1,0 +1,95 @@
+"""One message being handled: what identifies it, what can stop it, and what it leaves behind."""
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from .errors import Error
+from .watch import INTERVAL
+
+if TYPE_CHECKING:
+    from .connection import Connection
+    from .protocol import MessageId
+    from .route import Route
+
+
+class Request:
+    """A valid message on its way through its handler.
+
+    Args:
+        connection: Whose it is.
+        route: Its message type.
+        message_id: Its id; None for a message that wants no reply.
+        data: Its payload, loaded.
+    """
+
+    # One of these is made for every message.
+    __slots__ = ("connection", "data", "done", "id", "route", "stopped", "task", "timer")
+
+    def __init__(
+        self, connection: "Connection", route: "Route", message_id: "MessageId | None", data: Any
+    ) -> None:
+        self.connection = connection
+        self.route = route
+        self.id = message_id
+        self.data = data
+        #: The task its handler runs in, once it does.
+        self.task: asyncio.Task[Any] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        #: Why it was stopped, if it was: what its client is told.
+        self.stopped: Error | None = None
+        self.done = False
+
+    @property
+    def key(self) -> object:
+        """What the connection knows it by: its id, or itself if it has none."""
+        return self if self.id is None else self.id
+
+    def begin(self) -> None:
+        """Its turn has come: run in the current task, and be held to the deadline."""
+        self.task = asyncio.current_task()
+        timeout = self.route.timeout
+        if timeout is not None and timeout < 2 * INTERVAL:  # the watch would look too late
+            self._hold_to(timeout)
+        self.connection.node.watch.note(self)
+
+    def is_slow(self) -> None:
+        """It did not finish at once: start its timer, and let its connection read on."""
+        timeout = self.route.timeout
+        if timeout is not None and self.timer is None:
+            self._hold_to(timeout - INTERVAL)
+        self.connection.read_on(self)
+
+    def _hold_to(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        self.timer = loop.call_later(seconds, self.stop, Error("timeout"))
+
+    def stop(self, reason: Error) -> bool:
+        """Cancel the handler; one can't stop itself.
+
+        Args:
+            reason: What the client is told.
+
+        Returns:
+            False if it has ended or was stopped already.
+        """
+        if self.done or self.stopped is not None:
+            return False
+        if self.task is not None and self.task is asyncio.current_task():
+            return False
+        self.stopped = reason
+        if self.task is not None:
+            self.task.cancel()
+        return True
+
+    def caught_stop(self) -> bool:
+        """Whether a cancellation that just arrived was `stop`'s, and nobody else's as well."""
+        if self.stopped is None or self.task is None:
+            return False
+        return self.task.uncancel() == 0
+
+    def finish(self) -> None:
+        """It has been answered, or has nobody left to answer."""
+        self.done = True
+        if self.timer is not None:
+            self.timer.cancel()
+        self.connection.requests.pop(self.key, None)

@@ -1,0 +1,173 @@
+"""A message type ready to be called: everything about it that can be settled before a message.
+
+A `Route` is made once, at registration, from a `Handler`, its plugin's `Runtime` and the
+middlewares around it. What a message then needs is an attribute away.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from contextvars import copy_context
+from dataclasses import is_dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import msgspec
+from marshmallow import Schema, ValidationError
+
+from .context import Context, Runtime
+from .json_schema import json_schema
+from .plugin import CallNext, Handler, Kind, Middleware
+from .validation import bind
+
+
+class Route:
+    """One message type, resolved.
+
+    Args:
+        handler: What the plugin declared.
+        runtime: The plugin's runtime.
+        middleware: What runs around it, outermost first.
+        default_timeout: Seconds for a handler that declares no timeout.
+        executor: The threads that plain functions run in.
+        check_replies: Whether replies are held against the declared schema.
+    """
+
+    __slots__ = (
+        "__dict__",
+        "call",
+        "concurrent",
+        "failures",
+        "handler",
+        "load",
+        "replies",
+        "runtime",
+        "scopes",
+        "streams",
+        "timeout",
+        "type",
+    )
+
+    def __init__(
+        self,
+        handler: Handler,
+        runtime: Runtime,
+        *,
+        middleware: Sequence[Middleware],
+        default_timeout: float,
+        executor: Executor,
+        check_replies: bool,
+    ) -> None:
+        self.handler = handler
+        self.runtime = runtime
+        self.type = handler.type
+        self.scopes = handler.scopes
+        self.streams = handler.kind is Kind.STREAM
+        self.concurrent = handler.concurrent or self.streams
+        self.timeout = handler.timeout
+        if self.timeout is None and not self.streams:
+            self.timeout = default_timeout
+        self.load = bind(handler.schema, handler.type)
+        check = handler.reply if check_replies else None
+        self.call = _wrap(_innermost(handler, executor, check), middleware)
+        #: How many messages were answered, and how many with which error code.
+        self.replies = 0
+        self.failures: Counter[str] = Counter()
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """What a client may know of the type: documentation, options and JSON Schemas."""
+        return {
+            "type": self.type,
+            "plugin": self.runtime.plugin,
+            "doc": self.handler.doc,
+            "streams": self.streams,
+            "scopes": sorted(self.scopes),
+            "payload": json_schema(self.handler.schema),
+            "reply": None if self.handler.reply is None else json_schema(self.handler.reply),
+        }
+
+
+def _wrap(call: CallNext, middleware: Sequence[Middleware]) -> CallNext:
+    for layer in reversed(middleware):
+        call = partial(_through, layer, call)
+    return call
+
+
+def _through(layer: Middleware, call_next: CallNext, ctx: Context, data: Any) -> Awaitable[Any]:
+    return layer(ctx, data, call_next)
+
+
+def _innermost(handler: Handler, executor: Executor, check: Schema | None) -> CallNext:
+    """The handler itself, as an async function whatever its kind."""
+    function = handler.function
+    if handler.kind is Kind.STREAM:
+        return _streaming(function, check)
+    call: CallNext = function if handler.kind is Kind.ASYNC else _threaded(function, executor)
+    return call if check is None else _checking(call, check)
+
+
+def _threaded(function: Callable[..., Any], executor: Executor) -> CallNext:
+    async def call(ctx: Context, data: Any) -> Any:
+        run = partial(copy_context().run, function, ctx, data)
+        return await asyncio.get_running_loop().run_in_executor(executor, run)
+
+    return call
+
+
+def _streaming(function: Callable[..., Any], check: Schema | None) -> CallNext:
+    async def call(ctx: Context, data: Any) -> None:
+        connection = ctx._connection  # noqa: SLF001 - the context's other side
+        message_id = ctx.id
+        assert message_id is not None  # noqa: S101 - dispatch refuses a stream without an id
+        seq = 0
+        async with contextlib.aclosing(function(ctx, data)) as chunks:
+            async for chunk in chunks:
+                if check is not None:
+                    _check_reply(check, chunk)
+                connection.send_chunk(message_id, seq, chunk)
+                seq += 1
+                await connection.outbox.room()
+
+    return call
+
+
+def _checking(call: CallNext, schema: Schema) -> CallNext:
+    async def checked(ctx: Context, data: Any) -> Any:
+        result = await call(ctx, data)
+        _check_reply(schema, result)
+        return result
+
+    return checked
+
+
+class ReplyError(Exception):
+    """A handler answered with what it may not: a fault of its plugin."""
+
+
+def _check_reply(schema: Schema, result: Any) -> None:
+    try:
+        schema.load(msgspec.to_builtins(as_payload(result)))
+    except ValidationError as exc:
+        raise ReplyError(f"the answer is not what reply= declares: {exc.messages}") from None
+
+
+def as_payload(result: Any) -> Any:
+    """What a handler returned, as a payload: an object, or nothing for the empty one.
+
+    Raises:
+        ReplyError: It is neither.
+    """
+    if type(result) is dict:
+        return result
+    if result is None:
+        return {}
+    if isinstance(result, Mapping):
+        return dict(result)
+    if isinstance(result, msgspec.Struct) or (
+        is_dataclass(result) and not isinstance(result, type)
+    ):
+        return result
+    raise ReplyError(f"a handler answers with a mapping or None, not {type(result).__name__}")

@@ -1,0 +1,79 @@
+"""Run a server until it is told to stop, and stop it within its deadline."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from .app import busy_threads, create_app
+from .config import Settings
+from .http_api import NODE
+
+_log = structlog.get_logger("jackfield")
+
+#: Connections the kernel holds before they are accepted: a whole node's clients reconnect at once
+#: when another node goes.
+_BACKLOG: Final = 4096
+#: Seconds between looks at whether the last plain handlers have ended.
+_LOOK: Final = 0.02
+
+
+async def serve(settings: Settings, on_started: Callable[[str], None] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, then end within ``drain.deadline``.
+
+    Args:
+        settings: See `jackfield.config.load_settings`.
+        on_started: Called with the server's address once it accepts connections.
+
+    Raises:
+        OSError: The address can't be bound.
+        ConfigError: The configuration names plugins that aren't there.
+        PluginFailures: A plugin failed, and the configuration is strict.
+        EmbeddedError: The embedded Valkey did not start.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    app = create_app(settings)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+    try:
+        await runner.setup()
+        site = web.TCPSite(runner, settings.server.host, settings.server.port, backlog=_BACKLOG)
+        await site.start()
+        address = _address(runner)
+        _log.info("serving", address=address, node=app[NODE].id)
+        if on_started is not None:
+            on_started(address)
+        await stop.wait()
+        _log.info("shutting down", deadline=settings.drain.deadline)
+        app[NODE].draining = True
+    finally:
+        await _cleanup(runner, settings.drain.deadline)
+    _log.info("stopped")
+
+
+def _address(runner: web.AppRunner) -> str:
+    host, port = runner.addresses[0][:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def _cleanup(runner: web.AppRunner, deadline: float) -> None:
+    """Clean up; what isn't done by the deadline is ended with the process."""
+    try:
+        async with asyncio.timeout(deadline):
+            await runner.cleanup()
+            # A thread can't be stopped, would hold up the exit, and sets no event when it ends.
+            while busy_threads():  # noqa: ASYNC110
+                await asyncio.sleep(_LOOK)
+    except TimeoutError:
+        threads = len(busy_threads())
+        _log.error("not stopped by the deadline; ending all the same", busy_threads=threads)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)

@@ -1,0 +1,70 @@
+"""The names of all Redis keys: the one place that makes them.
+
+What braces enclose is the key's hash tag, by which a Redis Cluster places it: all of a node's keys
+share a slot, so that one script call may touch thousands of them.
+
+| key | type | what it holds | lives for |
+|---|---|---|---|
+| ``<prefix>:{<node>}:conn:<id>`` | hash | one connection | the TTL |
+| ``<prefix>:{<node>}:node`` | hash | the node itself; gone means dead | the TTL |
+| ``<prefix>:{<node>}:conns`` | hash | connection id -> user, of all that the node holds | longer |
+| ``<prefix>:{u:<user>}:conns`` | sorted set | ``<node>/<id>`` by when it expires, ms | the TTL |
+| ``<prefix>:nodes`` | sorted set | node -> its last heartbeat, ms | longer |
+"""
+
+import re
+from typing import Final
+from urllib.parse import quote
+
+#: A brace would end the hash tag, a colon could make a user's key of a node's (``u:alice``), and a
+#: slash is what `Keys.member` puts behind the node.
+_NODE: Final = re.compile(r"[A-Za-z0-9._-]+")
+
+
+class Keys:
+    """The keys of one node, and those that all nodes share.
+
+    Args:
+        prefix: What every key starts with.
+        node: The id of the node: ASCII letters, digits, dots, dashes, underscores.
+
+    Raises:
+        ValueError: The prefix or the node has a character that it must not have.
+    """
+
+    __slots__ = ("_connection", "connections", "node", "node_id", "nodes", "prefix")
+
+    def __init__(self, prefix: str, node: str) -> None:
+        if "{" in prefix or "}" in prefix:
+            raise ValueError(f"the prefix {prefix!r} has a brace: it would change the hash tags")
+        if not _NODE.fullmatch(node):
+            raise ValueError(f"the node id {node!r} must be letters, digits, '.', '-' and '_'")
+        self.prefix = prefix
+        self.node_id = node
+        #: The sorted set of all nodes.
+        self.nodes = f"{prefix}:nodes"
+        #: The hash of this node.
+        self.node = f"{prefix}:{{{node}}}:node"
+        #: The hash of the ids of what this node holds.
+        self.connections = f"{prefix}:{{{node}}}:conns"
+        self._connection = f"{prefix}:{{{node}}}:conn:"
+
+    def of(self, node: str) -> "Keys":
+        """The keys of another node."""
+        return Keys(self.prefix, node)
+
+    def connection(self, connection_id: str) -> str:
+        """The hash of one of this node's connections."""
+        return self._connection + connection_id
+
+    def user_connections(self, user: str) -> str:
+        """The sorted set of a user's connections on all nodes.
+
+        A user's id may hold any character: what could end the hash tag or split the key is
+        percent-encoded (RFC 3986, section 2.1), so no two users share a key.
+        """
+        return f"{self.prefix}:{{u:{quote(user, safe='')}}}:conns"
+
+    def member(self, connection_id: str) -> str:
+        """How a connection of this node stands in a user's sorted set."""
+        return f"{self.node_id}/{connection_id}"
