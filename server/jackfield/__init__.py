@@ -4,7 +4,7 @@ What stands here is what a plugin may import; nothing else is public, except the
 `jackfield.client`, the Python client, and `jackfield.testing`, for plugins' tests.
 """
 
-from .config_fields import DurationField, Secret, SecretField
+from .config.fields import DurationField, Secret, SecretField
 from .context import Context, Runtime
 from .errors import Error, RegistrationError
 from .plugin import Plugin

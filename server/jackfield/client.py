@@ -12,7 +12,7 @@ It speaks `jackfield.v1` (JSON) and leaves one thing to its user, to connect aga
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from copy import copy
 from itertools import count
 from typing import Any, Final
@@ -168,6 +168,35 @@ class Client:
             ConnectionClosed: The connection has ended, perhaps before the stream.
             TimeoutError: The next chunk did not come in time.
         """
+        answers = self.answers(message_type, payload, timeout=timeout)
+        async with aclosing(answers):
+            async for message in answers:
+                if message["type"] == "chunk":
+                    yield message["payload"]
+
+    async def answers(
+        self,
+        message_type: str,
+        payload: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - running out of it is told to the server
+    ) -> AsyncGenerator[Message, None]:
+        """Send a message and iterate over all that answers it: chunks, if any, then the reply.
+
+        As `stream`, for whoever can't tell beforehand how a type answers. Each is whole, as it
+        stands on the wire.
+
+        Args:
+            message_type: A registered message type.
+            payload: What it carries, anything that msgspec writes as JSON.
+            timeout: Seconds to wait for each next answer, None for as long as it takes.
+
+        Raises:
+            RequestError: The server answered with an error, perhaps after some chunks.
+            StreamBroken: Chunks were read too slowly (see `buffer_bytes`), or one is missing.
+            ConnectionClosed: The connection has ended, perhaps before the reply.
+            TimeoutError: The next answer did not come in time.
+        """
         async with self._exchange(message_type, payload) as inbox:
             for due in count():
                 async with asyncio.timeout(timeout):
@@ -176,9 +205,10 @@ class Client:
                     break
                 if message["seq"] != due:
                     raise StreamBroken(f"Chunk {message['seq']} came where {due} was due.")
-                yield message["payload"]
+                yield message
         if message["type"] == "error":
             raise RequestError(message["error"])
+        yield message
 
     async def send(self, message_type: str, payload: Mapping[str, Any] | None = None) -> None:
         """Send a message that wants no reply; an error it causes comes among the events.

@@ -148,9 +148,11 @@ def _explain(error: aiohttp.ClientError, url: str) -> str:
             return f"The host {error.host!r} cannot be found: {error.os_error.strerror}."
         case aiohttp.ClientConnectorCertificateError():
             return f"The certificate of {error.host} is not trusted: {error.certificate_error}"
+        case aiohttp.ClientSSLError():
+            return f"There is no TLS with {error.host}:{error.port}: {error.os_error}."
         case aiohttp.ClientConnectorError(os_error=cause):
             why = strerror(cause.errno) if cause.errno else str(cause)
             return f"The server at {error.host}:{error.port} cannot be reached: {why}."
         case aiohttp.ClientResponseError():
-            return f"There is no WebSocket at this address: it answered HTTP {error.status}."
+            return "There is no WebSocket at this address."
     return f"The connection broke while it was opened: {str(error) or type(error).__name__}."

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from marshmallow import Schema
 
-from .config_fields import parse_duration
+from .config.fields import parse_duration
 from .context import Context, Runtime
 from .errors import RegistrationError
 from .protocol import MAX_TYPE_LENGTH

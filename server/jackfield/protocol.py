@@ -92,12 +92,14 @@ class Codec:
 
     def _explain(self, data: bytes) -> MalformedError:
         """Say what is wrong with a message that is not an envelope."""
-        encoding = "JSON" if self.opcode == frames.TEXT else "MessagePack"
+        encoding = "MessagePack"
+        if self.opcode == frames.TEXT:
+            encoding = "JSON"
+            if not _is_utf8(data):
+                raise NotUtf8Error
         try:
             value = self._decode_any(data)
         except UnicodeDecodeError:
-            if self.opcode == frames.TEXT:
-                raise NotUtf8Error from None
             reason = "The message has text that is not UTF-8."
         except RecursionError:
             reason = "The message is nested too deeply."
@@ -199,6 +201,14 @@ def _check_envelope(value: Any) -> tuple[Error, MessageId | None]:
 
 #: Faults told of one message: a hostile one has thousands, and the answer must stay small.
 MAX_FAULTS: Final = 64
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _fault(pointer: str, code: str, message: str) -> dict[str, str]:

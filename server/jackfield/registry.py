@@ -13,8 +13,8 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from .config import EMPTY_SECTION, ConfigError, PluginSettings, Problem, Settings
-from .config_section import suggest
+from .config import ConfigError, PluginSettings, Problem, Section, Settings
+from .config.section import suggest
 from .context import Runtime
 from .errors import Error, RegistrationError
 from .plugin import Plugin
@@ -81,6 +81,7 @@ class Entry:
         state: Whether it runs.
         stage: Where it failed, if it did.
         reason: Why, in words for whoever runs the server.
+        problems: What is wrong with its configuration, if it is that.
         plugin: What it declares, once it is imported.
         config: Its configuration, once that is loaded.
     """
@@ -89,6 +90,7 @@ class Entry:
     state: State = State.LOADED
     stage: Stage | None = None
     reason: str = ""
+    problems: list[Problem] = field(default_factory=list)
     plugin: Plugin | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
 
@@ -209,7 +211,7 @@ class Registry:
         """Refuse a configuration that speaks of plugins that aren't there: it is a slip."""
         names = sorted({entry.name for entry in self.entries})
         problems = [
-            Problem(section.place, f"no plugin {name!r} is installed; {suggest(name, names)}")
+            Problem(section.place, f"no plugin {name!r} is installed{suggest(name, names)}")
             for name, section in self._settings.sections.items()
             if name not in names
         ]
@@ -219,7 +221,7 @@ class Registry:
         ):
             problems += [
                 Problem(
-                    f"plugins.{key}", f"no plugin {name!r} is installed; {suggest(name, names)}"
+                    f"plugins.{key}", f"no plugin {name!r} is installed{suggest(name, names)}"
                 )
                 for name in patterns
                 if not any(mark in name for mark in "*?[") and name not in names
@@ -262,10 +264,11 @@ class Registry:
             self._configure(entry, loaded)
 
     def _configure(self, entry: Entry, plugin: Plugin) -> None:
-        section = self._settings.sections.get(entry.name, EMPTY_SECTION)
+        section = self._settings.sections.get(entry.name) or Section.empty(entry.name)
         try:
             entry.config = section.load(plugin.config_schema)
         except ConfigError as exc:
+            entry.problems = exc.problems
             entry.fail(Stage.CONFIGURE, "; ".join(str(problem) for problem in exc.problems))
         except Exception as exc:  # noqa: BLE001 - a schema's own code may raise anything
             entry.fail(

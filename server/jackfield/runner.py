@@ -13,6 +13,7 @@ from aiohttp import web
 from .app import busy_threads, create_app
 from .config import Settings
 from .http_api import NODE
+from .node import Node
 
 _log = structlog.get_logger("jackfield")
 
@@ -23,12 +24,14 @@ _BACKLOG: Final = 4096
 _LOOK: Final = 0.02
 
 
-async def serve(settings: Settings, on_started: Callable[[str], None] | None = None) -> None:
+async def serve(
+    settings: Settings, on_started: Callable[[str, Node], None] | None = None
+) -> None:
     """Serve until SIGTERM or SIGINT, then end within ``drain.deadline``.
 
     Args:
         settings: See `jackfield.config.load_settings`.
-        on_started: Called with the server's address once it accepts connections.
+        on_started: Called with the server's address and node once it accepts connections.
 
     Raises:
         OSError: The address can't be bound.
@@ -49,7 +52,7 @@ async def serve(settings: Settings, on_started: Callable[[str], None] | None = N
         address = _address(runner)
         _log.info("serving", address=address, node=app[NODE].id)
         if on_started is not None:
-            on_started(address)
+            on_started(address, app[NODE])
         await stop.wait()
         _log.info("shutting down", deadline=settings.drain.deadline)
         app[NODE].draining = True

@@ -186,7 +186,7 @@ def _coded_validator(validator: Callable[[Any], Any]) -> Callable[[Any], Any]:
         return validate.And(*(_coded_validator(inner) for inner in validator.validators))
     name = getattr(validator, "__name__", type(validator).__name__)
     plain = validator if isinstance(validator, validate.Validator) else _Function(validator)
-    if hasattr(plain, "code"):
+    if hasattr(plain, "coded_as"):
         return plain
     coded = copy(plain)
     coded.__class__ = _coded_class(type(plain), name)
@@ -203,11 +203,11 @@ def _coded_class(plain: type[validate.Validator], name: str) -> type[validate.Va
             try:
                 return super().__call__(value)
             except ValidationError as exc:
-                exc.messages = _code_all(exc.messages, self.code)
+                exc.messages = _code_all(exc.messages, self.coded_as)
                 raise
 
     Coded.__name__ = plain.__name__
-    Coded.code = code
+    Coded.coded_as = code
     return Coded
 
 

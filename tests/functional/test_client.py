@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestServer
+
 from jackfield import client_socket
 from jackfield.client import (
     Client,
@@ -197,7 +198,7 @@ async def test_a_wrong_address_is_told_without_its_ticket() -> None:
 
 async def test_a_page_is_not_a_websocket(server: Server) -> None:
     server.refuse = lambda: web.Response(text="hello")
-    with pytest.raises(ConnectionFailed, match="no WebSocket at this address: it answered HTTP"):
+    with pytest.raises(ConnectionFailed, match="no WebSocket at this address"):
         await connect(server.url).__aenter__()
 
 
@@ -434,6 +435,15 @@ async def test_lost_events_are_told_where_they_are_missing(client: Client, peer:
     assert (await anext(client.events()))["offset"] == 20
 
 
+async def test_a_reader_that_keeps_up_loses_nothing(client: Client, peer: Peer) -> None:
+    events = client.events()
+    for offset in range(0, 20, 2):
+        for at in (offset, offset + 1):
+            await peer.send("event", topic="t", offset=at, payload={"text": "x" * 200})
+        assert await is_alive(client, peer)  # so both wait
+        assert [(await anext(events))["offset"] for _ in range(2)] == [offset, offset + 1]
+
+
 async def test_events_end_when_the_client_leaves(client: Client, peer: Peer) -> None:
     await peer.send("event", topic="t", offset=1, payload={})
     assert await is_alive(client, peer)
@@ -487,6 +497,22 @@ async def test_a_lost_line_ends_all_that_waits(client: Client, peer: Peer) -> No
         await client.request("session.ping")
     with pytest.raises(ConnectionClosed):
         await client.send("session.ping")
+
+
+async def test_a_dead_line_is_noticed_by_itself(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fall_silent(peer: Peer) -> None:
+        peer.reads.clear()
+
+    server.on_welcome = fall_silent
+    monkeypatch.setattr(client_socket, "HEARTBEAT", 0.1)
+    async with connect(server.url) as client:
+        peer = await server.peers.get()
+        with pytest.raises(ConnectionClosed, match="the line was lost"):
+            await client.send("fill", {"text": "x" * 2**25})
+    await peer.cut()
+    peer.reads.set()
 
 
 async def test_to_close_tells_the_server_and_ends_what_waits(client: Client, peer: Peer) -> None:

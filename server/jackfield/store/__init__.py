@@ -1,1 +1,1 @@
-"""Everything Redis: the client, the embedded server, the names of keys, and what is kept in them."""
+"""Everything Redis: the client, the embedded server, the names of keys, what is kept in them."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -13,8 +13,8 @@ from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from ..config import RedisSettings
-from ..errors import Error
+from jackfield.config import RedisSettings
+from jackfield.errors import Error
 
 #: What a client is told to wait, in seconds: a restarted Redis is back in about that time.
 _RETRY_AFTER: Final = 1.0
@@ -68,7 +68,7 @@ class RedisClient:
         self._timeout = settings.timeout
         options: dict[str, Any] = {
             # RESP2: one reply for one command and nothing in between, which is what lets the pool
-            # see an unread reply on a connection, and drop it, before anyone is given the wrong one.
+            # see an unread reply on a connection, and close it before anyone gets the wrong one.
             "protocol": 2,
             "socket_connect_timeout": settings.timeout,
             # `bounded` is the one bound of a call. With a second one here, redis-py wraps each
@@ -87,7 +87,10 @@ class RedisClient:
         # Subscribers hold their connection for good: in the pool they would use it up, and calls
         # that use it up would stop them.
         self._subscriptions: ConnectionPool = ConnectionPool.from_url(url, **options)
-        self._redis = Redis(connection_pool=self._pool)
+        # redis-py has no types for this one.
+        self._call: Callable[..., Awaitable[Any]] = Redis(
+            connection_pool=self._pool
+        ).execute_command
 
     @asynccontextmanager
     async def bounded(self) -> AsyncIterator[None]:
@@ -129,7 +132,7 @@ class RedisClient:
             redis.exceptions.ResponseError: The command is wrong.
         """
         async with self.bounded():
-            return await self._redis.execute_command(*args)
+            return await self._call(*args)
 
     async def run(
         self, script: Script, keys: Sequence[str], args: Sequence[str | bytes | float] = ()
@@ -151,9 +154,9 @@ class RedisClient:
         operands = (len(keys), *keys, *args)
         async with self.bounded():
             try:
-                return await self._redis.execute_command("EVALSHA", script.sha, *operands)
+                return await self._call("EVALSHA", script.sha, *operands)
             except exceptions.NoScriptError:  # nothing has run
-                return await self._redis.execute_command("EVAL", script.source, *operands)
+                return await self._call("EVAL", script.source, *operands)
 
     async def ping(self) -> bool:
         """Whether Redis answers."""

@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 from marshmallow import Schema, ValidationError, fields
 from marshmallow.exceptions import SCHEMA
 
-from .config_fields import SecretField
-from .config_sources import OVERRIDE, ConfigError, KeyPath, Layer, Problem
+from .fields import SecretField
+from .sources import OVERRIDE, ConfigError, KeyPath, Layer, Problem
 
 __all__ = [
     "EMPTY_SECTION",
@@ -37,8 +37,8 @@ _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _COMPOSITE: Final = (Schema, fields.List, fields.Tuple, fields.Nested, fields.Mapping)
 #: Stands for a value that was not given.
 _ABSENT: Final = object()
-#: Characters of a value that a message quotes: enough to recognise it.
-_QUOTED: Final = 60
+#: Characters of a value that a message quotes: a path whole, a file pasted by mistake in part.
+_QUOTED: Final = 200
 
 
 def variable(*path: str) -> str:

@@ -145,13 +145,13 @@ class SecretFileField(fields.Field[Secret]):
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
     ) -> Secret:
         del attr, data, kwargs
-        if not isinstance(value, str):
+        if not isinstance(value, str) or "\0" in value:
             raise ValidationError("Not a valid path.")
         try:
             text = Path(value).read_text("utf-8").rstrip("\r\n")
         except OSError as exc:
             raise ValidationError(f"The file cannot be read: {exc.strerror}.") from None
-        except ValueError:  # UnicodeDecodeError, which would quote the content; a NUL in the path
+        except UnicodeDecodeError:  # its words quote the content
             raise ValidationError("The file is not UTF-8 text.") from None
         if not text:
             raise ValidationError("The file is empty.")

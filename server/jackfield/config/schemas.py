@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from .config_fields import (
+from .fields import (
     DurationField,
     FlagField,
     OriginField,
@@ -33,6 +33,11 @@ def _at_least(low: int) -> validate.Range:
 
 def _integer(default: int, limits: validate.Range) -> fields.Integer:
     return fields.Integer(strict=True, load_default=default, validate=limits)
+
+
+def _size(default: int) -> fields.Integer:
+    """Bytes. 1 KiB holds every message the protocol itself needs; aiohttp counts in 32 bits."""
+    return _integer(default, _between(1024, 2**30))
 
 
 def _positive_duration(default: float) -> DurationField:
@@ -118,11 +123,11 @@ class AuthSchema(Schema):
 
 
 class LimitsSchema(Schema):
-    """``[limits]``. 1 KiB holds every message that the protocol itself needs."""
+    """``[limits]``."""
 
-    message_bytes = _integer(65_536, _at_least(1024))
-    queue_bytes = _integer(1_048_576, _at_least(1024))
-    reply_bytes = _integer(524_288, _at_least(1024))
+    message_bytes = _size(65_536)
+    queue_bytes = _size(1_048_576)
+    reply_bytes = _size(524_288)
     connections = _integer(100_000, _at_least(1))
     in_flight = _integer(64, _at_least(1))
     handler_timeout = _positive_duration(30.0)

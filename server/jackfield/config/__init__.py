@@ -12,7 +12,7 @@ from dataclasses import fields as attributes
 from pathlib import Path
 from typing import Any, Final
 
-from .config_fields import (
+from .fields import (
     DurationField,
     Secret,
     SecretField,
@@ -20,8 +20,8 @@ from .config_fields import (
     parse_duration,
     safe_redis_url,
 )
-from .config_schemas import SCHEMAS
-from .config_section import (
+from .schemas import SCHEMAS
+from .section import (
     EMPTY_SECTION,
     Loaded,
     Section,
@@ -30,7 +30,7 @@ from .config_section import (
     suggest,
     variable,
 )
-from .config_sources import ConfigError, Layer, Problem, override, read_toml
+from .sources import ConfigError, Layer, Problem, override, read_toml
 
 __all__ = [
     "EMPTY_SECTION",
@@ -51,6 +51,7 @@ __all__ = [
     "ServerSettings",
     "Settings",
     "is_loopback",
+    "load_plugin_settings",
     "load_settings",
     "local_origins",
     "parse_duration",
@@ -250,12 +251,27 @@ def load_settings(
     if problems:
         raise ConfigError(problems)
 
-    named = {path[1] for path in variables if path[1:]}
-    plugins = {
-        name: _section(("plugins", name), file, variables, forced)
-        for name in sorted({*_plugin_tables(file), *_plugin_tables(forced), *named})
-    }
+    plugins = _plugin_sections(file, variables, forced)
     return _settings({name: section.values for name, section in loaded.items()}, plugins, environ)
+
+
+def load_plugin_settings(
+    path: Path | None = None, environ: Mapping[str, str] | None = None
+) -> PluginSettings:
+    """Read what is said about plugins, for who wants to check them whatever else is wrong.
+
+    Args:
+        path: As for `load_settings`.
+        environ: As for `load_settings`.
+
+    Raises:
+        ConfigError: The file can't be read, or ``[plugins]`` itself is not valid.
+    """
+    file, forced = read_toml(path) if path else Layer(), Layer()
+    variables = split_environ(os.environ if environ is None else environ)
+    own = _section(("plugins",), _without_plugins(file), variables, forced)
+    values = own.load(SCHEMAS["plugins"])
+    return _plugin_settings(values, _plugin_sections(file, variables, forced))
 
 
 def local_origins(port: int) -> tuple[str, ...]:
@@ -275,6 +291,16 @@ def _section(
     forced: Layer,
 ) -> Section:
     return Section(path, file.table(*path), variables.get(path, {}), forced.table(*path))
+
+
+def _plugin_sections(
+    file: Layer, variables: Mapping[tuple[str, ...], Mapping[str, str]], forced: Layer
+) -> dict[str, Section]:
+    named = {path[1] for path in variables if path[1:]}
+    return {
+        name: _section(("plugins", name), file, variables, forced)
+        for name in sorted({*_plugin_tables(file), *_plugin_tables(forced), *named})
+    }
 
 
 def _plugin_tables(layer: Layer) -> list[str]:
@@ -379,12 +405,16 @@ def _settings(
             origins=local_origins(server.port) if origins is None else tuple(origins),
         ),
         limits=LimitSettings(**values["limits"]),
-        plugins=PluginSettings(
-            enabled=tuple(values["plugins"]["enabled"]),
-            disabled=tuple(values["plugins"]["disabled"]),
-            strict=values["plugins"]["strict"],
-            sections=plugins,
-        ),
+        plugins=_plugin_settings(values["plugins"], plugins),
         drain=DrainSettings(**values["drain"]),
         logging=LoggingSettings(**values["logging"]),
+    )
+
+
+def _plugin_settings(values: Mapping[str, Any], sections: Mapping[str, Section]) -> PluginSettings:
+    return PluginSettings(
+        enabled=tuple(values["enabled"]),
+        disabled=tuple(values["disabled"]),
+        strict=values["strict"],
+        sections=sections,
     )

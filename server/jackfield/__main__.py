@@ -1,0 +1,5 @@
+"""``python -m jackfield``, the same as ``jackfield``."""
+
+from .cli import main
+
+main(prog_name="jackfield")

@@ -1,0 +1,27 @@
+"""The command line: ``jackfield``. Each command has a module of its own."""
+
+import click
+
+from . import call, check, plugins, serve
+from .options import epilog
+
+__all__ = ["main"]
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=epilog(
+        [
+            "jackfield serve",
+            'jackfield call session.ping \'{"hello": "world"}\'',
+        ],
+        {0: "fine", 1: "what was asked failed", 2: "wrong usage"},
+    ),
+)
+@click.version_option(package_name="jackfield", message="jackfield %(version)s")
+def main() -> None:
+    """A WebSocket message server in which every message type is a plugin."""
+
+
+for _module in (serve, check, plugins, call):
+    main.add_command(_module.command)

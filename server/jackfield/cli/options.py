@@ -1,0 +1,87 @@
+"""What several commands share: their options, how they read the configuration, their help."""
+
+import contextlib
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jackfield import log
+from jackfield.config import ConfigError, PluginSettings, Problem, Settings, load_settings
+from jackfield.config.sources import OVERRIDE
+from jackfield.registry import Registry, discover
+
+from .terminal import Failure
+
+config_option = click.option(
+    "-c",
+    "--config",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The configuration, a TOML file; without one, the defaults. Variables such as "
+    "JACKFIELD__SERVER__PORT are stronger.",
+)
+
+
+def epilog(examples: Iterable[str], exit_codes: Mapping[int, str]) -> str:
+    r"""The end of a command's help; ``\b`` keeps click from joining the lines."""
+    lines = ["\b", "Examples:", *(f"  {example}" for example in examples)]
+    lines += ["", "\b", "Exit codes:"]
+    lines += [f"  {code}  {meaning}" for code, meaning in exit_codes.items()]
+    return "\n".join(lines)
+
+
+def load(config: Path | None, flags: Mapping[str, Any] | None = None) -> Settings:
+    """Read the configuration, and refuse what it may ask for and the server can't do yet.
+
+    Args:
+        config: The file, if there is one.
+        flags: What the command line says, nested as in TOML.
+
+    Raises:
+        ConfigError: It is not valid: all the problems.
+    """
+    settings = load_settings(config, overrides=flags)
+    if settings.server.workers > 1:
+        words = "server.workers: Must be 1 for now; run several servers that share one redis.url"
+        raise ConfigError([Problem("configuration", words)])
+    return settings
+
+
+def read_settings(config: Path | None, flags: Mapping[str, Any] | None = None) -> Settings:
+    """As `load`, for a command that can't go on without it; and set up logging by it.
+
+    Raises:
+        Failure: It is not valid: all the problems.
+    """
+    try:
+        settings = load(config, flags)
+    except ConfigError as exc:
+        raise not_valid(exc) from exc
+    log.configure(settings.logging)
+    return settings
+
+
+def not_valid(error: ConfigError) -> Failure:
+    """A configuration that a command can't go on with."""
+    return Failure("The configuration is not valid.", *map(describe, error.problems))
+
+
+def describe(problem: Problem) -> str:
+    """A problem and its place, on one line."""
+    where = "command line" if problem.where == OVERRIDE else problem.where
+    return f"{where}: {problem.message}"
+
+
+def load_plugins(settings: PluginSettings) -> Registry:
+    """Import and configure the plugins, as the server does before it starts them.
+
+    What they print while they are imported goes to standard error.
+
+    Raises:
+        ConfigError: The configuration names plugins that aren't there.
+    """
+    with contextlib.redirect_stdout(sys.stderr):
+        return Registry(discover(), settings)

@@ -1,0 +1,122 @@
+"""``jackfield serve``: run the server until it is told to stop."""
+
+import asyncio
+import errno
+import socket
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import click
+import uvloop
+from rich.table import Table
+from rich.text import Text
+
+from jackfield import runner
+from jackfield.config import ConfigError, ServerSettings, Settings
+from jackfield.node import Node
+from jackfield.registry import Entry, PluginFailures
+from jackfield.store.embedded import EmbeddedError
+
+from .options import config_option, epilog, not_valid, read_settings
+from .terminal import Failure, one_line, out
+
+#: Where ``jackfield call`` connects unless told otherwise.
+_DEFAULT_ADDRESS: Final = "http://127.0.0.1:8080"
+
+
+@click.command(
+    "serve",
+    epilog=epilog(
+        [
+            "jackfield serve",
+            "jackfield serve --config jackfield.toml --port 9000",
+        ],
+        {0: "stopped as told", 1: "did not start", 2: "wrong usage"},
+    ),
+)
+@config_option
+@click.option("--host", metavar="ADDRESS", help="Listen here instead of at server.host.")
+@click.option(
+    "--port",
+    metavar="PORT",
+    type=click.IntRange(0, 65_535),
+    help="Listen on this port instead of server.port; 0 takes any that is free.",
+)
+def command(config: Path | None, host: str | None, port: int | None) -> None:
+    """Serve until Ctrl-C or SIGTERM.
+
+    Without a configuration the server listens on http://127.0.0.1:8080 and brings a Valkey of its
+    own. The log goes to standard error.
+    """
+    given = {"host": host, "port": port}
+    flags = {key: value for key, value in given.items() if value is not None}
+    settings = read_settings(config, {"server": flags})
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
+            loop.run(runner.serve(settings, partial(_announce, settings)))
+    except ConfigError as exc:
+        raise not_valid(exc) from exc
+    except PluginFailures as exc:
+        raise Failure(
+            "Plugins failed, and plugins.strict is true.", *map(str, exc.entries)
+        ) from exc
+    except EmbeddedError as exc:
+        raise Failure(*str(exc).splitlines()) from exc
+    except OSError as exc:
+        words = _explain(exc, settings.server)
+        if words is None:
+            raise
+        raise Failure(words) from exc
+
+
+def _explain(error: OSError, server: ServerSettings) -> str | None:
+    """Why it can't listen, in words; None if that isn't what the error is about."""
+    if isinstance(error, socket.gaierror):
+        return f"The host {server.host!r} of server.host cannot be found."
+    match error.errno:
+        case errno.EADDRINUSE:
+            return (
+                f"Port {server.port} of {server.host} is in use: stop what listens there, or give "
+                "another with --port (0 takes any that is free)."
+            )
+        case errno.EACCES:
+            return f"Port {server.port} of {server.host} is not for this user to listen on."
+        case errno.EADDRNOTAVAIL:
+            return f"{server.host} of server.host is not an address of this machine."
+    return None
+
+
+def _announce(settings: Settings, address: str, node: Node) -> None:
+    """Say that the server is up: to a program in one line, to a person in a few more."""
+    if not sys.stdout.isatty():
+        click.echo(f"Jackfield serves on {address}")
+        return
+    out.print()
+    out.print(Text.assemble("Jackfield serves on ", (address, "bold green")), soft_wrap=True)
+    out.print()
+    out.print(_summary(settings, address, node))
+    out.print()
+    out.print(Text("Ctrl-C stops it.", style="dim"))
+    out.print()
+
+
+def _summary(settings: Settings, address: str, node: Node) -> Table:
+    embedded = settings.redis.url == "embedded"
+    socket_url = address.replace("http", "ws", 1) + "/ws"
+    option = "" if address == _DEFAULT_ADDRESS else f"--url {socket_url} "
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("WebSocket", socket_url)
+    table.add_row("Redis", "an embedded Valkey" if embedded else settings.redis.safe_url)
+    table.add_row("Plugins", ", ".join(entry.name for entry in node.registry.loaded) or "none")
+    for entry in node.registry.failed:
+        table.add_row(Text("Left out", style="bold red"), _reason(entry))
+    table.add_row("Try", f'jackfield call {option}session.ping \'{{"hello": "world"}}\'')
+    return table
+
+
+def _reason(entry: Entry) -> str:
+    return one_line(f"{entry.name} of {entry.source}: {entry.reason}")

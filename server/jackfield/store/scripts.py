@@ -1,0 +1,170 @@
+"""The Lua scripts as functions with named arguments. Times are in seconds here, in ms there.
+
+The clock of every script is the server's. A script without the flag ``allow-oom`` is refused when
+memory is full: those two that write new state, and no others.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
+from typing import Final, NamedTuple
+
+from .client import RedisClient, Script
+
+
+class Row(NamedTuple):
+    """A connection as it is written: its id, its user or ``""``, and its other fields."""
+
+    id: str
+    user: str
+    fields: Mapping[str, str | bytes]
+
+
+def _load(name: str) -> Script:
+    return Script((files(__package__) / "scripts" / f"{name}.lua").read_text("utf-8"))
+
+
+_REGISTER_NODE: Final = _load("register_node")
+_ANNOUNCE_NODE: Final = _load("announce_node")
+_SILENT_NODES: Final = _load("silent_nodes")
+_FORGET_NODE: Final = _load("forget_node")
+_REFRESH_CONNECTIONS: Final = _load("refresh_connections")
+_WRITE_CONNECTIONS: Final = _load("write_connections")
+_SET_FIELDS: Final = _load("set_fields")
+_REMOVE_CONNECTIONS: Final = _load("remove_connections")
+_SWEEP_INDEX: Final = _load("sweep_index")
+_REAP_CONNECTIONS: Final = _load("reap_connections")
+_REFRESH_USERS: Final = _load("refresh_users")
+_REMOVE_FROM_USERS: Final = _load("remove_from_users")
+_USER_CONNECTIONS: Final = _load("user_connections")
+
+
+async def register_node(
+    client: RedisClient,
+    key: str,
+    *,
+    ttl: float,
+    started_at: str | None,
+    fields: Mapping[str, str | int],
+) -> str:
+    """Write a node's hash; returns when it started, which is now if None is given."""
+    pairs = [word for pair in fields.items() for word in pair]
+    reply = await client.run(_REGISTER_NODE, [key], [_ms(ttl), started_at or "", *pairs])
+    return str(reply, "ascii")
+
+
+async def announce_node(client: RedisClient, key: str, *, node: str, ttl: float) -> None:
+    """Enter a node's heartbeat among those of all nodes; ``ttl`` is the whole set's."""
+    await client.run(_ANNOUNCE_NODE, [key], [node, _ms(ttl)])
+
+
+async def silent_nodes(client: RedisClient, key: str, *, silence: float) -> list[str]:
+    """The nodes whose last heartbeat is longer ago than ``silence``."""
+    reply = await client.run(_SILENT_NODES, [key], [_ms(silence)])
+    return [str(node, "utf-8") for node in reply]
+
+
+async def forget_node(client: RedisClient, key: str, *, node: str, silence: float) -> None:
+    """Remove a node from the set of nodes, unless it has come back."""
+    await client.run(_FORGET_NODE, [key], [node, _ms(silence)])
+
+
+async def refresh_connections(
+    client: RedisClient, index: str, keys: Sequence[str], *, ttl: float, index_ttl: float
+) -> list[int]:
+    """Refresh connections of one node; returns the places, from 0, of those that had gone."""
+    reply = await client.run(_REFRESH_CONNECTIONS, [index, *keys], [_ms(ttl), _ms(index_ttl)])
+    return [place - 1 for place in reply]
+
+
+async def write_connections(
+    client: RedisClient,
+    index: str,
+    rows: Mapping[str, Row],
+    *,
+    replace: bool,
+    ttl: float,
+    index_ttl: float,
+) -> None:
+    """Write connections of one node whole.
+
+    Args:
+        client: The client.
+        index: The key of the node's index.
+        rows: What to write by the key to write it to.
+        replace: Whether to write those that are there as well.
+        ttl: Of each connection.
+        index_ttl: Of the index.
+    """
+    args: list[str | bytes | float] = [int(replace), _ms(ttl), _ms(index_ttl)]
+    for row in rows.values():
+        args += (row.id, row.user, 2 * len(row.fields))
+        for pair in row.fields.items():
+            args += pair
+    await client.run(_WRITE_CONNECTIONS, [index, *rows], args)
+
+
+async def set_fields(
+    client: RedisClient, key: str, *, removed: Sequence[str], changed: Mapping[str, bytes]
+) -> bool:
+    """Change fields of a connection; False if it has gone, and nothing was done."""
+    pairs = [word for pair in changed.items() for word in pair]
+    return bool(await client.run(_SET_FIELDS, [key], [len(removed), *removed, *pairs]))
+
+
+async def remove_connections(
+    client: RedisClient, index: str, keys: Sequence[str], *, ids: Sequence[str]
+) -> None:
+    """Remove connections of one node."""
+    await client.run(_REMOVE_CONNECTIONS, [index, *keys], ids)
+
+
+async def sweep_index(
+    client: RedisClient, index: str, keys: Sequence[str], *, ids: Sequence[str]
+) -> None:
+    """Take connections off the index of a node whose hash has gone."""
+    await client.run(_SWEEP_INDEX, [index, *keys], ids)
+
+
+async def reap_connections(
+    client: RedisClient, node: str, index: str, keys: Sequence[str], *, ids: Sequence[str]
+) -> list[tuple[str, str]] | None:
+    """Remove connections of a dead node.
+
+    Returns:
+        Id and user, or ``""``, of those that were still there and that nobody else will be told of;
+        None if the node lives.
+    """
+    reply = await client.run(_REAP_CONNECTIONS, [node, index, *keys], ids)
+    if reply is None:
+        return None
+    words = [str(word, "utf-8") for word in reply]
+    return list(zip(words[::2], words[1::2], strict=True))
+
+
+async def refresh_users(
+    client: RedisClient, entries: Iterable[tuple[str, str]], *, ttl: float
+) -> None:
+    """Enter connections with their users, or refresh them.
+
+    Args:
+        client: The client.
+        entries: Pairs of a user's key and a connection's member.
+        ttl: Of the entries.
+    """
+    keys, members = zip(*entries, strict=True)
+    await client.run(_REFRESH_USERS, keys, [_ms(ttl), *members])
+
+
+async def remove_from_users(client: RedisClient, entries: Iterable[tuple[str, str]]) -> None:
+    """Remove connections, as pairs of a user's key and a connection's member."""
+    keys, members = zip(*entries, strict=True)
+    await client.run(_REMOVE_FROM_USERS, keys, members)
+
+
+async def user_connections(client: RedisClient, key: str) -> list[str]:
+    """The members of a user's key, without the expired."""
+    return [str(member, "utf-8") for member in await client.run(_USER_CONNECTIONS, [key])]
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
