@@ -107,8 +107,10 @@ class Outbox:
         """Wait until a stream may send on.
 
         Raises:
-            ConnectionError: The connection was lost meanwhile.
+            ConnectionError: The connection is closed, or was lost meanwhile.
         """
+        if self._sealed:
+            raise ConnectionResetError("the connection is closed")
         if self._pending < _ROOM:
             return
         await asyncio.sleep(0)  # let the queued flush, and everyone else, have their turn
@@ -183,11 +185,15 @@ class CompressedOutbox(Outbox):
         self._send_frame = send_frame
         self._writer: asyncio.Task[None] | None = None
 
-    def discard(self) -> None:
-        """Take no more frames, forget what is queued and stop the writing task."""
-        super().discard()
-        if self._writer is not None and self._writer is not asyncio.current_task():
-            self._writer.cancel()
+    async def room(self) -> None:
+        """Wait until a stream may send on: here, until all before it is compressed and written.
+
+        Raises:
+            ConnectionError: The connection was lost meanwhile.
+        """
+        await super().room()
+        if self._writer is not None and not self._writer.done():
+            await asyncio.wait([self._writer])
 
     def _flush(self) -> None:
         self._flush_scheduled = False

@@ -220,9 +220,7 @@ class Registry:
             ("disabled", self._settings.disabled),
         ):
             problems += [
-                Problem(
-                    f"plugins.{key}", f"no plugin {name!r} is installed{suggest(name, names)}"
-                )
+                Problem(f"plugins.{key}", f"no plugin {name!r} is installed{suggest(name, names)}")
                 for name in patterns
                 if not any(mark in name for mark in "*?[") and name not in names
             ]

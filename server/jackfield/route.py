@@ -129,7 +129,10 @@ def _streaming(function: Callable[..., Any], check: Schema | None) -> CallNext:
                     _check_reply(check, chunk)
                 connection.send_chunk(message_id, seq, chunk)
                 seq += 1
-                await connection.outbox.room()
+                try:
+                    await connection.outbox.room()
+                except ConnectionError:  # nobody is left to stream to
+                    return
 
     return call
 

@@ -24,9 +24,7 @@ _BACKLOG: Final = 4096
 _LOOK: Final = 0.02
 
 
-async def serve(
-    settings: Settings, on_started: Callable[[str, Node], None] | None = None
-) -> None:
+async def serve(settings: Settings, on_started: Callable[[str, Node], None] | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then end within ``drain.deadline``.
 
     Args:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, aclosing
 from typing import Any, Final
@@ -13,42 +14,33 @@ from jackfield.client import ConnectionClosed, ConnectionFailed, RequestError, S
 from jackfield.config import parse_duration
 
 from .options import epilog
-from .terminal import NOT_CONNECTED, Failure, print_json
+from .terminal import Failure, NotConnectedError, print_json
 
-_DEFAULT_URL: Final = "ws://127.0.0.1:8080/ws"
-
-
-class _Duration(click.ParamType):
-    name = "duration"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        try:
-            return parse_duration(value)
-        except ValueError as exc:
-            self.fail(str(exc), param, ctx)
+DEFAULT_URL: Final = "ws://127.0.0.1:8080/ws"
+#: 128 and the number of SIGINT, as shells have it: Ctrl-C is how one leaves an endless stream.
+_INTERRUPTED: Final = 130
 
 
-class _Payload(click.ParamType):
-    name = "json"
+def _read_duration(_context: click.Context, _option: click.Parameter, value: str) -> float:
+    try:
+        return parse_duration(value)
+    except ValueError as exc:
+        raise click.BadParameter(f"{exc}.", param_hint="--timeout") from None
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> dict[str, Any]:
-        if isinstance(value, dict):  # the default
-            return value
-        # An argument that is not UTF-8 comes with surrogates for its bytes.
-        text = value.encode(errors="surrogateescape")
-        if value == "-":
-            text = click.get_binary_stream("stdin").read()
-        try:
-            payload = msgspec.json.decode(text)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-            self.fail(f"The payload is not valid JSON: {exc}.", param, ctx)
-        if not isinstance(payload, dict):
-            self.fail("The payload must be a JSON object, such as '{\"a\": 1}'.", param, ctx)
-        return payload
+
+def _read_payload(
+    _context: click.Context, _argument: click.Parameter, value: str
+) -> dict[str, Any]:
+    # An argument that is not UTF-8 has surrogates for its bytes.
+    given = value.encode(errors="surrogateescape")
+    text = sys.stdin.buffer.read() if given == b"-" else given
+    try:
+        payload = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise click.BadParameter(f"Not valid JSON: {exc}.", param_hint="JSON") from None
+    if not isinstance(payload, dict):
+        raise click.BadParameter("Not a JSON object, such as '{\"a\": 1}'.", param_hint="JSON")
+    return payload
 
 
 @click.command(
@@ -59,15 +51,21 @@ class _Payload(click.ParamType):
             "jackfield call chat.send - < message.json",
             'jackfield call chat.listen \'{"room": "lobby"}\' --timeout 0',
         ],
-        {0: "answered", 1: "refused or failed", 2: "wrong usage", 3: "could not connect"},
+        {
+            0: "answered",
+            1: "refused or failed",
+            2: "wrong usage",
+            3: "could not connect",
+            130: "left by Ctrl-C",
+        },
     ),
 )
 @click.argument("message_type", metavar="TYPE")
-@click.argument("payload", metavar="[JSON]", type=_Payload(), default=dict)
+@click.argument("payload", metavar="[JSON]", default="{}", callback=_read_payload)
 @click.option(
     "--url",
     metavar="URL",
-    default=_DEFAULT_URL,
+    default=DEFAULT_URL,
     show_default=True,
     envvar="JACKFIELD_URL",
     show_envvar=True,
@@ -75,14 +73,22 @@ class _Payload(click.ParamType):
 )
 @click.option(
     "--timeout",
-    type=_Duration(),
+    metavar="DURATION",
+    callback=_read_duration,
     default="10s",
     show_default=True,
     help="How long to wait for the connection, and for each answer; 0 waits for ever.",
 )
 @click.option("--token-env", metavar="NAME", help="The environment variable with a token to send.")
+@click.pass_context
 def command(
-    message_type: str, payload: dict[str, Any], url: str, timeout: float, token_env: str | None
+    context: click.Context,
+    *,
+    message_type: str,
+    payload: dict[str, Any],
+    url: str,
+    timeout: float,
+    token_env: str | None,
 ) -> None:
     """Send a message of a TYPE, and print the reply.
 
@@ -93,7 +99,10 @@ def command(
     if not message_type.isprintable():
         raise click.BadParameter("Not a message type.", param_hint="TYPE")
     token = None if token_env is None else _token(token_env)
-    asyncio.run(_call(url, token, message_type, payload, timeout or None))
+    try:
+        asyncio.run(_call(url, token, message_type, payload, timeout or None))
+    except KeyboardInterrupt:
+        context.exit(_INTERRUPTED)
 
 
 def _token(variable: str) -> str:
@@ -116,7 +125,7 @@ async def _call(
         try:
             client = await stack.enter_async_context(connect(url, token=token, timeout=seconds))
         except (ConnectionFailed, ConnectionClosed) as exc:
-            raise Failure(str(exc), exit_code=NOT_CONNECTED) from exc
+            raise NotConnectedError(str(exc)) from exc
         answers = client.answers(message_type, payload, timeout=seconds)
         await stack.enter_async_context(aclosing(answers))
         streamed = False

@@ -33,9 +33,9 @@ from .terminal import FAILED, count, err, one_line, out
 def command(context: click.Context, config: Path | None) -> None:
     """Check a configuration and its plugins.
 
-    Everything that is wrong with them is found at once. The plugins are imported and configured, and not started. One that would be left out is a
-    problem here, even where plugins.strict is false. Problems are printed one a line, each after
-    the place where it can be mended.
+    Everything that is wrong with them is found at once, and printed one problem a line, each after
+    the place where it can be mended. The plugins are imported and configured, and not started. One
+    that would be left out is a problem here, even where plugins.strict is false.
     """
     log.configure(LoggingSettings(format="auto", level="warning"))
     problems, registry = _check(config)
@@ -52,7 +52,7 @@ def command(context: click.Context, config: Path | None) -> None:
 
 def _check(config: Path | None) -> tuple[list[str], Registry | None]:
     """All the problems, and the plugins as far as it could be told which are wanted."""
-    problems = []
+    problems: list[str] = []
     try:
         load(config)
     except ConfigError as exc:

@@ -29,7 +29,7 @@ def epilog(examples: Iterable[str], exit_codes: Mapping[int, str]) -> str:
     r"""The end of a command's help; ``\b`` keeps click from joining the lines."""
     lines = ["\b", "Examples:", *(f"  {example}" for example in examples)]
     lines += ["", "\b", "Exit codes:"]
-    lines += [f"  {code}  {meaning}" for code, meaning in exit_codes.items()]
+    lines += [f"  {code:<4} {meaning}" for code, meaning in exit_codes.items()]
     return "\n".join(lines)
 
 

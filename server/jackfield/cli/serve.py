@@ -4,26 +4,26 @@ import asyncio
 import errno
 import socket
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import click
 import uvloop
-from rich.table import Table
 from rich.text import Text
 
 from jackfield import runner
 from jackfield.config import ConfigError, ServerSettings, Settings
 from jackfield.node import Node
-from jackfield.registry import Entry, PluginFailures
+from jackfield.registry import PluginFailures
 from jackfield.store.embedded import EmbeddedError
 
+from .call import DEFAULT_URL
 from .options import config_option, epilog, not_valid, read_settings
 from .terminal import Failure, one_line, out
 
-#: Where ``jackfield call`` connects unless told otherwise.
-_DEFAULT_ADDRESS: Final = "http://127.0.0.1:8080"
+_LEFT_OUT: Final = "Left out"
 
 
 @click.command(
@@ -96,27 +96,22 @@ def _announce(settings: Settings, address: str, node: Node) -> None:
     out.print()
     out.print(Text.assemble("Jackfield serves on ", (address, "bold green")), soft_wrap=True)
     out.print()
-    out.print(_summary(settings, address, node))
+    for label, words in _summary(settings, address, node):
+        style = "bold red" if label == _LEFT_OUT else "dim"
+        # Not wrapped: a command that is, is copied in pieces.
+        out.print(Text.assemble((f"{label:<11}", style), one_line(words)), soft_wrap=True)
     out.print()
     out.print(Text("Ctrl-C stops it.", style="dim"))
     out.print()
 
 
-def _summary(settings: Settings, address: str, node: Node) -> Table:
+def _summary(settings: Settings, address: str, node: Node) -> Iterator[tuple[str, str]]:
     embedded = settings.redis.url == "embedded"
     socket_url = address.replace("http", "ws", 1) + "/ws"
-    option = "" if address == _DEFAULT_ADDRESS else f"--url {socket_url} "
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    table.add_row("WebSocket", socket_url)
-    table.add_row("Redis", "an embedded Valkey" if embedded else settings.redis.safe_url)
-    table.add_row("Plugins", ", ".join(entry.name for entry in node.registry.loaded) or "none")
+    option = "" if socket_url == DEFAULT_URL else f"--url {socket_url} "
+    yield "WebSocket", socket_url
+    yield "Redis", "an embedded Valkey" if embedded else settings.redis.safe_url
+    yield "Plugins", ", ".join(entry.name for entry in node.registry.loaded) or "none"
     for entry in node.registry.failed:
-        table.add_row(Text("Left out", style="bold red"), _reason(entry))
-    table.add_row("Try", f'jackfield call {option}session.ping \'{{"hello": "world"}}\'')
-    return table
-
-
-def _reason(entry: Entry) -> str:
-    return one_line(f"{entry.name} of {entry.source}: {entry.reason}")
+        yield _LEFT_OUT, f"{entry.name} of {entry.source}: {entry.reason}"
+    yield "Try", f'jackfield call {option}session.ping \'{{"hello": "world"}}\''

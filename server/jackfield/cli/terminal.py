@@ -28,19 +28,25 @@ class Failure(click.ClickException):
     Args:
         headline: What failed.
         *details: More about it, each on a line.
-        exit_code: What the process ends with.
     """
 
-    def __init__(self, headline: str, *details: str, exit_code: int = FAILED) -> None:
+    exit_code = FAILED
+
+    def __init__(self, headline: str, *details: str) -> None:
         super().__init__(headline)
         self.details = details
-        self.exit_code = exit_code
 
     def show(self, file: IO[Any] | None = None) -> None:  # noqa: ARG002 - click never gives one
         """Print it, as click asks."""
         err.print(Text(one_line(self.message), style="bold red"), soft_wrap=True)
         for line in self.details:
             err.print(Text(one_line(line)), soft_wrap=True)
+
+
+class NotConnectedError(Failure):
+    """There is no connection to the server, which a script may want to try again."""
+
+    exit_code = NOT_CONNECTED
 
 
 def one_line(text: str) -> str:

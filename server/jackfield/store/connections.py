@@ -176,9 +176,10 @@ class ConnectionStore:
                 rewritten += len(gone)
             await self._refresh_users(batch)
         # One that left meanwhile may have been written again after it was removed.
-        for batch in _batches([record for record in everyone if record.id in self._left]):
-            await self._remove(batch)
-        await self._sweep({record.id for record in everyone})
+        if self._left:
+            for batch in _batches([record for record in everyone if record.id in self._left]):
+                await self._remove(batch)
+        await self._sweep(everyone)
         return rewritten
 
     async def get(self, connection_id: str, node: str | None = None) -> StoredConnection | None:
@@ -325,10 +326,11 @@ class ConnectionStore:
         if entries:
             await scripts.remove_from_users(self._client, entries)
 
-    async def _sweep(self, alive: set[str]) -> None:
+    async def _sweep(self, records: Sequence[ConnectionRecord]) -> None:
         """Take off the index what a failed `remove` has left there: it would be reaped one day."""
-        if await self._client.execute("HLEN", self._keys.connections) == len(alive):
+        if await self._client.execute("HLEN", self._keys.connections) == len(records):
             return
+        alive = {record.id for record in records}
         others = [each for each in await self._ids(self._keys) if each not in alive]
         for batch in _batches(others):
             keys = [self._keys.connection(each) for each in batch]

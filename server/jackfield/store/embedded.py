@@ -109,7 +109,7 @@ def _command(directory: Path, path: Path) -> list[str]:
         "save": "",
         "appendonly": "no",
         "daemonize": "no",
-        # 100,000 connections take 60 MB; what is left is history of topics. A server that is asked
+        # 100,000 connections take 50 MB; what is left is history of topics. A server that is asked
         # for more answers `unavailable` instead of taking the machine's memory or dropping state.
         "maxmemory": "512mb",
         "maxmemory-policy": "noeviction",
