@@ -93,12 +93,12 @@ def test_the_environment_of_the_process_is_read_unless_another_is_given(
 
 
 def test_the_environment_is_stronger_than_the_file_and_overrides_than_both(toml: Toml) -> None:
-    toml.path.write_text("[server]\nhost = '127.0.0.2'\nport = 1\nworkers = 2\n")
-    environ = {"JACKFIELD__SERVER__PORT": "2", "JACKFIELD__SERVER__WORKERS": "3"}
+    toml.path.write_text("[server]\nhost = '127.0.0.2'\nport = 1\ndebug = false\n")
+    environ = {"JACKFIELD__SERVER__PORT": "2", "JACKFIELD__SERVER__DEBUG": "false"}
 
-    server = load_settings(toml.path, environ, {"server": {"workers": 4}}).server
+    server = load_settings(toml.path, environ, {"server": {"debug": True}}).server
 
-    assert (server.host, server.port, server.workers) == ("127.0.0.2", 2, 4)
+    assert (server.host, server.port, server.debug) == ("127.0.0.2", 2, True)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,6 @@ def test_an_unknown_key_is_refused_where_it_stands(
         ("server", "port", [], "Not a valid integer; got a list"),
         ("server", "port", -1, "Must be from 0 to 65535; got -1"),
         ("server", "port", 65_536, "Must be from 0 to 65535; got 65536"),
-        ("server", "workers", 0, "Must be at least 1; got 0"),
         ("server", "debug", 1, "Not a valid boolean; got 1"),
         ("server", "debug", "true", 'Not a valid boolean; got "true"'),
         ("server", "host", 1, "Not a valid string; got 1"),

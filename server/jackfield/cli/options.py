@@ -34,7 +34,7 @@ def epilog(examples: Iterable[str], exit_codes: Mapping[int, str]) -> str:
 
 
 def load(config: Path | None, flags: Mapping[str, Any] | None = None) -> Settings:
-    """Read the configuration, and refuse what it may ask for and the server can't do yet.
+    """Read the configuration.
 
     Args:
         config: The file, if there is one.
@@ -43,11 +43,7 @@ def load(config: Path | None, flags: Mapping[str, Any] | None = None) -> Setting
     Raises:
         ConfigError: It is not valid: all the problems.
     """
-    settings = load_settings(config, overrides=flags)
-    if settings.server.workers > 1:
-        words = "server.workers: Must be 1 for now; run several servers that share one redis.url"
-        raise ConfigError([Problem("configuration", words)])
-    return settings
+    return load_settings(config, overrides=flags)
 
 
 def read_settings(config: Path | None, flags: Mapping[str, Any] | None = None) -> Settings:

@@ -65,14 +65,11 @@ def command(config: Path | None, host: str | None, port: int | None) -> None:
     except EmbeddedError as exc:
         raise Failure(*str(exc).splitlines()) from exc
     except OSError as exc:
-        words = _explain(exc, settings.server)
-        if words is None:
-            raise
-        raise Failure(words) from exc
+        raise Failure(_explain(exc, settings.server)) from exc
 
 
-def _explain(error: OSError, server: ServerSettings) -> str | None:
-    """Why it can't listen, in words; None if that isn't what the error is about."""
+def _explain(error: OSError, server: ServerSettings) -> str:
+    """What the system refused: most often to listen, and then in words."""
     if isinstance(error, socket.gaierror):
         return f"The host {server.host!r} of server.host cannot be found."
     match error.errno:
@@ -81,11 +78,11 @@ def _explain(error: OSError, server: ServerSettings) -> str | None:
                 f"Port {server.port} of {server.host} is in use: stop what listens there, or give "
                 "another with --port (0 takes any that is free)."
             )
-        case errno.EACCES:
-            return f"Port {server.port} of {server.host} is not for this user to listen on."
         case errno.EADDRNOTAVAIL:
             return f"{server.host} of server.host is not an address of this machine."
-    return None
+        case errno.EACCES if error.filename is None:  # it isn't about a file
+            return f"Port {server.port} of {server.host} is not for this user to listen on."
+    return str(error)
 
 
 def _announce(settings: Settings, address: str, node: Node) -> None:

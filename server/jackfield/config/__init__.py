@@ -70,14 +70,12 @@ class ServerSettings:
     Attributes:
         host: The address to listen on.
         port: The TCP port; 0 for any that is free.
-        workers: Processes.
         debug: Whether what plugins send is validated, too.
         compression: Whether permessage-deflate (RFC 7692) is offered.
     """
 
     host: str
     port: int
-    workers: int
     debug: bool
     compression: bool
 

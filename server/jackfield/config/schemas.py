@@ -55,7 +55,6 @@ class ServerSchema(Schema):
 
     host = fields.String(load_default="127.0.0.1", validate=check_host)
     port = _integer(8080, _between(0, 65_535))  # 16 bits
-    workers = _integer(1, _at_least(1))
     debug = FlagField(load_default=False)
     compression = FlagField(load_default=False)
 
