@@ -1,5 +1,6 @@
 """Distributions that are installed only as far as a test goes: found by entry point like any."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
 
@@ -22,10 +23,10 @@ PLUGIN = """
 """
 
 
-def plugin(name: str, **replaced: str) -> str:
+def plugin(name: str, replaced: Mapping[str, str] | None = None) -> str:
     """The source of a plugin of that name, with some of its text replaced."""
     source = PLUGIN
-    for old, new in replaced.items():
+    for old, new in (replaced or {}).items():
         source = source.replace(old, new)
     return source.format(name=name)
 

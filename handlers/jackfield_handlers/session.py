@@ -43,7 +43,7 @@ class Described(Schema):
 
 
 @session.handler("session.whoami", reply=WhoAmI)
-async def whoami(ctx: Context, data: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
+async def whoami(ctx: Context, data: dict[str, Any]) -> dict[str, Any]:
     """Tell whose this connection is and what it may do."""
     return {
         "user": ctx.user,
@@ -54,7 +54,7 @@ async def whoami(ctx: Context, data: dict[str, Any]) -> dict[str, Any]:  # noqa:
 
 
 @session.handler("session.ping", AnyPayload, reply=AnyPayload)
-async def ping(ctx: Context, data: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
+async def ping(ctx: Context, data: dict[str, Any]) -> dict[str, Any]:
     """Answer with the payload as it came."""
     return data
 

@@ -73,13 +73,20 @@ def create_app(
             app[REGISTRY].register(NodeCollector(running))
             yield
 
-    async def drain(app: web.Application) -> None:
-        app[NODE].draining = True
-        await app[NODE].hub.drain(settings.drain.deadline * _SHARE_FOR_REQUESTS)
-
     app.cleanup_ctx.append(node)
     app.on_shutdown.append(drain)
     return app
+
+
+async def drain(app: web.Application) -> None:
+    """Send all clients home; to be called before the runner's cleanup.
+
+    The cleanup calls it as well, but only after aiohttp has stopped reading: no client could
+    finish a request or the close handshake then.
+    """
+    node = app[NODE]
+    node.draining = True
+    await node.hub.drain(node.settings.drain.deadline * _SHARE_FOR_REQUESTS)
 
 
 @contextlib.asynccontextmanager

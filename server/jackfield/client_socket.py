@@ -135,6 +135,10 @@ async def _welcome(socket: Socket) -> Message:
             return dict(welcome)
         case {"type": "error", "error": {"message": str(words)}}:
             raise ConnectionFailed(None, words)
+        case {"type": "goodbye", "payload": {"code": int(code), "reason": str(reason)} as bye}:
+            raise ConnectionClosed(
+                code, reason, reconnect=bye.get("reconnect"), after=bye.get("after")
+            )
     raise ConnectionFailed(None, "The server does not speak jackfield.v1: it sent no welcome.")
 
 

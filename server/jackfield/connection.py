@@ -34,6 +34,7 @@ class Connection:
 
     __slots__ = (
         "_abort_timer",
+        "_goodbye_said",
         "_state_lock",
         "alive",
         "closing",
@@ -74,6 +75,7 @@ class Connection:
         self.fields: dict[str, bytes] = {}
         #: How many more unknown types are answered with near names: each costs a search.
         self.suggestions_left = 10
+        self._goodbye_said = False
         self._state_lock: asyncio.Lock | None = None
         self._abort_timer: asyncio.TimerHandle | None = None
 
@@ -154,13 +156,16 @@ class Connection:
             return
         self.closing = code
         reason = CLOSE_REASONS[code]
-        if code >= CloseCode.SHUTDOWN:
+        if code >= CloseCode.SHUTDOWN:  # the codes of the protocol's own
             self.say_goodbye(code, after=after)
         self.outbox.send(frames.close(code, reason))
         self._end_writing()
 
     def say_goodbye(self, code: CloseCode, *, after: float) -> None:
-        """Announce a close that comes once what is running has ended."""
+        """Announce a close, which may come only once what is running has ended; once only."""
+        if self._goodbye_said:
+            return
+        self._goodbye_said = True
         self.send(
             self.codec.goodbye(code, CLOSE_REASONS[code], reconnect=code.reconnect, after=after)
         )

@@ -126,7 +126,11 @@ async def _serve(request: web.Request, node: Node, connection: Connection) -> we
         connection.gone()
         if hooked:
             await node.run_disconnect_hooks(connection)
-        _log.debug("closed", connection=connection.id, code=None if connection.closing is None else int(connection.closing))
+        _log.debug(
+            "closed",
+            connection=connection.id,
+            code=None if connection.closing is None else int(connection.closing),
+        )
     return socket
 
 

@@ -1,7 +1,8 @@
 """The node's heartbeat: pings to its clients, signs of life to Redis, and the reaping of the dead.
 
-A client that answered nothing for a whole interval is closed. The others' state in Redis is
-refreshed, and written again if it has gone: so a flushed or restarted Redis heals by itself.
+A client from which nothing came for a whole interval is closed, and so no longer refreshed. The
+others' state in Redis is, and it is written again if it has gone: a flushed or restarted Redis
+heals by itself.
 """
 
 import asyncio
@@ -33,29 +34,45 @@ class Heartbeat:
     async def run(self) -> None:
         """Beat until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._ping_for_ever())
-            tasks.create_task(self._repeat(self.refresh))
-            tasks.create_task(self._repeat(self.reap))
+            tasks.create_task(self._repeat(self.ping, pause=0))  # it takes an interval itself
+            tasks.create_task(self._repeat(self.refresh, pause=self._interval))
+            tasks.create_task(self._repeat(self.reap, pause=self._interval))
 
-    async def _repeat(self, beat: Callable[[], Awaitable[None]]) -> None:
+    async def _repeat(self, beat: Callable[[], Awaitable[None]], *, pause: float) -> None:
+        """Beat for ever: a heart that stops for one fault would let every connection's state go."""
         away = False
         while True:
-            await asyncio.sleep(self._interval)
+            await asyncio.sleep(pause)
             try:
                 await beat()
-            except Error:  # Redis is away; say so once, and when it is back
+            except Error as exc:  # Redis is away; say so once, and when it is back
                 if not away:
-                    self._log.warning("Redis is away", beat=beat.__name__, exc_info=True)
+                    self._log.warning("Redis is away", beat=beat.__name__, cause=str(exc.__cause__))
                 away = True
+            except Exception:  # noqa: BLE001 - see above; the log has the trace
+                self._log.exception("a heartbeat failed", beat=beat.__name__)
+                await asyncio.sleep(self._interval)
             else:
                 if away:
                     self._log.info("Redis is back", beat=beat.__name__)
                 away = False
 
+    async def ping(self) -> None:
+        """Ping everyone, spread over an interval; close who said nothing since the last time."""
+        connections = list(self._node.hub)
+        size = -(-len(connections) // _GROUPS)
+        for group in range(_GROUPS):
+            for connection in connections[group * size : (group + 1) * size]:
+                if not connection.alive:
+                    connection.close(CloseCode.NO_PONG)
+                connection.alive = False
+                connection.outbox.send(frames.HEARTBEAT)
+            await asyncio.sleep(self._interval / _GROUPS)
+
     async def refresh(self) -> None:
-        """Refresh the state of every connection that is alive; write again what has gone."""
-        alive = [connection for connection in self._node.hub if connection.alive]
-        rewritten = await self._node.store.heartbeat(alive)
+        """Refresh the state of every open connection; write again what has gone."""
+        connections = [each for each in self._node.hub if each.closing is None]
+        rewritten = await self._node.store.heartbeat(connections)
         if rewritten:
             self._log.warning("state had gone from Redis and is written again", count=rewritten)
 
@@ -64,15 +81,3 @@ class Heartbeat:
         departed = await self._node.store.reap()
         if departed:
             self._log.info("removed what dead nodes left behind", connections=len(departed))
-
-    async def _ping_for_ever(self) -> None:
-        while True:
-            connections = list(self._node.hub)
-            size = -(-len(connections) // _GROUPS)
-            for group in range(_GROUPS):
-                for connection in connections[group * size : (group + 1) * size]:
-                    if not connection.alive:
-                        connection.close(CloseCode.NO_PONG)
-                    connection.alive = False
-                    connection.outbox.send(frames.HEARTBEAT)
-                await asyncio.sleep(self._interval / _GROUPS)

@@ -52,7 +52,7 @@ async def root(request: web.Request) -> web.Response:
     )
 
 
-async def healthz(request: web.Request) -> web.Response:  # noqa: ARG001
+async def healthz(request: web.Request) -> web.Response:
     """Whether the process is alive: it is, or this would not answer."""
     return _json({"status": "ok"})
 

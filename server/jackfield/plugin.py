@@ -9,7 +9,7 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, overload
 
 from marshmallow import Schema
 
@@ -201,6 +201,14 @@ class Plugin:
             )
         self.lifespan_function = function
         return function
+
+    @overload
+    def middleware(self, function: F, *, everywhere: bool = False) -> F: ...
+
+    @overload
+    def middleware(
+        self, function: None = None, *, everywhere: bool = False
+    ) -> Callable[[F], F]: ...
 
     def middleware(
         self, function: F | None = None, *, everywhere: bool = False

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from .app import busy_threads, create_app
+from .app import busy_threads, create_app, drain
 from .config import Settings
 from .http_api import NODE
 from .node import Node
@@ -25,7 +25,7 @@ _LOOK: Final = 0.02
 
 
 async def serve(settings: Settings, on_started: Callable[[str, Node], None] | None = None) -> None:
-    """Serve until SIGTERM or SIGINT, then end within ``drain.deadline``.
+    """Serve until SIGTERM or SIGINT, then end within ``drain.deadline``; told again, at once.
 
     Args:
         settings: See `jackfield.config.load_settings`.
@@ -40,7 +40,7 @@ async def serve(settings: Settings, on_started: Callable[[str, Node], None] | No
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, _told_to_stop, stop)
     app = create_app(settings)
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     try:
@@ -53,9 +53,8 @@ async def serve(settings: Settings, on_started: Callable[[str, Node], None] | No
             on_started(address, app[NODE])
         await stop.wait()
         _log.info("shutting down", deadline=settings.drain.deadline)
-        app[NODE].draining = True
     finally:
-        await _cleanup(runner, settings.drain.deadline)
+        await _stop(runner, settings.drain.deadline)
     _log.info("stopped")
 
 
@@ -64,10 +63,19 @@ def _address(runner: web.AppRunner) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def _cleanup(runner: web.AppRunner, deadline: float) -> None:
-    """Clean up; what isn't done by the deadline is ended with the process."""
+def _told_to_stop(stop: asyncio.Event) -> None:
+    if stop.is_set():
+        _log.warning("told to stop again: ending at once")
+        _end_process(1)
+    stop.set()
+
+
+async def _stop(runner: web.AppRunner, deadline: float) -> None:
+    """Send the clients home and clean up; what isn't done by the deadline ends with the process."""
     try:
         async with asyncio.timeout(deadline):
+            if NODE in runner.app:
+                await drain(runner.app)
             await runner.cleanup()
             # A thread can't be stopped, would hold up the exit, and sets no event when it ends.
             while busy_threads():  # noqa: ASYNC110
@@ -75,6 +83,11 @@ async def _cleanup(runner: web.AppRunner, deadline: float) -> None:
     except TimeoutError:
         threads = len(busy_threads())
         _log.error("not stopped by the deadline; ending all the same", busy_threads=threads)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
+        _end_process(0)
+
+
+def _end_process(status: int) -> None:
+    """End without waiting for anything: threads and other tasks may never end."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

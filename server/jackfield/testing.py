@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from .app import create_app
+from .app import create_app, drain
 from .auth import Authenticator
 from .client import Client, connect
 from .config import load_settings
@@ -74,6 +74,7 @@ async def run_server(
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         yield RunningServer(app, f"http://127.0.0.1:{runner.addresses[0][1]}")
+        await drain(app)
     finally:
         await runner.cleanup()
 

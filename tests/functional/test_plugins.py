@@ -55,7 +55,8 @@ async def test_a_plugin_that_fails_to_start_is_left_out_whole_and_reported(
 
     @broken.lifespan
     async def fail(runtime: Runtime) -> AsyncIterator[None]:
-        raise RuntimeError("no database")
+        if runtime.plugin == "broken":
+            raise RuntimeError("no database")
         yield
 
     @broken.handler("broken.act")
@@ -100,7 +101,8 @@ async def test_strict_makes_a_plugin_that_fails_to_start_fatal(config: Config) -
 
     @broken.lifespan
     async def fail(runtime: Runtime) -> AsyncIterator[None]:
-        raise RuntimeError("no database")
+        if runtime.plugin == "broken":
+            raise RuntimeError("no database")
         yield
 
     strict = {**config, "plugins": {"strict": True}}

@@ -36,7 +36,7 @@ async def read(ctx: Context, data: dict[str, Any]) -> dict[str, Any]:
 @asynccontextmanager
 async def server_and_redis(
     **sections: dict[str, Any],
-) -> AsyncIterator[tuple[RunningServer, "Redis[bytes]"]]:
+) -> AsyncIterator[tuple[RunningServer, Redis]]:
     """A server on a Valkey of its own, which a test may stop or flush."""
     async with embedded_valkey() as url, Redis.from_url(url, protocol=2) as redis:
         config = {
@@ -57,7 +57,7 @@ def stopped(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-async def pid_of(redis: "Redis[bytes]") -> int:
+async def pid_of(redis: Redis) -> int:
     return int((await redis.info("server"))["process_id"])
 
 

@@ -17,6 +17,9 @@ from tests.distributions import install, plugin
 
 Install = Callable[..., None]
 
+#: What of `tests.distributions.PLUGIN` to replace, so that it wants a configuration.
+CONFIGURED = {'Plugin("{name}")': 'Plugin("{name}", config=Payload)'}
+
 
 @pytest.fixture(autouse=True)
 def own_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
@@ -105,7 +108,7 @@ def test_a_fine_configuration_gets_one_line(installed: Install) -> None:
 
 def test_a_check_finds_all_the_problems_at_once(installed: Install) -> None:
     installed("broken", "import no_such_module")
-    installed("horn", plugin("horn", **{'Plugin("{name}")': 'Plugin("{name}", config=Payload)'}))
+    installed("horn", plugin("horn", CONFIGURED))
     Path("bad.toml").write_text(
         "[server]\nport = 99999\n[redis]\nulr = 'embedded'\n"
         "[plugins]\ndisabled = ['hron', 'request']\n"
@@ -127,9 +130,7 @@ def test_a_check_finds_all_the_problems_at_once(installed: Install) -> None:
     )
     assert found[5:] == [
         'bad.toml:10: plugins.horn.size: Not a valid integer; got "large"',
-        "bad.toml:11: plugins.horn.colour: Unknown key; did you mean 'size'?"
-        if "did you mean" in found[6]
-        else "bad.toml:11: plugins.horn.colour: Unknown key; there are: size",
+        "bad.toml:11: plugins.horn.colour: Unknown key; there are: size",
     ]
     assert result.stderr == "7 problems.\n"
 
@@ -138,10 +139,10 @@ def test_a_plugin_that_would_be_left_out_is_a_problem(installed: Install) -> Non
     installed("broken", "raise ValueError('first line\\nsecond line')")
     result = run("check")
     assert result.exit_code == 1
-    assert lines(result.stdout) == [
+    assert result.stdout == (
         "plugin 'broken' of test-broken 1.0: it can't be imported: "
-        "ValueError: first line second line"
-    ]
+        "ValueError: first line second line\n"
+    )
 
 
 def test_a_plugin_that_is_not_wanted_is_not_checked(installed: Install) -> None:
@@ -151,7 +152,7 @@ def test_a_plugin_that_is_not_wanted_is_not_checked(installed: Install) -> None:
 
 
 def test_what_an_unset_key_lacks_names_its_plugin(installed: Install) -> None:
-    installed("horn", plugin("horn", **{'Plugin("{name}")': 'Plugin("{name}", config=Payload)'}))
+    installed("horn", plugin("horn", CONFIGURED))
     assert "plugins.horn.size: Missing data for required field" in run("check").stdout
 
 
@@ -161,7 +162,6 @@ def test_what_an_unset_key_lacks_names_its_plugin(installed: Install) -> None:
         (None, "x.toml: The file cannot be read: No such file or directory\n"),
         ("[server", "x.toml:1: Not valid TOML: "),
         ("[plugins]\nenabled = 1\n", "x.toml:2: plugins.enabled: Not a valid list"),
-        ("[server]\nworkers = 2\n", "server.workers: Must be 1 for now"),
     ],
 )
 @pytest.mark.parametrize("command", ["check", "plugins", "serve"])
@@ -221,9 +221,7 @@ def test_json_is_all_that_a_program_gets_to_read(
     installed: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
-    installed(
-        "drum", 'print("I print while I am imported")' + plugin("drum").replace("\n    ", "\n")
-    )
+    installed("drum", plugin("drum") + "\n    print('I print while I am imported')")
     installed("broken", "import no_such_module")
     result = run("plugins", "--json")
     assert result.exit_code == 0
@@ -261,10 +259,9 @@ def test_json_is_all_that_a_program_gets_to_read(
 
 
 def test_json_tells_the_timeout_that_a_type_really_has(installed: Install) -> None:
-    installed("drum", plugin("drum", **{', timeout="5s"': ""}))
-    installed(
-        "river", plugin("river", **{', timeout="5s"': "", "Whatever it is.": "''' ; yield '''"})
-    )
+    installed("drum", plugin("drum", {', timeout="5s"': ""}))
+    stream = {', timeout="5s"': "", "(ctx, data):": "(ctx, data):\n        yield {{}}"}
+    installed("river", plugin("river", stream))
     Path("jackfield.toml").write_text("[limits]\nhandler_timeout = '7s'\n")
     result = run("plugins", "--json", "--config", "jackfield.toml")
     types = {

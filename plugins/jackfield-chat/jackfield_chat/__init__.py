@@ -116,7 +116,7 @@ async def history(ctx: Context, data: dict[str, Any]) -> dict[str, Any]:
 
 
 @chat.handler("chat.rooms", reply=Rooms)
-async def list_rooms(ctx: Context, data: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
+async def list_rooms(ctx: Context, data: dict[str, Any]) -> dict[str, Any]:
     """List the rooms."""
     return {
         "rooms": [

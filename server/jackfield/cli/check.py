@@ -14,10 +14,11 @@ from jackfield.config import (
     LoggingSettings,
     PluginSettings,
     load_plugin_settings,
+    load_settings,
 )
 from jackfield.registry import Entry, Registry, discover
 
-from .options import config_option, describe, epilog, load, load_plugins
+from .options import config_option, describe, epilog, load_plugins
 from .terminal import FAILED, count, err, one_line, out
 
 
@@ -54,7 +55,7 @@ def _check(config: Path | None) -> tuple[list[str], Registry | None]:
     """All the problems, and the plugins as far as it could be told which are wanted."""
     problems: list[str] = []
     try:
-        load(config)
+        load_settings(config)
     except ConfigError as exc:
         problems += map(describe, exc.problems)
     try:

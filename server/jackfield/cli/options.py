@@ -33,27 +33,18 @@ def epilog(examples: Iterable[str], exit_codes: Mapping[int, str]) -> str:
     return "\n".join(lines)
 
 
-def load(config: Path | None, flags: Mapping[str, Any] | None = None) -> Settings:
-    """Read the configuration.
+def read_settings(config: Path | None, flags: Mapping[str, Any] | None = None) -> Settings:
+    """Read the configuration for a command that needs it, and set up logging by it.
 
     Args:
         config: The file, if there is one.
         flags: What the command line says, nested as in TOML.
 
     Raises:
-        ConfigError: It is not valid: all the problems.
-    """
-    return load_settings(config, overrides=flags)
-
-
-def read_settings(config: Path | None, flags: Mapping[str, Any] | None = None) -> Settings:
-    """As `load`, for a command that can't go on without it; and set up logging by it.
-
-    Raises:
         Failure: It is not valid: all the problems.
     """
     try:
-        settings = load(config, flags)
+        settings = load_settings(config, overrides=flags)
     except ConfigError as exc:
         raise not_valid(exc) from exc
     log.configure(settings.logging)
