@@ -147,16 +147,18 @@ def _explain(error: aiohttp.ClientError, url: str) -> str:
     match error:
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
             # Not the query: it may hold a ticket.
-            return f"{url.partition('?')[0]!r} is not an address like ws://host:port/path."
+            words = f"{url.partition('?')[0]!r} is not an address like ws://host:port/path"
         case aiohttp.ClientConnectorDNSError():
-            return f"The host {error.host!r} cannot be found: {error.os_error.strerror}."
+            words = f"The host {error.host!r} cannot be found: {error.os_error.strerror}"
         case aiohttp.ClientConnectorCertificateError():
-            return f"The certificate of {error.host} is not trusted: {error.certificate_error}"
+            words = f"The certificate of {error.host} is not trusted: {error.certificate_error}"
         case aiohttp.ClientSSLError():
-            return f"There is no TLS with {error.host}:{error.port}: {error.os_error}."
+            words = f"There is no TLS with {error.host}:{error.port}: {error.os_error}"
         case aiohttp.ClientConnectorError(os_error=cause):
             why = strerror(cause.errno) if cause.errno else str(cause)
-            return f"The server at {error.host}:{error.port} cannot be reached: {why}."
+            words = f"The server at {error.host}:{error.port} cannot be reached: {why}"
         case aiohttp.ClientResponseError():
-            return "There is no WebSocket at this address."
-    return f"The connection broke while it was opened: {str(error) or type(error).__name__}."
+            words = "There is no WebSocket at this address"
+        case _:
+            words = f"The connection broke at its opening: {str(error) or type(error).__name__}"
+    return f"{words}."

@@ -104,7 +104,7 @@ class Codec:
         except RecursionError:
             reason = "The message is nested too deeply."
         except msgspec.ValidationError:
-            reason = "The message has a number that is too long."
+            reason = "The message has a number that is out of range."
         except msgspec.DecodeError:
             reason = f"The message is not valid {encoding}."
         else:
@@ -171,10 +171,12 @@ def _check_envelope(value: Any) -> tuple[Error, MessageId | None]:
     if not isinstance(value, dict):
         return Error("invalid_message", fields=[_fault("", "type", "Not an object.")]), None
     faults = [
-        _fault("/" + str(key).replace("~", "~0").replace("/", "~1"), "unknown", "Unknown key.")
+        _fault("/" + key.replace("~", "~0").replace("/", "~1"), "unknown", "Unknown key.")
         for key in value
-        if key not in {"type", "id", "payload"}
+        if isinstance(key, str) and key not in {"type", "id", "payload"}
     ]
+    if not _has_string_keys(value):
+        faults.append(_fault("", "invalid", "Has keys that are not strings."))
     if "type" not in value:
         faults.append(_fault("/type", "required", "Missing message type."))
     elif not isinstance(value["type"], str):
@@ -194,8 +196,10 @@ def _check_envelope(value: Any) -> tuple[Error, MessageId | None]:
         message_id = None
     if not isinstance(value.get("payload", {}), dict):
         faults.append(_fault("/payload", "type", "Not an object."))
-    elif not all(isinstance(key, str) for key in value.get("payload", {})):
+    elif not _has_string_keys(value.get("payload", {})):
         faults.append(_fault("/payload", "invalid", "Has keys that are not strings."))
+    if not faults:  # what is left of it would do
+        faults.append(_fault("", "invalid", "Has a key more than once."))
     return Error("invalid_message", fields=faults[:MAX_FAULTS]), message_id
 
 
@@ -209,6 +213,10 @@ def _is_utf8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _has_string_keys(value: dict[Any, Any]) -> bool:
+    return all(isinstance(key, str) for key in value)
 
 
 def _fault(pointer: str, code: str, message: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -41,6 +42,7 @@ async def serve(settings: Settings, on_started: Callable[[str, Node], None] | No
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _told_to_stop, stop)
+    _allow_open_files(settings.limits.connections)
     app = create_app(settings)
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     try:
@@ -61,6 +63,19 @@ async def serve(settings: Settings, on_started: Callable[[str, Node], None] | No
 def _address(runner: web.AppRunner) -> str:
     host, port = runner.addresses[0][:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _allow_open_files(connections: int) -> None:
+    """Raise the soft limit on open files, often 1,024, to the hard one: a connection needs one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard != resource.RLIM_INFINITY and hard < connections:
+        _log.warning(
+            "fewer files may be open than connections are allowed",
+            open_files=hard,
+            connections=connections,
+        )
 
 
 def _told_to_stop(stop: asyncio.Event) -> None:

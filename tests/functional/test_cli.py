@@ -78,11 +78,18 @@ def environment(*path: Path, **variables: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(searched), **variables}
 
 
-def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, env: dict[str, str] | None = None, stdin: str = ""
+) -> subprocess.CompletedProcess[str]:
     """Run a command to its end; it has half a minute."""
-    command = [sys.executable, "-m", "jackfield", *arguments]
-    return subprocess.run(  # type: ignore[call-overload,no-any-return]
-        command, **{"capture_output": True, "text": True, "timeout": 30, "check": False, **options}
+    return subprocess.run(
+        [sys.executable, "-m", "jackfield", *arguments],
+        input=stdin,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=30,
+        check=False,
+        env=env,
     )
 
 
@@ -154,7 +161,8 @@ def test_a_server_says_one_line_to_a_program_and_ends_with_0(
         assert server.process.stdout is not None
         assert server.process.stdout.read() == ""
         events = [json.loads(line)["event"] for line in server.log.read_text().splitlines()]
-        assert events[-2:] == ["shutting down", "stopped"]
+        assert "shutting down" in events
+        assert events[-1] == "stopped"
 
 
 def test_a_person_is_told_how_to_try_it(tmp_path: Path) -> None:
@@ -164,7 +172,7 @@ def test_a_person_is_told_how_to_try_it(tmp_path: Path) -> None:
     install(site, "broken", "import no_such_module")
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "jackfield", "serve", "--port", "0"]
-    env = environment(site, NO_COLOR="1", COLUMNS="60")
+    env = environment(site, TERM="dumb", COLUMNS="60")
     with (
         (tmp_path / "log").open("w") as log,
         subprocess.Popen(command, stdout=theirs, stderr=log, env=env) as process,
@@ -256,31 +264,42 @@ def test_a_valkey_that_does_not_start_is_told_in_words(tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
-async def test_a_killed_server_leaves_no_valkey_behind(tmp_path: Path) -> None:
-    # A socket's path must be short, and pytest's directories aren't.
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A directory for sockets, whose paths must be shorter than pytest's directories are."""
     with tempfile.TemporaryDirectory(prefix="jf-", dir="/tmp") as directory:
-        with serving(tmp_path / "log", env=environment(TMPDIR=directory)) as server:
-            (path,) = Path(directory).glob("*/*.sock")
-            with socket.socket(socket.AF_UNIX) as connection:
-                connection.connect(str(path))
-                assert server.stop(signal.SIGKILL) == -signal.SIGKILL
-                connection.settimeout(10)
-                assert connection.recv(1) == b""  # the end of a process that is no more
-        await wait_until(lambda: not list(Path(directory).iterdir()))
+        yield Path(directory)
+
+
+def only_socket(directory: Path) -> str:
+    (path,) = directory.glob("*/*.sock")
+    return str(path)
+
+
+async def test_a_killed_server_leaves_no_valkey_behind(tmp_path: Path, short_path: Path) -> None:
+    with (
+        serving(tmp_path / "log", env=environment(TMPDIR=str(short_path))) as server,
+        socket.socket(socket.AF_UNIX) as connection,
+    ):
+        connection.connect(only_socket(short_path))
+        assert server.stop(signal.SIGKILL) == -signal.SIGKILL
+        connection.settimeout(10)
+        assert connection.recv(1) == b""  # the end of a process that is no more
+    await wait_until(lambda: not list(short_path.iterdir()))
 
 
 # call
 
 
 def test_a_reply_is_one_line_of_json(server: Server) -> None:
-    payload = {"hello": "wörld", "nested": {"list": [1, None, True]}}
+    payload = {"hello": {"wörld": [1, None, True], "empty": {}}}
     result = run("call", "session.ping", json.dumps(payload), "--url", server.url)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout == json.dumps(payload, ensure_ascii=False) + "\n"
 
 
 def test_the_payload_may_come_from_standard_input(server: Server) -> None:
-    result = run("call", "session.ping", "-", "--url", server.url, input='{"from": "stdin"}')
+    result = run("call", "session.ping", "-", "--url", server.url, stdin='{"from": "stdin"}')
     assert result.stdout == '{"from": "stdin"}\n'
 
 
