@@ -18,11 +18,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         python = Path(folder) / "venv" / "bin" / "python"
         venv.create(python.parents[1], with_pip=True)
-        pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+        pip: list[str | Path] = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, "wheel", "--no-deps", "-w", folder, ROOT], check=True)
         subprocess.run([*pip, "install", *Path(folder).glob("*.whl")], check=True)
         chat = ROOT / "plugins" / "jackfield-chat" / "jackfield_chat"
-        options = ["--strict", "--python-executable", python, "--cache-dir", os.devnull]
+        options: list[str | Path] = ["--strict", "--python-executable", python, "--cache-dir", os.devnull]
         config = ["--config-file", ""]
         return subprocess.run(
             [sys.executable, "-m", "mypy", *config, *options, chat], cwd=folder, check=False

@@ -44,7 +44,7 @@ def _move_references(node: Any) -> Any:
     if isinstance(node, dict):
         return {
             key: value.replace(_COMPONENTS, "#/$defs/")
-            if key == "$ref"
+            if key == "$ref" and isinstance(value, str)  # it may be a property's name as well
             else _move_references(value)
             for key, value in node.items()
         }

@@ -242,7 +242,7 @@ class Registry:
         except RegistrationError as exc:
             entry.fail(Stage.REGISTER, str(exc))
             return
-        except Exception as exc:  # noqa: BLE001 - a module may fail to import in any way
+        except (Exception, SystemExit) as exc:  # noqa: BLE001 - a module may fail in any way
             entry.fail(Stage.IMPORT, f"it can't be imported: {type(exc).__name__}: {exc}")
             return
         if not isinstance(loaded, Plugin):

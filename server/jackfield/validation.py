@@ -9,7 +9,7 @@ with is replaced by an equal text that also remembers its key (`required`, `leng
 import re
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final, Self
 
 from marshmallow import INCLUDE, RAISE, Schema, ValidationError, fields, validate
@@ -55,14 +55,17 @@ def bind(schema: Schema, message_type: str) -> Loader:
         A function that returns what `schema.load` does and raises `Error` ``invalid_payload``
         with ``fields``, or ``invalid_json`` for nesting no schema can follow.
     """
+    if type(schema) is AnyPayload:
+        return _as_it_is  # marshmallow would lose the order of the keys
     _give_codes(schema)
     load = schema.load
 
     def loader(payload: dict[str, Any]) -> Any:
         try:
-            return load(payload)
-        except ValidationError as exc:
-            faults = list(field_errors(schema, _with_codes(schema, payload, exc)))
+            try:
+                return load(payload)
+            except ValidationError as exc:
+                faults = list(field_errors(schema, _with_codes(schema, payload, exc)))
         except RecursionError:
             raise Error("invalid_json", "The payload is nested too deeply.") from None
         omitted = len(faults) - MAX_FAULTS
@@ -77,6 +80,10 @@ def bind(schema: Schema, message_type: str) -> Loader:
     return loader
 
 
+def _as_it_is(payload: dict[str, Any]) -> dict[str, Any]:
+    return payload
+
+
 class _Coded(str):
     """A text of marshmallow's that remembers which error it belongs to."""
 
@@ -87,6 +94,9 @@ class _Coded(str):
         self = super().__new__(cls, text)
         self.code = code
         return self
+
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]  # a copy keeps its code
+        return str(self), self.code
 
     def format(self, *args: object, **kwargs: object) -> "_Coded":
         """As `str.format`, and still coded: marshmallow formats every text before it raises."""
@@ -151,6 +161,8 @@ def _give_codes_to_field(field: fields.Field[Any]) -> None:
     field.validators = [_coded_validator(validator) for validator in field.validators]
     if isinstance(field, fields.Tuple):
         field.validate_length = _coded_validator(field.validate_length)  # type: ignore[assignment]
+    if isinstance(field, fields.Enum):
+        field.field = copy(field.field)  # marshmallow shares it among all instances
     for inner in _inner_fields(field):
         _give_codes_to_field(inner)
 
@@ -162,12 +174,12 @@ def _inner_fields(field: fields.Field[Any]) -> Iterator[fields.Field[Any]]:
         yield from field.tuple_fields
     elif isinstance(field, fields.Mapping):
         yield from (inner for inner in (field.key_field, field.value_field) if inner is not None)
+    elif isinstance(field, fields.Enum):
+        yield field.field
 
 
 def _coded_texts(texts: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: _Coded(text, key) if isinstance(text, str) else text for key, text in texts.items()
-    }
+    return {key: _code_all(text, key) for key, text in texts.items()}
 
 
 class _Function(validate.Validator):
@@ -182,14 +194,15 @@ class _Function(validate.Validator):
 
 def _coded_validator(validator: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """An equal validator with coded texts; of the same class, for whoever reads its limits."""
-    if isinstance(validator, validate.And):
-        return validate.And(*(_coded_validator(inner) for inner in validator.validators))
-    name = getattr(validator, "__name__", type(validator).__name__)
-    plain = validator if isinstance(validator, validate.Validator) else _Function(validator)
-    if hasattr(plain, "coded_as"):
-        return plain
-    coded = copy(plain)
-    coded.__class__ = _coded_class(type(plain), name)
+    if hasattr(validator, "coded_as"):
+        return validator
+    named = validator.func if isinstance(validator, partial) else validator
+    name = getattr(named, "__name__", type(named).__name__)
+    coded = copy(validator) if isinstance(validator, validate.Validator) else _Function(validator)
+    if isinstance(coded, validate.And):
+        coded.validators = tuple(_coded_validator(inner) for inner in coded.validators)
+    # Not by assignment: a frozen dataclass refuses that.
+    object.__setattr__(coded, "__class__", _coded_class(type(coded), name))
     return coded
 
 
@@ -242,13 +255,19 @@ def field_errors(
         return
     by_wire_name = {} if schema is None else _fields_by_wire_name(schema)
     for key, below in messages.items():
-        if key == SCHEMA:
-            yield from _texts(below, pointer)
-        elif isinstance(key, int):  # an item of a schema with many=True
+        if isinstance(key, int):  # an item of a schema with many=True
             yield from field_errors(schema, below, f"{pointer}/{key}")
+            continue
+        others = below
+        if key not in by_wire_name and isinstance(below, list):
+            # What the client sent may be called as Python calls a field, or as SCHEMA.
+            yield from _texts(list(filter(_is_unknown, below)), f"{pointer}/{_escape(key)}")
+            others = [text for text in below if not _is_unknown(text)]
+        if key == SCHEMA:
+            yield from _texts(others, pointer)
         else:
             name, field = _find_field(by_wire_name, key)
-            yield from _errors_of_field(field, below, f"{pointer}/{_escape(name)}")
+            yield from _errors_of_field(field, others, f"{pointer}/{_escape(name)}")
 
 
 def _errors_of_field(
@@ -257,46 +276,47 @@ def _errors_of_field(
     if not isinstance(messages, dict):
         yield from _texts(messages, pointer)
     elif isinstance(field, fields.Pluck):
-        for below in messages.values():  # on the wire the one plucked field is the whole value
-            yield from field_errors(None, below, pointer)
+        for key, below in messages.items():
+            if isinstance(key, int):  # many=True
+                yield from _errors_of_field(field, below, f"{pointer}/{key}")
+            else:  # on the wire the one plucked field is the whole value
+                plucked = None if key == SCHEMA else field.schema.fields[field.field_name]
+                yield from _errors_of_field(plucked, below, pointer)
     elif isinstance(field, fields.Nested):
         yield from field_errors(field.schema, messages, pointer)
-    elif isinstance(field, fields.Mapping):
-        for key, below in messages.items():
-            yield from _errors_of_entry(field, key, below, pointer)
     else:
-        for index, below in messages.items():
-            if index == SCHEMA:
+        for key, below in messages.items():
+            inner = f"{pointer}/{_escape(key)}"
+            if isinstance(field, fields.Mapping) and isinstance(below, dict):
+                yield from _errors_of_entry(field, below, inner)
+            elif key == SCHEMA:
                 yield from _texts(below, pointer)
             else:
-                yield from _errors_of_field(
-                    _item_field(field, index), below, f"{pointer}/{_escape(index)}"
-                )
+                yield from _errors_of_field(_item_field(field, key), below, inner)
 
 
 def _errors_of_entry(
-    field: fields.Mapping[Any], key: Any, messages: Any, pointer: str
+    field: fields.Mapping[Any], messages: dict[Any, Any], pointer: str
 ) -> Iterator[dict[str, str]]:
     """Errors of one entry of a dictionary: marshmallow files them under "key" and "value"."""
-    if key == SCHEMA or not isinstance(messages, dict):
-        yield from _texts(messages, pointer)
-        return
-    entry = f"{pointer}/{_escape(key)}"
     for part, below in messages.items():
         inner = field.value_field if part == "value" else field.key_field
-        yield from _errors_of_field(inner, below, entry)
+        yield from _errors_of_field(inner, below, pointer)
 
 
 def _item_field(field: fields.Field[Any] | None, index: Any) -> fields.Field[Any] | None:
     if isinstance(field, fields.List):
         return field.inner
-    if isinstance(field, fields.Tuple) and isinstance(index, int):
+    if isinstance(field, fields.Tuple) and index in range(len(field.tuple_fields)):
         return field.tuple_fields[index]
     return None
 
 
 def _fields_by_wire_name(schema: Schema) -> dict[str, fields.Field[Any]]:
-    return {field.data_key or name: field for name, field in schema.fields.items()}
+    return {
+        name if field.data_key is None else field.data_key: field
+        for name, field in schema.load_fields.items()
+    }
 
 
 def _find_field(
@@ -306,9 +326,13 @@ def _find_field(
     if key in by_wire_name:
         return key, by_wire_name[key]
     for wire_name, field in by_wire_name.items():
-        if field.name == key:
+        if key in (field.name, field.attribute):
             return wire_name, field
     return key, None
+
+
+def _is_unknown(text: Any) -> bool:
+    return isinstance(text, _Coded) and text.code == "unknown"
 
 
 def _texts(messages: Any, pointer: str) -> Iterator[dict[str, str]]:

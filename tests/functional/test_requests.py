@@ -461,3 +461,10 @@ async def test_a_client_that_leaves_has_its_handlers_cancelled(config: Config) -
 def _connection(server: Any) -> Any:
     (connection,) = server.node.hub
     return connection
+
+
+async def test_any_payload_comes_back_with_its_keys_in_their_order(config: Config) -> None:
+    keys = [f"key{number}" for number in range(20)]
+    async with run_server(config=config) as server, Wire(server, welcomed=True) as wire:
+        answer = await wire.ask("session.ping", dict.fromkeys(keys))
+        assert list(answer["payload"]) == keys

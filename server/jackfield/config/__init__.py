@@ -7,8 +7,6 @@ schemas below, and tells every problem at once. `config/jackfield.toml` explains
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from dataclasses import fields as attributes
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +16,6 @@ from .fields import (
     SecretField,
     is_loopback,
     parse_duration,
-    safe_redis_url,
 )
 from .schemas import SCHEMAS
 from .section import (
@@ -29,6 +26,17 @@ from .section import (
     split_environ,
     suggest,
     variable,
+)
+from .settings import (
+    AuthSettings,
+    ConnectionSettings,
+    DrainSettings,
+    LimitSettings,
+    LoggingSettings,
+    PluginSettings,
+    RedisSettings,
+    ServerSettings,
+    Settings,
 )
 from .sources import ConfigError, Layer, Problem, override, read_toml
 
@@ -61,158 +69,6 @@ __all__ = [
 #: The port a browser leaves out of an http origin.
 _HTTP_PORT: Final = 80
 _PLUGIN_NAME: Final = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class ServerSettings:
-    """``[server]``.
-
-    Attributes:
-        host: The address to listen on.
-        port: The TCP port; 0 for any that is free.
-        debug: Whether what plugins send is validated, too.
-        compression: Whether permessage-deflate (RFC 7692) is offered.
-    """
-
-    host: str
-    port: int
-    debug: bool
-    compression: bool
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class RedisSettings:
-    """``[redis]``.
-
-    Attributes:
-        url: ``embedded``, or the address of a server. May hold a password.
-        prefix: What every key starts with.
-        password: From whichever of the three keys has it; None without one.
-        timeout: Seconds that a call may take.
-        pool: Connections of one process, at most.
-    """
-
-    url: str
-    prefix: str
-    password: Secret | None
-    timeout: float
-    pool: int
-
-    @property
-    def safe_url(self) -> str:
-        """The URL without its password, to be shown."""
-        return safe_redis_url(self.url)
-
-    def __repr__(self) -> str:
-        shown = {each.name: getattr(self, each.name) for each in attributes(self)}
-        shown["url"] = self.safe_url
-        return f"RedisSettings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionSettings:
-    """``[connections]``.
-
-    Attributes:
-        heartbeat: Seconds between two pings of a client, and between two signs of life in Redis.
-        ttl: Seconds after which a connection without a sign of life counts as gone.
-    """
-
-    heartbeat: float
-    ttl: float
-
-
-@dataclass(frozen=True, slots=True)
-class AuthSettings:
-    """``[auth]``.
-
-    Attributes:
-        anonymous: Whether clients need no identity. Where the configuration doesn't say: true,
-            if the host is a loopback one.
-        origins: The origins whose pages may connect. Where the configuration doesn't say:
-            `local_origins` of the configured port, which for port 0 match nothing.
-    """
-
-    anonymous: bool
-    origins: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LimitSettings:
-    """``[limits]``.
-
-    Attributes:
-        message_bytes: Of a message from a client.
-        queue_bytes: Waiting to be sent to one client.
-        reply_bytes: Of one message to a client.
-        connections: Of one process.
-        in_flight: Requests of one connection that run at the same time.
-        handler_timeout: Seconds a handler may take that doesn't declare its own.
-        write_timeout: Seconds that a client may leave what it is sent unread.
-    """
-
-    message_bytes: int
-    queue_bytes: int
-    reply_bytes: int
-    connections: int
-    in_flight: int
-    handler_timeout: float
-    write_timeout: float
-
-
-@dataclass(frozen=True, slots=True)
-class PluginSettings:
-    """``[plugins]``.
-
-    Attributes:
-        enabled: Patterns (`fnmatch`) of the plugins to load.
-        disabled: Patterns of those to leave out all the same.
-        strict: Whether a plugin that fails is fatal.
-        sections: Each ``[plugins.NAME]``, to be validated by that plugin's own schema.
-    """
-
-    enabled: tuple[str, ...]
-    disabled: tuple[str, ...]
-    strict: bool
-    sections: Mapping[str, Section]
-
-
-@dataclass(frozen=True, slots=True)
-class DrainSettings:
-    """``[drain]``.
-
-    Attributes:
-        deadline: Seconds from the signal to stop to the end of the process, at most.
-    """
-
-    deadline: float
-
-
-@dataclass(frozen=True, slots=True)
-class LoggingSettings:
-    """``[logging]``.
-
-    Attributes:
-        format: ``auto``, ``console`` or ``json``.
-        level: ``debug``, ``info``, ``warning`` or ``error``.
-    """
-
-    format: str
-    level: str
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """A valid configuration. Printing it shows no secret."""
-
-    server: ServerSettings
-    redis: RedisSettings
-    connections: ConnectionSettings
-    auth: AuthSettings
-    limits: LimitSettings
-    plugins: PluginSettings
-    drain: DrainSettings
-    logging: LoggingSettings
 
 
 def load_settings(
