@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .node import Node
 
-#: A client at its limit of requests in flight must still be able to cancel one.
+#: A client at its limit of requests in flight, or of a server that goes, must still be able to
+#: cancel one.
 _ALWAYS_ADMITTED: Final = "request.cancel"
 #: Seconds: a handler that is slow enough to fill the limit is slower than this.
 _RETRY_AFTER: Final = 1.0
@@ -95,7 +96,9 @@ class Dispatcher:
                 raise Error("invalid_message", fields=[fault])
         elif message_id in connection.requests:
             raise Error("conflict", "A request with this id is under way.")
-        if len(connection.requests) >= self._in_flight and route.type != _ALWAYS_ADMITTED:
+        if route.type == _ALWAYS_ADMITTED:
+            return
+        if len(connection.requests) >= self._in_flight:
             raise Error(
                 "rate_limited", "Too many requests are under way.", retry_after=_RETRY_AFTER
             )

@@ -9,6 +9,7 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Any, Final, TypeVar, overload
 
 from marshmallow import Schema
@@ -131,6 +132,12 @@ class Plugin:
         """
 
         def register(function: F) -> F:
+            if message_type in self.handlers:
+                raise self._wrong(
+                    f"{message_type!r} has two handlers, "
+                    f"{_name(self.handlers[message_type].function)!r} and {_name(function)!r}: "
+                    "remove one"
+                )
             self.handlers[message_type] = Handler(
                 type=message_type,
                 function=function,
@@ -153,17 +160,9 @@ class Plugin:
                 f"the message type {message_type[:40]!r}... is longer than {MAX_TYPE_LENGTH} "
                 "characters"
             )
-        if message_type in self.handlers:
-            raise self._wrong(
-                f"{message_type!r} has two handlers, "
-                f"{self.handlers[message_type].function.__name__!r} and the one declared after "
-                "it: remove one"
-            )
-        if isinstance(scopes, str):
-            raise self._wrong(f"scopes= of {message_type!r} is a string: write [{scopes!r}]")
         bound_schema = self._schema(schema, f"the schema of {message_type!r}")
         reply_schema = None if reply is None else self._schema(reply, f"reply= of {message_type!r}")
-        required = frozenset(scopes)
+        required = self._scopes(message_type, scopes)
         seconds = self._seconds(message_type, timeout)
         return register
 
@@ -232,8 +231,9 @@ class Plugin:
 
     def _kind(self, message_type: str, function: Callable[..., Any]) -> Kind:
         place = f"the handler of {message_type!r}"
-        if not callable(function):
-            raise self._wrong(f"{place} is not a function")
+        # A class, or an object that can be called, hides what its call is.
+        if not (inspect.isroutine(function) or isinstance(function, partial)):
+            raise self._wrong(f"{place} must be a function, not {function!r}")
         if inspect.isgeneratorfunction(function):
             raise self._wrong(
                 f"{place}, {_name(function)!r}, is a plain generator: write 'async def' to stream"
@@ -247,18 +247,18 @@ class Plugin:
         self, function: Callable[..., Any], place: str, arguments: tuple[str, ...]
     ) -> None:
         if not inspect.iscoroutinefunction(function):
-            raise self._wrong(f"{place} {_name(function)!r} must be an 'async def'")
+            raise self._wrong(f"{place} {_name(function)!r} must be an 'async def' without 'yield'")
         self._check_arguments(function, place, arguments)
 
     def _check_arguments(
         self, function: Callable[..., Any], place: str, arguments: tuple[str, ...]
     ) -> None:
+        signature = inspect.signature(function)
         try:
-            inspect.signature(function).bind(*arguments)
+            signature.bind(*arguments)
         except TypeError:
             raise self._wrong(
-                f"{place}, {_name(function)!r}, must take ({', '.join(arguments)}), not "
-                f"{inspect.signature(function)}"
+                f"{place}, {_name(function)!r}, must take ({', '.join(arguments)}), not {signature}"
             ) from None
 
     def _schema(self, schema: type[Schema] | Schema, place: str) -> Schema:
@@ -269,6 +269,16 @@ class Plugin:
         if schema.many:
             raise self._wrong(f"{place} has many=True, but a payload is one object")
         return schema
+
+    def _scopes(self, message_type: str, scopes: Iterable[str]) -> frozenset[str]:
+        if isinstance(scopes, str):
+            raise self._wrong(f"scopes= of {message_type!r} is a string: write [{scopes!r}]")
+        listed = list(scopes) if isinstance(scopes, Iterable) else [scopes]
+        if not all(isinstance(scope, str) for scope in listed):
+            raise self._wrong(
+                f"scopes= of {message_type!r} must be a list of strings, not {scopes!r}"
+            )
+        return frozenset(listed)
 
     def _seconds(self, message_type: str, timeout: str | float | None) -> float | None:
         if timeout is None:

@@ -308,7 +308,8 @@ def _item_field(field: fields.Field[Any] | None, index: Any) -> fields.Field[Any
     if isinstance(field, fields.List):
         return field.inner
     if isinstance(field, fields.Tuple) and index in range(len(field.tuple_fields)):
-        return field.tuple_fields[index]
+        item: fields.Field[Any] = field.tuple_fields[index]
+        return item
     return None
 
 

@@ -1,0 +1,134 @@
+"""What generated code is put together from: lines, names, and one function for each schema."""
+
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Final
+
+from marshmallow import Schema, fields, missing, types
+
+#: Lines of Python, indented relative to where they will stand.
+Lines = Iterator[str]
+
+#: A field that makes another schema each time it is asked would keep the generator going for ever;
+#: no schema of a payload has so many within it.
+_MAX_SCHEMAS: Final = 64
+
+#: Attributes of a field that differ between its copies, and mean nothing to what it loads.
+_OF_THE_COPY: Final = frozenset({"parent", "root", "_schema", "error_messages"})
+
+
+class NotUnderstood(Exception):  # noqa: N818 - an answer, not an error
+    """There is no code for something in a schema; the words say for what."""
+
+
+class Miss(Exception):  # noqa: N818 - a way out, not an error
+    """A payload is not what the generated code is for; only that code raises it."""
+
+
+def miss_if(condition: str) -> list[str]:
+    """Leave the payload to marshmallow where a condition holds."""
+    return [f"if {condition}:", "    raise Miss"]
+
+
+def indent(lines: Iterable[str]) -> Lines:
+    """The lines as the body of a block."""
+    for line in lines:
+        yield f"    {line}" if line else line
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A function that is to be generated.
+
+    Attributes:
+        name: What other generated code calls it by.
+        schema: What it loads.
+        unknown: What it does with keys that are not declared.
+        place: The field it was first met in, as a path from the outermost schema.
+    """
+
+    name: str
+    schema: Schema
+    unknown: types.UnknownOption
+    place: str
+
+
+class Module:
+    """The names of one generated module, and the functions it needs.
+
+    Attributes:
+        given: The values that its code refers to by name.
+        place: The field that code is being generated for, as a path from the outermost schema.
+    """
+
+    def __init__(self) -> None:
+        self.given: dict[str, Any] = {"Miss": Miss, "missing": missing}
+        self.place = ""
+        self._taken = {"data", "known", "result", "value", *self.given}
+        self._orders: list[Order] = []
+        self._loaders: dict[Hashable, str] = {}
+
+    def new(self, name: str) -> str:
+        """A name that nothing has yet, made from this one."""
+        numbered = (name if number == 1 else f"{name}_{number}" for number in count(1))
+        free = next(candidate for candidate in numbered if candidate not in self._taken)
+        self._taken.add(free)
+        return free
+
+    def give(self, name: str, value: Any) -> str:
+        """The name by which the code reaches a value: this one, or one made from it."""
+        if name in self.given and self.given[name] is value:
+            return name
+        name = self.new(name)
+        self.given[name] = value
+        return name
+
+    def constant(self, name: str, value: Any) -> str:
+        """A value as an expression: a literal where that reads well, else a name for it."""
+        small = type(value) is int and value.bit_length() < 64  # noqa: PLR2004 - a machine's word
+        if small or value is None or type(value) in {bool, str}:
+            return repr(value)
+        return self.give(name, value)
+
+    def loader_of(self, schema: Schema, unknown: types.UnknownOption | None = None) -> str:
+        """The name of the function that loads one object by a schema.
+
+        Schemas that load alike share it, or one that nests itself would have no end.
+        """
+        unknown = schema.unknown if unknown is None else unknown
+        signature = _signature(schema, unknown)
+        if signature not in self._loaders:
+            if len(self._orders) == _MAX_SCHEMAS:
+                raise NotUnderstood(f"more than {_MAX_SCHEMAS} schemas are within it")
+            name = f"load_{type(schema).__name__}"
+            name = self.new(name if name.isidentifier() else "load_schema")
+            self._loaders[signature] = name
+            self._orders.append(Order(name, schema, unknown, self.place))
+        return self._loaders[signature]
+
+    def orders(self) -> Iterator[Order]:
+        """The functions to generate, also those that come to be needed on the way."""
+        yield from self._orders  # a list's iterator goes on to what is appended meanwhile
+
+
+def _signature(schema: Schema, unknown: types.UnknownOption) -> Hashable:
+    """Equal for two schemas that load every object alike.
+
+    marshmallow copies a declared field into each instance of its schema, with the same values.
+    """
+    names_and_fields = schema.load_fields.items()
+    return type(schema), unknown, tuple((name, _identity(field)) for name, field in names_and_fields)
+
+
+def _identity(value: Any) -> Hashable:
+    if isinstance(value, fields.Field):
+        attributes = vars(value).items()
+        return type(value), frozenset(
+            (name, _identity(value)) for name, value in attributes if name not in _OF_THE_COPY
+        )
+    if isinstance(value, list | tuple):  # validators, the fields of a tuple
+        return tuple(_identity(item) for item in value)
+    if isinstance(value, set | OrderedSet):  # only=, exclude=
+        return frozenset(value)
+    return value if isinstance(value, str) else id(value)
