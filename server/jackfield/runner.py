@@ -71,7 +71,7 @@ def _allow_open_files(connections: int) -> None:
     if hard != resource.RLIM_INFINITY and soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard != resource.RLIM_INFINITY and hard < connections:
-        _log.warning(
+        _log.debug(
             "fewer files may be open than connections are allowed",
             open_files=hard,
             connections=connections,
