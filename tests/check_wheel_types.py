@@ -22,10 +22,10 @@ def main() -> int:
         subprocess.run([*pip, "wheel", "--no-deps", "-w", folder, ROOT], check=True)
         subprocess.run([*pip, "install", *Path(folder).glob("*.whl")], check=True)
         chat = ROOT / "plugins" / "jackfield-chat" / "jackfield_chat"
-        options: list[str | Path] = ["--strict", "--python-executable", python, "--cache-dir", os.devnull]
-        config = ["--config-file", ""]
+        options: list[str | Path] = ["--strict", "--config-file", "", "--cache-dir", os.devnull]
+        options += ["--python-executable", python]
         return subprocess.run(
-            [sys.executable, "-m", "mypy", *config, *options, chat], cwd=folder, check=False
+            [sys.executable, "-m", "mypy", *options, chat], cwd=folder, check=False
         ).returncode
 
 

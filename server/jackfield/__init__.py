@@ -4,17 +4,20 @@ What stands here is what a plugin may import; nothing else is public, except the
 `jackfield.client`, the Python client, and `jackfield.testing`, for plugins' tests.
 """
 
+from .auth import Identity
 from .config.fields import DurationField, Secret, SecretField
 from .context import Context, Runtime
 from .errors import Error, RegistrationError
-from .plugin import Plugin
+from .plugin import CallNext, Plugin
 from .validation import AnyPayload, NoPayload
 
 __all__ = [
     "AnyPayload",
+    "CallNext",
     "Context",
     "DurationField",
     "Error",
+    "Identity",
     "NoPayload",
     "Plugin",
     "RegistrationError",

@@ -13,7 +13,6 @@ from prometheus_client import CollectorRegistry
 
 from .auth import Authenticator, anonymous
 from .config import Settings
-from .context import Runtime
 from .endpoint import websocket
 from .errors import Error
 from .heartbeat import Heartbeat
@@ -29,11 +28,13 @@ from .store.keys import Keys
 
 _log = structlog.get_logger("jackfield")
 
-#: Seconds a plugin has to start, and to stop: a plugin that waits longer waits for ever.
-_LIFESPAN_TIMEOUT: Final = 30.0
+#: Seconds a plugin has to start: one that waits longer waits for ever.
+_START_TIMEOUT: Final = 30.0
 #: Of the deadline to shut down, the share that requests have to finish; the rest is for close
 #: handshakes, lifespans and Redis.
 _SHARE_FOR_REQUESTS: Final = 0.6
+#: And the share that one plugin's lifespan has to stop.
+_SHARE_FOR_A_PLUGIN: Final = 0.2
 
 
 def create_app(
@@ -110,7 +111,7 @@ async def _running_node(
         stack.callback(node.watch.close)
         for entry, plugin in list(registry.plugins()):
             if plugin.lifespan_function is not None:
-                await _start(stack, entry, plugin.lifespan_function, node.runtimes[entry.name])
+                await _start(stack, entry, plugin.lifespan_function, node)
         registry.enforce_strictness()
         registry.resolve(settings, node.runtimes, node.executor)
         stack.push_async_callback(_remove_state, node)
@@ -138,24 +139,26 @@ async def _remove_state(node: Node) -> None:
 
 
 async def _start(
-    stack: contextlib.AsyncExitStack, entry: Entry, lifespan: Lifespan, runtime: Runtime
+    stack: contextlib.AsyncExitStack, entry: Entry, lifespan: Lifespan, node: Node
 ) -> None:
     """Run a plugin's lifespan up to its yield, and have the rest run at the end."""
+    runtime = node.runtimes[entry.name]
     generator = lifespan(runtime)
     try:
-        async with asyncio.timeout(_LIFESPAN_TIMEOUT):
+        async with asyncio.timeout(_START_TIMEOUT):
             runtime.resource = await anext(generator)
     except Exception as exc:  # noqa: BLE001 - a plugin may fail to start in any way
         entry.fail(Stage.START, f"it failed to start: {type(exc).__name__}: {exc}")
         _report(entry, exc)
         return
-    stack.push_async_callback(_finish, entry, generator)
+    limit = node.settings.drain.deadline * _SHARE_FOR_A_PLUGIN
+    stack.push_async_callback(_finish, entry, generator, limit)
 
 
-async def _finish(entry: Entry, generator: Any) -> None:
+async def _finish(entry: Entry, generator: Any, limit: float) -> None:
     """Run the rest of a plugin's lifespan; its failure keeps no other from stopping."""
     try:
-        async with asyncio.timeout(_LIFESPAN_TIMEOUT):
+        async with asyncio.timeout(limit):
             await anext(generator)
     except StopAsyncIteration:
         return

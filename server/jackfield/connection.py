@@ -1,6 +1,7 @@
 """One client: who it is, what it has running, what it is told, and why it closed."""
 
 import asyncio
+import random
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 #: Seconds a client has to answer a close frame before the socket is cut. A live one answers in
 #: one round trip; RFC 6455 leaves the time open.
 CLOSE_TIMEOUT: Final = 2.0
+#: Seconds over which clients that are closed at once are asked to spread their return.
+RECONNECT_SPREAD: Final = 5.0
 
 
 class Connection:
@@ -90,7 +93,12 @@ class Connection:
 
     def refuse(self, message_id: MessageId | None, error: Error) -> None:
         """Answer a message with an error."""
-        self.send(self.codec.error(message_id, error))
+        try:
+            data = self.codec.error(message_id, error)
+        except Exception as exc:  # noqa: BLE001 - a plugin's keys may fail to encode in any way
+            fault = self.node.dispatcher.report(exc, connection=self.id, code=error.code)
+            data = self.codec.error(message_id, fault)
+        self.send(data)
 
     def send_chunk(self, message_id: MessageId, seq: int, payload: Any) -> None:
         """Queue one part of a streamed answer.
@@ -145,30 +153,30 @@ class Connection:
                 else:
                     self.fields[name] = value
 
-    def close(self, code: CloseCode, *, after: float = 0.0) -> None:
+    def close(self, code: CloseCode, reason: str | None = None) -> None:
         """Say goodbye and begin the close handshake (RFC 6455, section 7); once only.
 
         Args:
             code: Why. A code of the protocol's own is preceded by a ``goodbye``.
-            after: Seconds the client should wait before it connects again.
+            reason: Other words than the code's own.
         """
         if self.closing is not None:
             return
         self.closing = code
-        reason = CLOSE_REASONS[code]
+        if reason is None:
+            reason = CLOSE_REASONS[code]
         if code >= CloseCode.SHUTDOWN:  # the codes of the protocol's own
-            self.say_goodbye(code, after=after)
+            self.say_goodbye(code, reason)
         self.outbox.send(frames.close(code, reason))
         self._end_writing()
 
-    def say_goodbye(self, code: CloseCode, *, after: float) -> None:
+    def say_goodbye(self, code: CloseCode, reason: str) -> None:
         """Announce a close, which may come only once what is running has ended; once only."""
         if self._goodbye_said:
             return
         self._goodbye_said = True
-        self.send(
-            self.codec.goodbye(code, CLOSE_REASONS[code], reconnect=code.reconnect, after=after)
-        )
+        after = random.uniform(0, RECONNECT_SPREAD)  # noqa: S311 - jitter, not a secret
+        self.send(self.codec.goodbye(code, reason, reconnect=code.reconnect, after=after))
 
     def answer_close(self, code: int) -> None:
         """Echo the close frame of a client that closes first (RFC 6455, section 5.5.1).

@@ -116,7 +116,8 @@ async def _serve(request: web.Request, node: Node, connection: Connection) -> we
             await node.run_connect_hooks(connection)
         except Error as error:
             connection.refuse(None, error)
-            connection.close(CloseCode.FORBIDDEN)
+            code = CloseCode.UNAVAILABLE if error.retryable else CloseCode.FORBIDDEN
+            connection.close(code, error.code)
         else:
             _welcome(node, connection)
         await connection.receiver.run()

@@ -63,7 +63,8 @@ class Heartbeat:
         size = -(-len(connections) // _GROUPS)
         for group in range(_GROUPS):
             for connection in connections[group * size : (group + 1) * size]:
-                if not connection.alive:
+                # What isn't read for a full queue may well hold the pong.
+                if not connection.alive and connection.receiver.is_reading:
                     connection.close(CloseCode.NO_PONG)
                 connection.alive = False
                 connection.outbox.send(frames.HEARTBEAT)

@@ -1,15 +1,12 @@
 """The connections of this process: who is here, and how they are all sent home."""
 
 import asyncio
-import random
 from collections.abc import Callable, Iterator
 from typing import Final
 
 from .connection import CLOSE_TIMEOUT, Connection
-from .errors import CloseCode, Error
+from .errors import CLOSE_REASONS, CloseCode, Error
 
-#: Seconds over which the clients of a server that goes are asked to spread their return.
-_RECONNECT_SPREAD: Final = 5.0
 #: Seconds between looks at whether all is done: far below what anyone would notice in a shutdown.
 _LOOK: Final = 0.02
 
@@ -46,8 +43,7 @@ class Hub:
         """
         reason = Error("unavailable", "The server is shutting down.", retry_after=1.0)
         for connection in self:
-            after = random.uniform(0, _RECONNECT_SPREAD)  # noqa: S311 - jitter, not a secret
-            connection.say_goodbye(CloseCode.SHUTDOWN, after=after)
+            connection.say_goodbye(CloseCode.SHUTDOWN, CLOSE_REASONS[CloseCode.SHUTDOWN])
             connection.stop_requests(reason, streams_only=True)
         await _wait_until(lambda: not any(connection.requests for connection in self), deadline)
         for connection in self:

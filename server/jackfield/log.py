@@ -16,6 +16,9 @@ _LEVELS: Final = {
 }
 
 
+# Tracebacks never show local variables: they hold payloads.
+
+
 def configure(settings: LoggingSettings) -> None:
     """Set up logging for the process; everything goes to standard error.
 
@@ -30,11 +33,15 @@ def configure(settings: LoggingSettings) -> None:
     ]
     if console:
         last: list[structlog.typing.Processor] = [
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
         ]
     else:
         last = [
-            structlog.processors.dict_tracebacks,
+            structlog.processors.ExceptionRenderer(
+                structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+            ),
             structlog.processors.JSONRenderer(),
         ]
     structlog.configure(

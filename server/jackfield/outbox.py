@@ -122,27 +122,36 @@ class Outbox:
 
     def _flush(self) -> None:
         self._flush_scheduled = False
-        if not self._frames:
-            return
-        size = self._pending
-        if self._transport.get_write_buffer_size() + size > self._limit:
-            self._stalled()
+        if not self._may_write():
             return
         data = self._frames[0] if len(self._frames) == 1 else b"".join(self._frames)
         self._frames.clear()
         self._pending = 0
-        self._write(data)
-        self._watch(size)
-
-    def _write(self, data: bytes) -> None:
+        self._watch(len(data))
         self._transport.write(data)
 
+    def _may_write(self) -> bool:
+        """Whether there is something to write, and somebody to write it to."""
+        if not self._frames:
+            return False
+        if self._transport.is_closing():  # uvloop refuses a write then
+            self.discard()
+            return False
+        if self._transport.get_write_buffer_size() + self._pending > self._limit:
+            self._stalled()
+            return False
+        return True
+
     def _watch(self, size: int) -> None:
-        """Have it checked that the client takes what was written."""
-        self._written += size
+        """Have it checked that the client takes what is about to be written."""
+        waiting = self._transport.get_write_buffer_size()
         if self._check_timer is None:
-            self._taken = self._written - self._transport.get_write_buffer_size()
+            self._taken = self._written - waiting
             self._check_timer = self._loop.call_later(self._timeout, self._check)
+        elif waiting == 0:
+            # It owed nothing until now: the next check is too early to be held against it.
+            self._taken = self._written - 1
+        self._written += size
 
     def _check(self) -> None:
         # One timer per write timeout and active connection, not one per write.
@@ -197,9 +206,7 @@ class CompressedOutbox(Outbox):
 
     def _flush(self) -> None:
         self._flush_scheduled = False
-        if self._pending + self._transport.get_write_buffer_size() > self._limit:
-            self._stalled()
-        elif self._frames and (self._writer is None or self._writer.done()):
+        if self._may_write() and (self._writer is None or self._writer.done()):
             self._writer = self._loop.create_task(self._write_all())
 
     async def _write_all(self) -> None:

@@ -169,7 +169,8 @@ class Plugin:
     def on_connect(self, function: F) -> F:
         """Run an async function of a `Context` for each new connection, before its welcome.
 
-        An `Error` raised in it refuses the connection: the client is told, then closed.
+        An `Error` raised in it refuses the connection: the client is told, then closed, with
+        4006 (come back) if the error is retryable and with 4503 (don't) if it is not.
         """
         self._check_call(function, "on_connect", ("ctx",))
         self.connect_hooks.append(function)
@@ -219,7 +220,8 @@ class Plugin:
 
         Args:
             function: The middleware (``@plugin.middleware`` without brackets).
-            everywhere: Around every plugin's handlers, not only this plugin's own.
+            everywhere: Around every plugin's handlers, not only this plugin's own. Its context is
+                still its own plugin's: config, resource, state and log.
         """
 
         def register(declared: F) -> F:
@@ -253,12 +255,11 @@ class Plugin:
     def _check_arguments(
         self, function: Callable[..., Any], place: str, arguments: tuple[str, ...]
     ) -> None:
-        signature = inspect.signature(function)
         try:
-            signature.bind(*arguments)
-        except TypeError:
+            inspect.signature(function).bind(*arguments)
+        except (TypeError, ValueError) as exc:  # ValueError: a built-in that has no signature
             raise self._wrong(
-                f"{place}, {_name(function)!r}, must take ({', '.join(arguments)}), not {signature}"
+                f"{place}, {_name(function)!r}, must take ({', '.join(arguments)}): {exc}"
             ) from None
 
     def _schema(self, schema: type[Schema] | Schema, place: str) -> Schema:
@@ -270,7 +271,7 @@ class Plugin:
             raise self._wrong(f"{place} has many=True, but a payload is one object")
         return schema
 
-    def _scopes(self, message_type: str, scopes: Iterable[str]) -> frozenset[str]:
+    def _scopes(self, message_type: str, scopes: Any) -> frozenset[str]:
         if isinstance(scopes, str):
             raise self._wrong(f"scopes= of {message_type!r} is a string: write [{scopes!r}]")
         listed = list(scopes) if isinstance(scopes, Iterable) else [scopes]

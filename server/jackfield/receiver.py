@@ -121,6 +121,13 @@ class Receiver:
         if self._second_reader is not None:
             await self._stop_second_reader()
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether the socket is being read; not while the queue is full."""
+        return self._in_turn is None or (
+            self._second_reader is not None and not self._second_reader.done()
+        )
+
     def read_on(self, request: "Request") -> None:
         """Start a second reader, if it is this request that the first one waits for."""
         if request is self._in_turn and self._second_reader is None and not self._ended:

@@ -176,13 +176,19 @@ class Registry:
             runtimes: Each plugin's runtime, by its name.
             executor: The threads that plain functions run in.
         """
-        everywhere = [layer for _, plugin in self.plugins() for layer in plugin.server_middleware]
+        everywhere = [
+            (layer, runtimes[plugin.name])
+            for _, plugin in self.plugins()
+            for layer in plugin.server_middleware
+        ]
         for _, plugin in self.plugins():
+            runtime = runtimes[plugin.name]
+            own = [(layer, runtime) for layer in plugin.own_middleware]
             for handler in plugin.handlers.values():
                 self.routes[handler.type] = Route(
                     handler,
-                    runtimes[plugin.name],
-                    middleware=[*everywhere, *plugin.own_middleware],
+                    runtime,
+                    middleware=[*everywhere, *own],
                     default_timeout=settings.limits.handler_timeout,
                     executor=executor,
                     check_replies=settings.server.debug,
@@ -284,10 +290,17 @@ class Registry:
                 claims["message type", message_type].append(entry)
         for (what, value), entries in claims.items():
             if len(entries) > 1:
-                _refuse_all(f"the {what} {value!r}", entries)
+                _refuse_all(f"the {what} {value!r}", entries, _CURES[what])
 
 
-def _refuse_all(what: str, entries: list[Entry]) -> None:
+#: What to do about a conflict. Plugins of one name can't be told apart under [plugins].
+_CURES: Final = {
+    "name": "uninstall one",
+    "message type": "rename one, or name one plugin under [plugins] disabled",
+}
+
+
+def _refuse_all(what: str, entries: list[Entry], cure: str) -> None:
     own = [entry for entry in entries if entry.candidate.distribution == _OWN_DISTRIBUTION]
     for entry in entries:
         if own and entry in own:
@@ -297,6 +310,5 @@ def _refuse_all(what: str, entries: list[Entry]) -> None:
         )
         entry.fail(
             Stage.REGISTER,
-            f"{what} is also declared by {others}: rename one, or name one under "
-            "[plugins] disabled",
+            f"{what} is also declared by {others}: {cure}",
         )

@@ -46,17 +46,18 @@ class Request:
 
     def begin(self) -> None:
         """Its turn has come: run in the current task, and be held to the deadline."""
-        self.task = asyncio.current_task()
+        watch = self.connection.node.watch
+        self.task = asyncio.current_task(watch.loop)
         timeout = self.route.timeout
         if timeout is not None and timeout < 2 * INTERVAL:  # the watch would look too late
             self._hold_to(timeout)
-        self.connection.node.watch.note(self)
+        watch.note(self)
 
     def is_slow(self) -> None:
         """It did not finish at once: start its timer, and let its connection read on."""
         timeout = self.route.timeout
         if timeout is not None and self.timer is None:
-            self._hold_to(timeout - INTERVAL)
+            self._hold_to(timeout)
         self.connection.read_on(self)
 
     def _hold_to(self, seconds: float) -> None:

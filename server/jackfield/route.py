@@ -29,7 +29,7 @@ class Route:
     Args:
         handler: What the plugin declared.
         runtime: The plugin's runtime.
-        middleware: What runs around it, outermost first.
+        middleware: What runs around it, outermost first, each with its own plugin's runtime.
         default_timeout: Seconds for a handler that declares no timeout.
         executor: The threads that plain functions run in.
         check_replies: Whether replies are held against the declared schema.
@@ -55,7 +55,7 @@ class Route:
         handler: Handler,
         runtime: Runtime,
         *,
-        middleware: Sequence[Middleware],
+        middleware: Sequence[tuple[Middleware, Runtime]],
         default_timeout: float,
         executor: Executor,
         check_replies: bool,
@@ -90,14 +90,22 @@ class Route:
         }
 
 
-def _wrap(call: CallNext, middleware: Sequence[Middleware]) -> CallNext:
-    for layer in reversed(middleware):
-        call = partial(_through, layer, call)
+def _wrap(call: CallNext, middleware: Sequence[tuple[Middleware, Runtime]]) -> CallNext:
+    for layer, runtime in reversed(middleware):
+        call = partial(_through, layer, runtime, call)
     return call
 
 
-def _through(layer: Middleware, call_next: CallNext, ctx: Context, data: Any) -> Awaitable[Any]:
-    return layer(ctx, data, call_next)
+def _through(
+    layer: Middleware, runtime: Runtime, call_next: CallNext, ctx: Context, data: Any
+) -> Awaitable[Any]:
+    """Call a middleware with its own plugin's context; what it wraps keeps the one it has."""
+
+    def inner(_: Context, changed: Any) -> Awaitable[Any]:
+        return call_next(ctx, changed)
+
+    own = Context(ctx._connection, runtime, ctx._request)  # noqa: SLF001 - the context's other side
+    return layer(own, data, inner)
 
 
 def _innermost(handler: Handler, executor: Executor, check: Schema | None) -> CallNext:
@@ -127,7 +135,7 @@ def _streaming(function: Callable[..., Any], check: Schema | None) -> CallNext:
             async for chunk in chunks:
                 if check is not None:
                     _check_reply(check, chunk)
-                connection.send_chunk(message_id, seq, chunk)
+                connection.send_chunk(message_id, seq, as_payload(chunk))
                 seq += 1
                 try:
                     await connection.outbox.room()

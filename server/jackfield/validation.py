@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 from marshmallow import INCLUDE, RAISE, Schema, ValidationError, fields, validate
 from marshmallow.exceptions import SCHEMA
 
+from .compiled import compile_schema
 from .errors import Error
 from .protocol import MAX_FAULTS
 
@@ -57,8 +58,8 @@ def bind(schema: Schema, message_type: str) -> Loader:
     """
     if type(schema) is AnyPayload:
         return _as_it_is  # marshmallow would lose the order of the keys
+    load = compile_schema(schema).load or schema.load
     _give_codes(schema)
-    load = schema.load
 
     def loader(payload: dict[str, Any]) -> Any:
         try:
@@ -221,6 +222,7 @@ def _coded_class(plain: type[validate.Validator], name: str) -> type[validate.Va
 
     Coded.__name__ = plain.__name__
     Coded.coded_as = code
+    Coded.coded_from = plain
     return Coded
 
 

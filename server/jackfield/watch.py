@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .request import Request
 
 #: Seconds between looks. Long enough that fast handlers never meet it, short enough that a client
-#: does not notice how late its `request.cancel` is read; a deadline is kept this exactly.
+#: does not notice how late its `request.cancel` is read; a deadline passes this much late at most.
 INTERVAL: Final = 0.05
 
 
@@ -21,7 +21,8 @@ class Watch:
     """The running requests of one process."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        #: Kept for those on a message's path: asking asyncio for it costs a system call there.
+        self.loop = asyncio.get_running_loop()
         self._new: list[Request] = []
         self._timer: asyncio.TimerHandle | None = None
 
@@ -29,7 +30,7 @@ class Watch:
         """Watch a request that has just begun."""
         self._new.append(request)
         if self._timer is None:
-            self._timer = self._loop.call_later(INTERVAL, self._look)
+            self._timer = self.loop.call_later(INTERVAL, self._look)
 
     def _look(self) -> None:
         self._timer = None

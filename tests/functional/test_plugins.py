@@ -9,7 +9,7 @@ import pytest
 from marshmallow import Schema, fields
 from structlog.testing import capture_logs
 
-from jackfield import AnyPayload, Context, Error, Plugin, Runtime
+from jackfield import AnyPayload, CallNext, Context, Error, Plugin, Runtime
 from jackfield.client import RequestError
 from jackfield.registry import PluginFailures
 from jackfield.testing import run_server
@@ -174,6 +174,21 @@ async def test_a_hook_may_refuse_a_connection(config: Config) -> None:
         await wait_until(lambda: went)
 
 
+async def test_a_hook_may_send_a_client_away_for_now(config: Config) -> None:
+    plugin = Plugin("club")
+
+    @plugin.on_connect
+    async def connected(ctx: Context) -> None:
+        raise Error("club.full", "Come back later.", retryable=True)
+
+    async with run_server(plugin, config=config) as server, Wire(server) as wire:
+        assert (await wire.receive())["error"]["code"] == "club.full"
+        goodbye = (await wire.receive())["payload"]
+        assert 0 <= goodbye.pop("after") <= 5
+        assert goodbye == {"code": 4006, "reason": "club.full", "reconnect": True}
+        assert await wire.closed() == (4006, "club.full")
+
+
 async def test_a_hook_that_raises_is_contained(config: Config) -> None:
     plugin = Plugin("faulty")
 
@@ -233,6 +248,24 @@ async def test_middleware_wraps_its_own_handlers_or_everybodys(config: Config) -
             "inner around inner.echo",
             "outer around session.ping",
         ]
+
+
+async def test_middleware_everywhere_keeps_its_own_configuration(config: Config) -> None:
+    inner, outer = Plugin("inner", config=Answers), Plugin("outer", config=Answers)
+
+    @outer.middleware(everywhere=True)
+    async def everywhere(ctx: Context, data: Any, call_next: CallNext) -> Any:
+        result = await call_next(ctx, data)
+        return {**result, "outer": ctx.config["answer"]}
+
+    @inner.handler("inner.answer")
+    async def answer(ctx: Context, data: dict[str, Any]) -> dict[str, Any]:
+        return {"inner": ctx.config["answer"]}
+
+    sections = {"inner": {"answer": 1}, "outer": {"answer": 2}}
+    async with run_server(inner, outer, config={**config, "plugins": sections}) as server:
+        async with server.connect() as client:
+            assert await client.request("inner.answer") == {"inner": 1, "outer": 2}
 
 
 async def test_middleware_wraps_a_whole_stream(config: Config) -> None:

@@ -315,6 +315,36 @@ async def test_pipelining_past_the_limit_waits_instead_of_failing(config: Config
         ]
 
 
+async def test_a_client_whose_pongs_wait_behind_its_requests_is_not_taken_for_dead(
+    config: Config,
+) -> None:
+    plugin = Plugin("gate")
+    gate = Gate()
+
+    @plugin.handler("gate.pass")
+    async def enter(ctx: Context, data: dict[str, Any]) -> None:
+        await gate.hold(ctx.id)
+
+    quick = {
+        **config,
+        "limits": {"in_flight": 4},
+        "connections": {"heartbeat": "100ms", "ttl": "1s"},
+    }
+    async with run_server(plugin, config=quick) as server, Wire(server, welcomed=True) as wire:
+        for number in range(10):
+            await wire.send({"type": "gate.pass", "id": number})
+        connection = _connection(server)
+        await wait_until(lambda: not connection.receiver.is_reading)
+        connection.alive = True
+        for _ in range(2):  # two heartbeats in which nothing is read
+            await wait_until(lambda: not connection.alive)
+            connection.alive = True
+        await wait_until(lambda: not connection.alive)
+        assert connection.closing is None
+        gate.opened.set()
+        assert [(await wire.receive())["id"] for _ in range(10)] == list(range(10))
+
+
 async def test_nothing_of_an_exception_reaches_the_client(config: Config) -> None:
     plugin = Plugin("faulty")
 
@@ -353,6 +383,34 @@ async def test_an_answer_that_cannot_be_sent_is_a_fault_of_the_plugin(
         with capture_logs(), pytest.raises(RequestError) as caught:
             await client.request("faulty.answer")
         assert caught.value.code == "internal"
+
+
+@pytest.mark.parametrize("value", ["text", 3, ["a", "list"]], ids=repr)
+async def test_a_chunk_that_is_no_object_is_a_fault_of_the_plugin(
+    config: Config, value: Any
+) -> None:
+    plugin = Plugin("faulty")
+
+    @plugin.handler("faulty.stream")
+    async def stream(ctx: Context, data: dict[str, Any]) -> AsyncIterator[Any]:
+        yield value
+
+    async with run_server(plugin, config=config) as server, Wire(server, welcomed=True) as wire:
+        with capture_logs():
+            assert (await wire.ask("faulty.stream"))["error"]["code"] == "internal"
+
+
+async def test_an_error_that_cannot_be_sent_is_a_fault_of_the_plugin(config: Config) -> None:
+    plugin = Plugin("faulty")
+
+    @plugin.handler("faulty.refuse")
+    async def refuse(ctx: Context, data: dict[str, Any]) -> None:
+        raise Error("faulty.unsendable", "It has something that is not JSON.", it=object())
+
+    async with run_server(plugin, config=config) as server, Wire(server, welcomed=True) as wire:
+        with capture_logs():
+            assert (await wire.ask("faulty.refuse"))["error"]["code"] == "internal"
+        assert (await wire.ask("session.ping"))["type"] == "reply"
 
 
 async def test_an_answer_past_its_limit_is_too_large(config: Config) -> None:

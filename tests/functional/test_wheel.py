@@ -36,7 +36,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def build(source: Path, folder: Path) -> Path:
-    """Build a wheel from a copy of a distribution's files, so that nothing is left in the source."""
+    """Build a wheel from a copy of a distribution, so that nothing is left in the source."""
     copy = folder / f"source-{source.name}"
     files = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=source)
     for name in files.splitlines():

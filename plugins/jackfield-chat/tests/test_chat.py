@@ -6,10 +6,10 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
-from jackfield_chat import chat
 
 from jackfield.client import Client, RequestError
 from jackfield.testing import RunningServer, run_server
+from jackfield_chat import chat
 
 
 @pytest.fixture

@@ -16,8 +16,9 @@ from typing import Any
 
 from marshmallow import Schema
 
-from .module import Module, NotUnderstood
+from .module import Module
 from .schemas import function
+from .understood import NotUnderstood
 
 __all__ = ["Compilation", "compile_schema"]
 
@@ -29,7 +30,7 @@ class Compilation:
     """What became of a schema.
 
     Attributes:
-        load: Does what `schema.load` does with a decoded payload; None if it is left to marshmallow.
+        load: Does what `schema.load` does with a decoded payload; None if that is left to do it.
         reason: Why it is left to marshmallow; None if it is not.
         source: The generated Python, to read.
     """
@@ -45,6 +46,8 @@ def compile_schema(schema: Schema) -> Compilation:
     A validator or a callable default is called a second time when marshmallow takes over, so a side
     effect of it may happen twice.
     """
+    if schema.many:
+        return Compilation(None, "it has many=True")
     module = Module()
     try:
         entry = module.loader_of(schema)

@@ -1,11 +1,14 @@
 """What generated code is put together from: lines, names, and one function for each schema."""
 
+import re
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 
 from marshmallow import Schema, fields, missing, types
+
+from .understood import NotUnderstood, check_schema
 
 #: Lines of Python, indented relative to where they will stand.
 Lines = Iterator[str]
@@ -16,10 +19,6 @@ _MAX_SCHEMAS: Final = 64
 
 #: Attributes of a field that differ between its copies, and mean nothing to what it loads.
 _OF_THE_COPY: Final = frozenset({"parent", "root", "_schema", "error_messages"})
-
-
-class NotUnderstood(Exception):  # noqa: N818 - an answer, not an error
-    """There is no code for something in a schema; the words say for what."""
 
 
 class Miss(Exception):  # noqa: N818 - a way out, not an error
@@ -65,12 +64,13 @@ class Module:
     def __init__(self) -> None:
         self.given: dict[str, Any] = {"Miss": Miss, "missing": missing}
         self.place = ""
-        self._taken = {"data", "known", "result", "value", *self.given}
+        self._taken = {"data", "each", "key", "known", "result", "value", *self.given}
         self._orders: list[Order] = []
         self._loaders: dict[Hashable, str] = {}
 
     def new(self, name: str) -> str:
-        """A name that nothing has yet, made from this one."""
+        """A name that nothing has yet, made from this one, which begins with a letter."""
+        name = re.sub(r"\W", "_", name, flags=re.ASCII)
         numbered = (name if number == 1 else f"{name}_{number}" for number in count(1))
         free = next(candidate for candidate in numbered if candidate not in self._taken)
         self._taken.add(free)
@@ -95,14 +95,17 @@ class Module:
         """The name of the function that loads one object by a schema.
 
         Schemas that load alike share it, or one that nests itself would have no end.
+
+        Raises:
+            NotUnderstood: The schema loads in a way of its own.
         """
+        check_schema(schema)
         unknown = schema.unknown if unknown is None else unknown
         signature = _signature(schema, unknown)
         if signature not in self._loaders:
             if len(self._orders) == _MAX_SCHEMAS:
                 raise NotUnderstood(f"more than {_MAX_SCHEMAS} schemas are within it")
-            name = f"load_{type(schema).__name__}"
-            name = self.new(name if name.isidentifier() else "load_schema")
+            name = self.new(f"load_{type(schema).__name__}")
             self._loaders[signature] = name
             self._orders.append(Order(name, schema, unknown, self.place))
         return self._loaders[signature]
@@ -115,20 +118,28 @@ class Module:
 def _signature(schema: Schema, unknown: types.UnknownOption) -> Hashable:
     """Equal for two schemas that load every object alike.
 
-    marshmallow copies a declared field into each instance of its schema, with the same values.
+    marshmallow makes each instance of a schema its own copies of the fields declared in the class;
+    what they hold is the same.
     """
-    names_and_fields = schema.load_fields.items()
-    return type(schema), unknown, tuple((name, _identity(field)) for name, field in names_and_fields)
+    options = frozenset(schema.load_only), frozenset(schema.dump_only)  # for the schemas within it
+    names_and_fields = tuple((name, _alike(field)) for name, field in schema.load_fields.items())
+    return type(schema), unknown, options, names_and_fields
 
 
-def _identity(value: Any) -> Hashable:
+def _alike(field: fields.Field[Any]) -> Hashable:
+    """Equal for two copies of a field."""
+    return type(field), frozenset(
+        (name, _identity(name, value))
+        for name, value in vars(field).items()
+        if name not in _OF_THE_COPY
+    )
+
+
+def _identity(name: str, value: Any) -> Hashable:
     if isinstance(value, fields.Field):
-        attributes = vars(value).items()
-        return type(value), frozenset(
-            (name, _identity(value)) for name, value in attributes if name not in _OF_THE_COPY
-        )
-    if isinstance(value, list | tuple):  # validators, the fields of a tuple
-        return tuple(_identity(item) for item in value)
-    if isinstance(value, set | OrderedSet):  # only=, exclude=
+        return _alike(value)
+    if name == "tuple_fields":
+        return tuple(_alike(field) for field in value)
+    if name in {"only", "exclude"} and value is not None:
         return frozenset(value)
-    return value if isinstance(value, str) else id(value)
+    return id(value)
