@@ -24,6 +24,9 @@ lint: $(VENV)/lint ## ruff and mypy, also against the built wheel
 	$(BIN)/mypy
 	$(BIN)/python tests/check_wheel_types.py
 
+# mkdocs-material advertises its successor on every build.
+export NO_MKDOCS_2_WARNING := 1
+
 docs: $(VENV)/docs ## Build the documentation into site/
 	$(BIN)/mkdocs build --strict --quiet
 

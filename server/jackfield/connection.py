@@ -202,7 +202,10 @@ class Connection:
         self._abort_timer = loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
 
     def gone(self) -> None:
-        """The socket is closed: leave nothing scheduled."""
+        """The socket is closed: leave nothing scheduled, unless it still has bytes to send.
+
+        A client that has sent its close frame and reads no more would keep these for ever.
+        """
         self.outbox.discard()
-        if self._abort_timer is not None:
+        if self._abort_timer is not None and not self.outbox.unsent:
             self._abort_timer.cancel()

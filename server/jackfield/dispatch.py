@@ -6,6 +6,7 @@ Nothing on it touches Redis, takes a lock or starts a task unless the handler do
 import asyncio
 import difflib
 import secrets
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -40,6 +41,8 @@ class Dispatcher:
         self._routes = node.registry.routes
         self._in_flight = node.settings.limits.in_flight
         self._reply_bytes = node.settings.limits.reply_bytes
+        #: Messages that got as far as no route, by error code.
+        self.failures: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._log = structlog.get_logger("jackfield")
 
@@ -55,11 +58,13 @@ class Dispatcher:
         try:
             envelope = connection.codec.decode(data)
         except MalformedError as exc:
+            self.failures[exc.error.code] += 1
             connection.refuse(exc.id, exc.error)
             return None
         message_id = None if envelope.id is msgspec.UNSET else envelope.id
         route = self._routes.get(envelope.type)
         if route is None:
+            self.failures["unknown_type"] += 1
             connection.refuse(message_id, self._unknown_type(connection, envelope.type))
             return None
         try:

@@ -39,18 +39,30 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         return problem(error, 426, {hdrs.UPGRADE: "websocket", hdrs.CONNECTION: "upgrade"})
     if node.draining:
         return _unavailable(Error("unavailable", "The server is shutting down.", retry_after=1.0))
-    admission = await _admit(request, node)
-    if isinstance(admission, CloseCode):
-        return await _turn_away(request, admission)
-    connection = Connection(
-        secrets.token_urlsafe(12), node, admission.identity, request.remote or "", admission.codec
-    )
+    if node.hub.taken >= node.settings.limits.connections:
+        return await _turn_away(request, CloseCode.CONNECTION_LIMIT)
+    with node.hub.place():
+        admission = await _admit(request, node)
+        if isinstance(admission, CloseCode):
+            return await _turn_away(request, admission)
+        identity, codec = admission
+        connection_id = secrets.token_urlsafe(12)
+        return await _connect(
+            request, Connection(connection_id, node, identity, request.remote or "", codec)
+        )
+
+
+async def _connect(request: web.Request, connection: Connection) -> web.StreamResponse:
+    """Serve a client that is let in, with its state in Redis for as long as it is here."""
+    node = connection.node
     try:
         await node.store.add(connection)
     except Error as error:
         return _unavailable(error)
     try:
         return await _serve(request, node, connection)
+    except web.HTTPBadRequest:
+        return problem(Error("invalid_message", "The WebSocket handshake is not valid."), 400)
     finally:
         node.hub.discard(connection)
         try:
@@ -68,8 +80,6 @@ async def _admit(request: web.Request, node: Node) -> _Admission | CloseCode:
     codec = protocol.JSON if not offered else _choose_codec(offered)
     if codec is None:
         return CloseCode.FORBIDDEN
-    if len(node.hub) >= node.settings.limits.connections:
-        return CloseCode.CONNECTION_LIMIT
     for authenticate in node.authenticators:
         identity = await authenticate(request)
         if identity is not None:

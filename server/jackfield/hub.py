@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from .connection import CLOSE_TIMEOUT, Connection
@@ -16,6 +17,8 @@ class Hub:
 
     def __init__(self) -> None:
         self._connections: dict[str, Connection] = {}
+        #: Places that are taken, by connections that are open or about to be.
+        self.taken = 0
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -23,6 +26,15 @@ class Hub:
     def __iter__(self) -> Iterator[Connection]:
         """Over a copy: connections come and go meanwhile."""
         return iter(list(self._connections.values()))
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place that a connection takes while the context lasts, from before it is open."""
+        self.taken += 1
+        try:
+            yield
+        finally:
+            self.taken -= 1
 
     def add(self, connection: Connection) -> None:
         """A connection is open."""

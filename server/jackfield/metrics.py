@@ -41,9 +41,11 @@ class NodeCollector(Collector):
         )
         failures = CounterMetricFamily(
             "jackfield_errors",
-            "Messages that were refused, by type and error code.",
+            "Messages that were refused, by type (empty if none was reached) and error code.",
             labels=("type", "code"),
         )
+        for code, count in self._node.dispatcher.failures.items():
+            failures.add_metric(("", code), count)
         for route in self._node.registry.routes.values():
             replies.add_metric((route.type,), route.replies)
             for code, count in route.failures.items():

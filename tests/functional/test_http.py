@@ -47,6 +47,7 @@ async def test_the_websocket_endpoint_refuses_plain_http_in_the_protocols_words(
         broken = {"Upgrade": "websocket", "Connection": "upgrade", "Sec-WebSocket-Version": "12"}
         async with http.get(f"{server.address}/ws", headers=broken) as response:
             assert response.status == 400
+            assert response.content_type == "application/problem+json"
         assert len(server.node.hub) == 0
 
 
@@ -55,6 +56,7 @@ async def test_metrics_count_replies_and_errors_by_type(config: Config) -> None:
         async with server.connect() as client:
             await client.request("session.ping")
             await client.send("session.whoami", {"unknown": 1})
+            await client.send("no.such_type")
             await client.request("session.ping")
             async with (
                 aiohttp.ClientSession() as http,
@@ -64,6 +66,7 @@ async def test_metrics_count_replies_and_errors_by_type(config: Config) -> None:
                 lines = (await response.text()).splitlines()
     assert "jackfield_connections 1.0" in lines
     assert 'jackfield_replies_total{type="session.ping"} 2.0' in lines
+    assert 'jackfield_errors_total{code="unknown_type",type=""} 1.0' in lines
     assert 'jackfield_errors_total{code="invalid_payload",type="session.whoami"} 1.0' in lines
 
 

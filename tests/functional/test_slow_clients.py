@@ -123,3 +123,15 @@ async def test_a_server_that_goes_does_not_wait_for_a_stalled_client(config: Con
         await wait_until(lambda: connection.outbox.unsent > 50_000)
         await server.node.hub.drain(5)
         await wait_until(lambda: len(server.node.hub) == 0)
+
+
+async def test_a_client_that_closes_without_reading_does_not_keep_its_socket(
+    config: Config,
+) -> None:
+    async with run_server(large, config=config) as server, not_reading(server) as wire:
+        (connection,) = server.node.hub
+        await wire.send({"type": "large.stream", "id": 1, "payload": {"size": 50_000}})
+        await wait_until(lambda: connection.outbox.unsent > 50_000)
+        wire.socket.transport.write(b"\x88\x80\0\0\0\0")  # an empty close frame
+        await wait_until(lambda: len(server.node.hub) == 0)
+        await wait_until(lambda: connection.outbox.unsent == 0)
