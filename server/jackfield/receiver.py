@@ -66,60 +66,54 @@ class Receiver:
 
     async def run(self) -> None:
         """Read, and handle in order what is to be, until the socket ends."""
+        receive = self._socket.receive
+        run = self._dispatcher.run
         try:
             while not self._ended:
-                request = await self._next_in_order()
-                if request is not None:
-                    await self._handle(request)
+                request = self._take(await receive())
+                if request is None:
+                    continue
+                if request.route.concurrent:
+                    await self._dispatcher.start(request)
+                    continue
+                self._in_turn = request
+                await run(request)
+                self._in_turn = None
+                if self._second_reader is not None:
+                    await self._catch_up()
         finally:
             await self._stop_second_reader()
 
-    async def _next_in_order(self) -> "Request | None":
-        """Read up to the next request that is handled here; None when the socket has ended."""
-        connection = self._connection
-        receive = self._socket.receive
-        accept = self._dispatcher.accept
-        while True:
-            message = await receive()
-            if message.type is self._message_kind:
-                connection.alive = True
-                if connection.closing is None:
-                    try:
-                        request = accept(connection, message.data)
-                    except NotUtf8Error:
-                        connection.close(CloseCode.INVALID_TEXT)
-                        continue
-                    if request is None:
-                        continue
-                    if not request.route.concurrent:
-                        return request
-                    await self._dispatcher.start(request)
-            elif not self._control(message):
-                self._ended = True
-                return None
-
-    def _control(self, message: Incoming) -> bool:
-        """Answer what is not a message; False if it ends the reading."""
+    def _take(self, message: Incoming) -> "Request | None":
+        """What is to be run for what came in; None if nothing is."""
         connection = self._connection
         connection.alive = True
-        if message.type is WSMsgType.PING:
-            connection.outbox.send(frames.frame(frames.PONG, message.data))
-        elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-            connection.close(CloseCode.UNSUPPORTED_DATA)
-        elif message.type is not WSMsgType.PONG:
-            self.last = message
-            return False
-        return True
+        if message.type is not self._message_kind:
+            self._control(message)
+        elif connection.closing is None:
+            try:
+                return self._dispatcher.accept(connection, message.data)
+            except NotUtf8Error:
+                connection.close(CloseCode.INVALID_TEXT)
+        return None
 
-    async def _handle(self, request: "Request") -> None:
-        self._in_turn = request
-        await self._dispatcher.run(request)
+    def _control(self, message: Incoming) -> None:
+        """Answer what is not a message, and note what ends the reading."""
+        if message.type is WSMsgType.PING:
+            self._connection.outbox.send(frames.frame(frames.PONG, message.data))
+        elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+            self._connection.close(CloseCode.UNSUPPORTED_DATA)
+        elif message.type is not WSMsgType.PONG:
+            self._ended = True
+            self.last = message
+
+    async def _catch_up(self) -> None:
+        """Run what the second reader has queued, and take the socket back from it."""
         while self._queue:
             self._in_turn = request = self._queue.popleft()
             await self._dispatcher.run(request)
         self._in_turn = None
-        if self._second_reader is not None:
-            await self._stop_second_reader()
+        await self._stop_second_reader()
 
     @property
     def is_reading(self) -> bool:
@@ -145,11 +139,16 @@ class Receiver:
     async def _read_meanwhile(self, queue: "deque[Request]") -> None:
         # Stopping at a full queue stops reading: TCP makes the client wait.
         while len(queue) < self._queue_limit:
-            request = await self._next_in_order()
-            if request is None:  # the client is gone: nobody is left to answer
+            request = self._take(await self._socket.receive())
+            if self._ended:  # the client is gone: nobody is left to answer
                 self._connection.stop_requests(Error("cancelled"))
                 return
-            queue.append(request)
+            if request is None:
+                continue
+            if request.route.concurrent:
+                await self._dispatcher.start(request)
+            else:
+                queue.append(request)
 
     async def _stop_second_reader(self) -> None:
         reader, self._second_reader = self._second_reader, None
