@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CHAT := plugins/jackfield-chat
+PEERS := benchmarks/peers
 # What a plain install copies, so that a change of it installs the plugin again.
 CHAT_SOURCES := $(CHAT)/setup.cfg $(wildcard $(CHAT)/jackfield_chat/*.py)
 
-.PHONY: run test lint docs serve-docs wheel clean help
+.PHONY: run test lint bench docs serve-docs wheel clean help
 .DEFAULT_GOAL := help
 
 help: ## Show this
@@ -18,7 +19,7 @@ run: $(VENV)/chat ## Serve on 127.0.0.1:8080: an embedded Valkey and the demo pl
 test: $(VENV)/test ## Run every test
 	@$(BIN)/pytest
 
-lint: $(VENV)/lint ## ruff and mypy, also against the built wheel
+lint: $(VENV)/lint $(VENV)/test $(VENV)/bench ## ruff and mypy, also against the built wheel
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -26,6 +27,9 @@ lint: $(VENV)/lint ## ruff and mypy, also against the built wheel
 
 # mkdocs-material advertises its successor on every build.
 export NO_MKDOCS_2_WARNING := 1
+
+bench: $(VENV)/bench $(VENV)/node ## Measure side by side with other servers; OPTIONS="--help" tells what can be chosen
+	@$(BIN)/python -m benchmarks.requests $(OPTIONS)
 
 docs: $(VENV)/docs ## Build the documentation into site/
 	$(BIN)/mkdocs build --strict --quiet
@@ -38,7 +42,7 @@ wheel: $(VENV)/lint ## Build the distributions into dist/
 	$(BIN)/python -m build --quiet --outdir dist $(CHAT)
 
 clean: ## Remove what was made
-	rm -rf $(VENV) build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(PEERS)/node_modules build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Jackfield needs Python 3.11 or later; name one with make PYTHON=...")'
@@ -55,7 +59,14 @@ $(VENV)/chat: $(VENV)/core $(CHAT_SOURCES)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps ./$(CHAT)
 	@touch $@
 
-$(VENV)/test $(VENV)/lint $(VENV)/docs: $(VENV)/%: $(VENV)/chat
+$(VENV)/test $(VENV)/lint $(VENV)/bench $(VENV)/docs: $(VENV)/%: $(VENV)/chat
 	@echo "Installing what '$*' needs ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@
+
+# Without npm there is no stamp, and the benchmark says what it leaves out.
+$(VENV)/node: $(BIN)/python $(PEERS)/package.json $(PEERS)/package-lock.json
+	@if command -v npm >/dev/null; then \
+		echo "Installing the packages of the peers that run on Node ..."; \
+		npm ci --silent --prefix $(PEERS) && touch $@; \
+	fi

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from .context import Context
-from .errors import Error
+from .errors import Error, field_fault, with_faults
 from .protocol import MalformedError, MessageId
 from .request import Request
 from .route import Route, as_payload
@@ -93,12 +93,8 @@ class Dispatcher:
             raise Error("forbidden", scopes=sorted(route.scopes))
         if message_id is None:
             if route.streams:
-                fault = {
-                    "pointer": "/id",
-                    "code": "required",
-                    "message": "A streamed answer needs an id.",
-                }
-                raise Error("invalid_message", fields=[fault])
+                fault = field_fault("/id", "required", "A streamed answer needs an id.")
+                raise with_faults("invalid_message", [fault])
         elif message_id in connection.requests:
             raise Error("conflict", "A request with this id is under way.")
         if route.type == _ALWAYS_ADMITTED:

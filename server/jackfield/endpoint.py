@@ -206,12 +206,12 @@ async def _end(request: web.Request, connection: Connection) -> None:
     last = connection.receiver.last
     if last is not None and last.type is web.WSMsgType.CLOSE:
         connection.answer_close(last.data)
-        connection.outbox.flush()
+        await connection.outbox.written()  # bounded: the transport is cut if this takes too long
         connection.transport.close()
     elif connection.closing is not None:
         # It broke the protocol. Closing the socket while it still sends would reset it, and the
         # close frame would be lost with it: so wait until it has gone, or long enough.
-        connection.outbox.flush()
+        await connection.outbox.written()
         waited = 0.0
         while request.transport is not None and waited < CLOSE_TIMEOUT:
             await asyncio.sleep(_LINGER_LOOK)

@@ -4,8 +4,9 @@ The codes are the wire contract: clients switch on them, so a code is never rena
 changes whether it may be retried.
 """
 
+from collections.abc import Sequence
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 
 class ErrorSpec(NamedTuple):
@@ -141,6 +142,44 @@ class Error(Exception):
             "retryable": self.retryable,
             **self.extra,
         }
+
+
+#: A hostile message has thousands of faults, or names of a whole message's size: what is told of
+#: them stays small beside what was sent.
+_MAX_FAULTS: Final = 64
+_MAX_FAULT_CHARACTERS: Final = 16_384
+
+
+def field_fault(pointer: str, code: str, message: str) -> dict[str, str]:
+    """One entry of an error's ``fields``.
+
+    Args:
+        pointer: JSON Pointer (RFC 6901) to what is wrong.
+        code: What is wrong with it, for a program.
+        message: The same for a person.
+    """
+    return {"pointer": pointer, "code": code, "message": message}
+
+
+def with_faults(code: str, faults: Sequence[dict[str, str]], message: str | None = None) -> Error:
+    """An error with ``fields``; of too many to tell, ``fields_omitted`` counts the rest.
+
+    Args:
+        code: The error's code.
+        faults: Made by `field_fault`; at least one is told, whatever its size.
+        message: Other words than the code's own.
+    """
+    room = _MAX_FAULT_CHARACTERS
+    told: list[dict[str, str]] = []
+    for fault in faults[:_MAX_FAULTS]:
+        room -= len(fault["pointer"]) + len(fault["message"])
+        if told and room < 0:
+            break
+        told.append(fault)
+    error = Error(code, message, fields=told)
+    if len(told) < len(faults):
+        error.extra["fields_omitted"] = len(faults) - len(told)
+    return error
 
 
 class RegistrationError(Exception):

@@ -116,8 +116,8 @@ class Outbox:
         await asyncio.sleep(0)  # let the queued flush, and everyone else, have their turn
         await self._drain()
 
-    def flush(self) -> None:
-        """Write what is queued now, without waiting for the loop's next turn."""
+    async def written(self) -> None:
+        """Hand all that is queued to the transport now, not at the loop's next turn."""
         self._flush()
 
     def _flush(self) -> None:
@@ -202,6 +202,12 @@ class CompressedOutbox(Outbox):
         """
         await super().room()
         if self._writer is not None and not self._writer.done():
+            await asyncio.wait([self._writer])
+
+    async def written(self) -> None:
+        """Hand all that is queued to the transport: compressed, and so not at once."""
+        self._flush()
+        if self._writer is not None:
             await asyncio.wait([self._writer])
 
     def _flush(self) -> None:

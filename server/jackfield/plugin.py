@@ -9,7 +9,6 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from functools import partial
 from typing import Any, Final, TypeVar, overload
 
 from marshmallow import Schema
@@ -233,8 +232,8 @@ class Plugin:
 
     def _kind(self, message_type: str, function: Callable[..., Any]) -> Kind:
         place = f"the handler of {message_type!r}"
-        # A class, or an object that can be called, hides what its call is.
-        if not (inspect.isroutine(function) or isinstance(function, partial)):
+        # A class, a partial, or an object that can be called hides what its call is.
+        if not inspect.isroutine(function):
             raise self._wrong(f"{place} must be a function, not {function!r}")
         if inspect.isgeneratorfunction(function):
             raise self._wrong(

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, cast
 import msgspec
 
 from . import frames
-from .errors import Error
+from .errors import Error, field_fault, with_faults
 
 VERSION: Final = 1
 #: Integers above this are not exact in a JavaScript client.
@@ -169,24 +169,24 @@ CODECS: Final = {codec.name: codec for codec in (JSON, MSGPACK)}
 def _check_envelope(value: Any) -> tuple[Error, MessageId | None]:
     """Name every fault of a decoded message that is not an envelope."""
     if not isinstance(value, dict):
-        return Error("invalid_message", fields=[_fault("", "type", "Not an object.")]), None
+        return with_faults("invalid_message", [field_fault("", "type", "Not an object.")]), None
     faults = [
-        _fault("/" + key.replace("~", "~0").replace("/", "~1"), "unknown", "Unknown key.")
+        field_fault("/" + key.replace("~", "~0").replace("/", "~1"), "unknown", "Unknown key.")
         for key in value
         if isinstance(key, str) and key not in {"type", "id", "payload"}
     ]
     if not _has_string_keys(value):
-        faults.append(_fault("", "invalid", "Has keys that are not strings."))
+        faults.append(field_fault("", "invalid", "Has keys that are not strings."))
     if "type" not in value:
-        faults.append(_fault("/type", "required", "Missing message type."))
+        faults.append(field_fault("/type", "required", "Missing message type."))
     elif not isinstance(value["type"], str):
-        faults.append(_fault("/type", "invalid", "Not a string."))
+        faults.append(field_fault("/type", "invalid", "Not a string."))
     elif not 1 <= len(value["type"]) <= MAX_TYPE_LENGTH:
-        faults.append(_fault("/type", "length", f"Must be 1 to {MAX_TYPE_LENGTH} characters."))
+        faults.append(field_fault("/type", "length", f"Must be 1 to {MAX_TYPE_LENGTH} characters."))
     message_id = value.get("id")
     if "id" in value and not _is_id(message_id):
         faults.append(
-            _fault(
+            field_fault(
                 "/id",
                 "invalid",
                 f"Must be an integer from 0 to {MAX_ID} or a string of 1 to {MAX_ID_LENGTH} "
@@ -195,16 +195,12 @@ def _check_envelope(value: Any) -> tuple[Error, MessageId | None]:
         )
         message_id = None
     if not isinstance(value.get("payload", {}), dict):
-        faults.append(_fault("/payload", "type", "Not an object."))
+        faults.append(field_fault("/payload", "type", "Not an object."))
     elif not _has_string_keys(value.get("payload", {})):
-        faults.append(_fault("/payload", "invalid", "Has keys that are not strings."))
+        faults.append(field_fault("/payload", "invalid", "Has keys that are not strings."))
     if not faults:  # what is left of it would do
-        faults.append(_fault("", "invalid", "Has a key more than once."))
-    return Error("invalid_message", fields=faults[:MAX_FAULTS]), message_id
-
-
-#: Faults told of one message: a hostile one has thousands, and the answer must stay small.
-MAX_FAULTS: Final = 64
+        faults.append(field_fault("", "invalid", "Has a key more than once."))
+    return with_faults("invalid_message", faults), message_id
 
 
 def _is_utf8(data: bytes) -> bool:
@@ -217,10 +213,6 @@ def _is_utf8(data: bytes) -> bool:
 
 def _has_string_keys(value: dict[Any, Any]) -> bool:
     return all(isinstance(key, str) for key in value)
-
-
-def _fault(pointer: str, code: str, message: str) -> dict[str, str]:
-    return {"pointer": pointer, "code": code, "message": message}
 
 
 def _is_id(value: Any) -> bool:

@@ -19,6 +19,7 @@ from .context import Runtime
 from .errors import Error, RegistrationError
 from .plugin import Plugin
 from .route import Route
+from .validation import resolve_nested
 
 ENTRY_POINT_GROUP: Final = "jackfield.plugins"
 #: The distribution whose plugins win a conflict of message types: clients rely on the built-ins.
@@ -265,7 +266,9 @@ class Registry:
             )
         else:
             entry.plugin = loaded
-            self._configure(entry, loaded)
+            _check_schemas(entry, loaded)
+            if entry.state is State.LOADED:
+                self._configure(entry, loaded)
 
     def _configure(self, entry: Entry, plugin: Plugin) -> None:
         section = self._settings.sections.get(entry.name) or Section.empty(entry.name)
@@ -300,10 +303,22 @@ _CURES: Final = {
 }
 
 
+def _check_schemas(entry: Entry, plugin: Plugin) -> None:
+    """Refuse a schema that nests one that isn't there; at a message it would be too late."""
+    for handler in plugin.handlers.values():
+        for schema in (handler.schema, handler.reply):
+            try:
+                if schema is not None:
+                    resolve_nested(schema)
+            except Exception as exc:  # noqa: BLE001 - a nested schema may be a plugin's function
+                reason = f"a schema of {handler.type!r} nests one that can't be had: {exc}"
+                entry.fail(Stage.REGISTER, reason)
+
+
 def _refuse_all(what: str, entries: list[Entry], cure: str) -> None:
     own = [entry for entry in entries if entry.candidate.distribution == _OWN_DISTRIBUTION]
     for entry in entries:
-        if own and entry in own:
+        if entry in own or entry.state is State.FAILED:  # a first reason is kept
             continue
         others = " and ".join(
             f"plugin {other.name!r} of {other.source}" for other in entries if other is not entry

@@ -16,12 +16,11 @@ from marshmallow import INCLUDE, RAISE, Schema, ValidationError, fields, validat
 from marshmallow.exceptions import SCHEMA
 
 from .compiled import compile_schema
-from .errors import Error
-from .protocol import MAX_FAULTS
+from .errors import Error, with_faults
 
 Loader = Callable[[dict[str, Any]], Any]
 
-__all__ = ["AnyPayload", "Loader", "NoPayload", "bind", "field_errors"]
+__all__ = ["AnyPayload", "Loader", "NoPayload", "bind", "field_errors", "resolve_nested"]
 
 #: The code of a text that nobody gave one: a custom field, or a validation method's own words.
 _UNNAMED: Final = "invalid"
@@ -69,16 +68,30 @@ def bind(schema: Schema, message_type: str) -> Loader:
                 faults = list(field_errors(schema, _with_codes(schema, payload, exc)))
         except RecursionError:
             raise Error("invalid_json", "The payload is nested too deeply.") from None
-        omitted = len(faults) - MAX_FAULTS
-        extra: dict[str, Any] = {"fields_omitted": omitted} if omitted > 0 else {}
-        raise Error(
-            "invalid_payload",
-            f"The payload of {message_type} is not valid.",
-            fields=faults[:MAX_FAULTS],
-            **extra,
-        )
+        raise with_faults("invalid_payload", faults, f"The payload of {message_type} is not valid.")
 
     return loader
+
+
+def resolve_nested(schema: Schema) -> None:
+    """Make sure that every schema named within another is there: marshmallow looks only when asked.
+
+    Raises:
+        RegistryError: One is not; the words name it. A function that is to make one may raise
+            anything else.
+    """
+    seen = {type(schema)}  # a schema that nests itself is there
+
+    def visit(field: fields.Field[Any]) -> None:
+        for inner in _inner_fields(field):
+            visit(inner)
+        if isinstance(field, fields.Nested) and type(field.schema) not in seen:
+            seen.add(type(field.schema))
+            for nested in field.schema.fields.values():
+                visit(nested)
+
+    for field in schema.fields.values():
+        visit(field)
 
 
 def _as_it_is(payload: dict[str, Any]) -> dict[str, Any]:
@@ -220,7 +233,7 @@ def _coded_class(plain: type[validate.Validator], name: str) -> type[validate.Va
                 exc.messages = _code_all(exc.messages, self.coded_as)
                 raise
 
-    Coded.__name__ = plain.__name__
+    Coded.__name__, Coded.__qualname__ = plain.__name__, plain.__qualname__
     Coded.coded_as = code
     Coded.coded_from = plain
     return Coded

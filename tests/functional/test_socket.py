@@ -304,6 +304,26 @@ async def test_deflate_is_used_where_both_sides_want_it(config: Config) -> None:
             assert (await wire.ask("session.ping"))["type"] == "reply"
 
 
+async def test_a_clients_close_is_echoed_over_deflate_too(config: Config) -> None:
+    compressing = {**config, "server": {"compression": True}}
+    async with run_server(config=compressing) as server:
+        async with Wire(server, welcomed=True, compression="deflate") as wire:
+            await wire.socket.close(3001)
+            assert wire.socket.protocol.close_rcvd is not None
+            assert wire.socket.protocol.close_rcvd.code == 3001
+
+
+async def test_the_answer_to_a_hostile_payload_stays_small(config: Config) -> None:
+    async with run_server(config=config) as server, Wire(server, welcomed=True) as wire:
+        key = "k" * 1000
+        payload = {f"{key}{number}": number for number in range(60)}
+        await wire.send({"type": "session.whoami", "id": 1, "payload": payload})
+        text = await wire.receive_text()
+        error = wire.decode(text)["error"]
+        assert len(error["fields"]) + error["fields_omitted"] == 60
+        assert len(text) < 20_000
+
+
 async def test_a_deflate_bomb_is_cut_at_the_limit(config: Config) -> None:
     compressing = {**config, "server": {"compression": True}}
     async with run_server(config=compressing) as server:

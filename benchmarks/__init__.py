@@ -1,0 +1,1 @@
+"""Jackfield measured side by side with other servers; see README.md."""

@@ -1,0 +1,1 @@
+"""The servers that Jackfield is measured against, each a module to run."""
