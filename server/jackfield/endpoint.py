@@ -2,6 +2,8 @@
 
 import asyncio
 import secrets
+from collections.abc import Callable
+from functools import partial
 from typing import Final, NamedTuple
 
 import structlog
@@ -167,23 +169,16 @@ async def _open(request: web.Request, node: Node, connection: Connection) -> Soc
         _log.info("cut off a client that does not read", connection=connection.id)
         connection.abort(CloseCode.SLOW_CONSUMER)
 
+    outbox: Callable[..., Outbox] = Outbox
     if socket.compress:
-        connection.outbox = CompressedOutbox(
-            transport,
-            writer.drain,
-            limit=limits.queue_bytes,
-            timeout=limits.write_timeout,
-            on_stalled=stalled,
-            send_frame=socket.send_frame,
-        )
-    else:
-        connection.outbox = Outbox(
-            transport,
-            writer.drain,
-            limit=limits.queue_bytes,
-            timeout=limits.write_timeout,
-            on_stalled=stalled,
-        )
+        outbox = partial(CompressedOutbox, send_frame=socket.send_frame)
+    connection.outbox = outbox(
+        transport,
+        writer.drain,
+        limit=limits.queue_bytes,
+        timeout=limits.write_timeout,
+        on_stalled=stalled,
+    )
     socket.on_violation = connection.close
     connection.receiver = Receiver(connection, socket, node.dispatcher)
     return socket

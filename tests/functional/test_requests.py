@@ -40,6 +40,17 @@ class Gate:
             raise
 
 
+def gated(gate: Gate, *, concurrent: bool = False) -> Plugin:
+    """A plugin whose one handler holds at the gate, under its message's id."""
+    plugin = Plugin("gate")
+
+    @plugin.handler("gate.pass", concurrent=concurrent)
+    async def enter(ctx: Context, data: dict[str, Any]) -> None:
+        await gate.hold(ctx.id)
+
+    return plugin
+
+
 async def test_an_answer_has_the_protocols_exact_bytes(config: Config) -> None:
     async with run_server(config=config) as server, Wire(server) as wire:
         welcome = await wire.receive()
@@ -114,13 +125,8 @@ async def test_handlers_run_in_order_for_each_connection(config: Config) -> None
 
 
 async def test_a_waiting_handler_keeps_nothing_else_from_being_read(config: Config) -> None:
-    plugin = Plugin("gate")
     gate = Gate()
-
-    @plugin.handler("gate.pass")
-    async def enter(ctx: Context, data: dict[str, Any]) -> None:
-        await gate.hold(ctx.id)
-
+    plugin = gated(gate)
     async with run_server(plugin, config=config) as server, Wire(server, welcomed=True) as wire:
         await wire.send({"type": "gate.pass", "id": 1})
         await wait_until(lambda: gate.inside == [1])
@@ -135,13 +141,8 @@ async def test_a_waiting_handler_keeps_nothing_else_from_being_read(config: Conf
 
 
 async def test_concurrent_handlers_run_side_by_side(config: Config) -> None:
-    plugin = Plugin("gate")
     gate = Gate()
-
-    @plugin.handler("gate.pass", concurrent=True)
-    async def enter(ctx: Context, data: dict[str, Any]) -> None:
-        await gate.hold(ctx.id)
-
+    plugin = gated(gate, concurrent=True)
     async with run_server(plugin, config=config) as server, Wire(server, welcomed=True) as wire:
         for number in range(3):
             await wire.send({"type": "gate.pass", "id": number})
@@ -261,13 +262,8 @@ async def test_a_handler_past_its_timeout_is_cancelled(config: Config) -> None:
 
 
 async def test_an_id_in_flight_conflicts_and_may_be_used_again_after(config: Config) -> None:
-    plugin = Plugin("gate")
     gate = Gate()
-
-    @plugin.handler("gate.pass", concurrent=True)
-    async def enter(ctx: Context, data: dict[str, Any]) -> None:
-        await gate.hold(ctx.id)
-
+    plugin = gated(gate, concurrent=True)
     async with run_server(plugin, config=config) as server, Wire(server, welcomed=True) as wire:
         await wire.send({"type": "gate.pass", "id": 1})
         assert (await wire.ask("session.ping", message_id=1))["error"]["code"] == "conflict"
@@ -277,13 +273,8 @@ async def test_an_id_in_flight_conflicts_and_may_be_used_again_after(config: Con
 
 
 async def test_requests_in_flight_are_limited_and_can_still_be_cancelled(config: Config) -> None:
-    plugin = Plugin("gate")
     gate = Gate()
-
-    @plugin.handler("gate.pass", concurrent=True)
-    async def enter(ctx: Context, data: dict[str, Any]) -> None:
-        await gate.hold(ctx.id)
-
+    plugin = gated(gate, concurrent=True)
     limited = {**config, "limits": {"in_flight": 2}}
     async with run_server(plugin, config=limited) as server, Wire(server, welcomed=True) as wire:
         await wire.send({"type": "gate.pass", "id": 1})
@@ -296,13 +287,8 @@ async def test_requests_in_flight_are_limited_and_can_still_be_cancelled(config:
 
 
 async def test_pipelining_past_the_limit_waits_instead_of_failing(config: Config) -> None:
-    plugin = Plugin("gate")
     gate = Gate()
-
-    @plugin.handler("gate.pass")
-    async def enter(ctx: Context, data: dict[str, Any]) -> None:
-        await gate.hold(ctx.id)
-
+    plugin = gated(gate)
     limited = {**config, "limits": {"in_flight": 4}}
     async with run_server(plugin, config=limited) as server, Wire(server, welcomed=True) as wire:
         for number in range(40):
@@ -318,13 +304,8 @@ async def test_pipelining_past_the_limit_waits_instead_of_failing(config: Config
 async def test_a_client_whose_pongs_wait_behind_its_requests_is_not_taken_for_dead(
     config: Config,
 ) -> None:
-    plugin = Plugin("gate")
     gate = Gate()
-
-    @plugin.handler("gate.pass")
-    async def enter(ctx: Context, data: dict[str, Any]) -> None:
-        await gate.hold(ctx.id)
-
+    plugin = gated(gate)
     quick = {
         **config,
         "limits": {"in_flight": 4},
