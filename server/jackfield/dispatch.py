@@ -14,6 +14,7 @@ import structlog
 
 from .context import Context
 from .errors import Error, field_fault, with_faults
+from .frames import frame
 from .protocol import MalformedError, MessageId
 from .request import Request
 from .route import Route, as_payload
@@ -40,6 +41,7 @@ class Dispatcher:
         self._node = node
         self._routes = node.registry.routes
         self._in_flight = node.settings.limits.in_flight
+        self._watch = node.watch.note
         self._reply_bytes = node.settings.limits.reply_bytes
         #: Messages that got as far as no route, by error code.
         self.failures: Counter[str] = Counter()
@@ -67,14 +69,22 @@ class Dispatcher:
             self.failures["unknown_type"] += 1
             connection.refuse(message_id, self._unknown_type(connection, envelope.type))
             return None
+        requests = connection.requests
         try:
-            self._admit(connection, route, message_id)
+            if (  # one look for all that is rare
+                message_id is None
+                or message_id in requests
+                or len(requests) >= self._in_flight
+                or route.scopes
+                or self._node.draining
+            ):
+                self._admit(connection, route, message_id)
             payload = route.load(envelope.payload)
         except Exception as exc:  # noqa: BLE001 - a schema's own code may raise anything
             self._refuse(connection, route, message_id, exc)
             return None
         request = Request(connection, route, message_id, payload)
-        connection.requests[request.key] = request
+        requests[request.key] = request
         return request
 
     async def start(self, request: Request) -> None:
@@ -82,7 +92,7 @@ class Dispatcher:
 
         Messages so begin in the order they came in, whatever their kind.
         """
-        task = asyncio.get_running_loop().create_task(self.run(request))
+        task = asyncio.get_running_loop().create_task(self._run_beside(request))
         self._tasks.add(task)  # the loop itself keeps only a weak reference
         task.add_done_callback(self._tasks.discard)
         await asyncio.sleep(0)
@@ -106,10 +116,23 @@ class Dispatcher:
         if self._node.draining:
             raise Error("unavailable", "The server is shutting down.", retry_after=_RETRY_AFTER)
 
-    async def run(self, request: Request) -> None:
-        """Call the handler and answer with what comes of it."""
+    async def _run_beside(self, request: Request) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - this runs in one
+        await self.run(request, task)
+
+    async def run(self, request: Request, task: "asyncio.Task[Any]") -> None:
+        """Call the handler and answer with what comes of it.
+
+        Args:
+            request: What `accept` returned.
+            task: The current task, which is cancelled to stop the handler.
+        """
         connection, route = request.connection, request.route
-        request.begin()
+        request.task = task
+        if route.is_brief:
+            request.hold_to_timeout()
+        self._watch(request)
         try:
             if request.stopped is None:
                 context = Context(connection, route.runtime, request)
@@ -142,7 +165,7 @@ class Dispatcher:
             if len(data) > self._reply_bytes:
                 self._refuse(connection, route, request.id, Error("too_large"))
                 return
-            connection.send(data)
+            connection.outbox.send(frame(connection.codec.opcode, data))
         route.replies += 1
 
     def _refuse(

@@ -178,6 +178,7 @@ async def _open(request: web.Request, node: Node, connection: Connection) -> Soc
         limit=limits.queue_bytes,
         timeout=limits.write_timeout,
         on_stalled=stalled,
+        turn=node.turn,
     )
     socket.on_violation = connection.close
     connection.receiver = Receiver(connection, socket, node.dispatcher)

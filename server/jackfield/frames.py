@@ -4,6 +4,7 @@ A server's frame is unmasked and never fragmented here, so it is a header of two
 the payload. A frame is built once and the same bytes may go to any number of sockets.
 """
 
+from struct import Struct
 from typing import Final
 
 TEXT: Final = 0x1
@@ -21,6 +22,10 @@ _LENGTH_64_BIT: Final = 127
 #: A close frame's payload is at most 125 bytes, two of which are the code (section 5.5).
 _MAX_REASON: Final = 123
 
+_pack_short: Final = Struct("!BB").pack
+_pack_16_bit: Final = Struct("!BBH").pack
+_pack_64_bit: Final = Struct("!BBQ").pack
+
 
 def frame(opcode: int, payload: bytes) -> bytes:
     """One whole frame, ready for the socket.
@@ -31,10 +36,10 @@ def frame(opcode: int, payload: bytes) -> bytes:
     """
     length = len(payload)
     if length <= _MAX_SHORT:
-        return bytes((_FIN | opcode, length)) + payload
+        return _pack_short(_FIN | opcode, length) + payload
     if length <= _MAX_16_BIT:
-        return bytes((_FIN | opcode, _LENGTH_16_BIT)) + length.to_bytes(2) + payload
-    return bytes((_FIN | opcode, _LENGTH_64_BIT)) + length.to_bytes(8) + payload
+        return _pack_16_bit(_FIN | opcode, _LENGTH_16_BIT, length) + payload
+    return _pack_64_bit(_FIN | opcode, _LENGTH_64_BIT, length) + payload
 
 
 def split(whole: bytes) -> tuple[int, bytes]:

@@ -12,6 +12,7 @@ from .context import Context, Runtime
 from .dispatch import Dispatcher
 from .errors import Error
 from .hub import Hub
+from .outbox import Turn
 from .plugin import Hook
 from .registry import Registry
 from .store.client import RedisClient
@@ -52,6 +53,7 @@ class Node:
         self.authenticators = authenticators
         self.hub = Hub()
         self.watch = Watch()
+        self.turn = Turn()
         self.executor = ThreadPoolExecutor(thread_name_prefix=THREAD_NAME)
         self.runtimes = {
             entry.name: Runtime(entry.name, node_id, entry.config) for entry in registry.loaded

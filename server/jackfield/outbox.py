@@ -19,6 +19,31 @@ from . import frames
 _ROOM: Final = 16 * 1024
 
 
+class Turn:
+    """The event loop's next turn, scheduled once for all who want to be called in it.
+
+    `loop.call_soon` for each outbox would cost as much as the writing of a short frame.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._callbacks: list[Callable[[], None]] = []
+
+    def call(self, callback: Callable[[], None]) -> None:
+        """Call this in the next turn; it must not raise for what others could have caused."""
+        if not self._callbacks:
+            self._loop.call_soon(self._call_all)
+        self._callbacks.append(callback)
+
+    def _call_all(self) -> None:
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            try:
+                callback()
+            except Exception as exc:  # noqa: BLE001 - the others' turn comes all the same
+                self._loop.call_exception_handler({"message": "a write failed", "exception": exc})
+
+
 class Outbox:
     """Frames on their way to one client.
 
@@ -28,9 +53,11 @@ class Outbox:
         limit: Bytes that may be queued, here and in the transport together.
         timeout: Seconds a client may take nothing at all while something is queued.
         on_stalled: Called once, from the event loop, for a client past either bound.
+        turn: Shared with the other outboxes of the loop; one of its own if left out.
     """
 
     __slots__ = (
+        "_call_in_turn",
         "_check_timer",
         "_drain",
         "_flush_scheduled",
@@ -54,7 +81,9 @@ class Outbox:
         limit: int,
         timeout: float,
         on_stalled: Callable[[], None],
+        turn: Turn | None = None,
     ) -> None:
+        self._call_in_turn = (Turn() if turn is None else turn).call
         self._transport = transport
         self._drain = drain
         self._limit = limit
@@ -81,7 +110,7 @@ class Outbox:
         self._pending += len(frame)
         if not self._flush_scheduled:
             self._flush_scheduled = True
-            self._loop.call_soon(self._flush)
+            self._call_in_turn(self._flush)
         elif self._pending > self._limit:
             self._stalled()
 
@@ -122,29 +151,36 @@ class Outbox:
 
     def _flush(self) -> None:
         self._flush_scheduled = False
-        if not self._may_write():
+        waiting = self._bytes_waiting()
+        if waiting is None:
             return
-        data = self._frames[0] if len(self._frames) == 1 else b"".join(self._frames)
-        self._frames.clear()
+        queued = self._frames
+        data = queued[0] if len(queued) == 1 else b"".join(queued)
+        queued.clear()
+        self._watch(self._pending, waiting)
         self._pending = 0
-        self._watch(len(data))
         self._transport.write(data)
 
-    def _may_write(self) -> bool:
-        """Whether there is something to write, and somebody to write it to."""
+    def _bytes_waiting(self) -> int | None:
+        """What the transport holds; None if there is nothing to write, or nobody to write it to."""
         if not self._frames:
-            return False
+            return None
         if self._transport.is_closing():  # uvloop refuses a write then
             self.discard()
-            return False
-        if self._transport.get_write_buffer_size() + self._pending > self._limit:
-            self._stalled()
-            return False
-        return True
-
-    def _watch(self, size: int) -> None:
-        """Have it checked that the client takes what is about to be written."""
+            return None
         waiting = self._transport.get_write_buffer_size()
+        if waiting + self._pending > self._limit:
+            self._stalled()
+            return None
+        return waiting
+
+    def _watch(self, size: int, waiting: int) -> None:
+        """Have it checked that the client takes what is about to be written.
+
+        Args:
+            size: Bytes about to be written.
+            waiting: Bytes that the transport still holds.
+        """
         if self._check_timer is None:
             self._taken = self._written - waiting
             self._check_timer = self._loop.call_later(self._timeout, self._check)
@@ -188,9 +224,12 @@ class CompressedOutbox(Outbox):
         limit: int,
         timeout: float,
         on_stalled: Callable[[], None],
+        turn: Turn | None = None,
         send_frame: Callable[[bytes, WSMsgType], Awaitable[None]],
     ) -> None:
-        super().__init__(transport, drain, limit=limit, timeout=timeout, on_stalled=on_stalled)
+        super().__init__(
+            transport, drain, limit=limit, timeout=timeout, on_stalled=on_stalled, turn=turn
+        )
         self._send_frame = send_frame
         self._writer: asyncio.Task[None] | None = None
 
@@ -212,14 +251,15 @@ class CompressedOutbox(Outbox):
 
     def _flush(self) -> None:
         self._flush_scheduled = False
-        if self._may_write() and (self._writer is None or self._writer.done()):
+        idle = self._writer is None or self._writer.done()
+        if self._bytes_waiting() is not None and idle:
             self._writer = self._loop.create_task(self._write_all())
 
     async def _write_all(self) -> None:
         while self._frames:
             frame = self._frames.pop(0)
             self._pending -= len(frame)
-            self._watch(len(frame))
+            self._watch(len(frame), self._transport.get_write_buffer_size())
             opcode, payload = frames.split(frame)
             try:
                 await self._send_frame(payload, WSMsgType(opcode))

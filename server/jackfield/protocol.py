@@ -4,7 +4,8 @@ A message is decoded once, by msgspec, straight into an `Envelope`. Only what ms
 looked at a second time, to say in the protocol's words what is wrong with it.
 """
 
-from typing import Annotated, Any, Final, cast
+from collections.abc import Callable
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -73,9 +74,9 @@ class Codec:
     def __init__(self, name: str, opcode: int, format: Any) -> None:  # noqa: A002
         self.name = name
         self.opcode = opcode
-        self._decode_envelope = format.Decoder(Envelope).decode
-        self._decode_any = format.Decoder().decode
-        self._encode = format.Encoder().encode
+        self._decode_envelope: Callable[[bytes], Envelope] = format.Decoder(Envelope).decode
+        self._decode_any: Callable[[bytes], Any] = format.Decoder().decode
+        self._encode: Callable[[Any], bytes] = format.Encoder().encode
 
     def decode(self, data: bytes) -> Envelope:
         """The envelope in a message.
@@ -85,7 +86,7 @@ class Codec:
             NotUtf8Error: It is text, and not UTF-8.
         """
         try:
-            return cast(Envelope, self._decode_envelope(data))
+            return self._decode_envelope(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             pass
         raise self._explain(data)
@@ -113,17 +114,15 @@ class Codec:
 
     def reply(self, message_id: MessageId, payload: Any) -> bytes:
         """The message that answers a request. Raises whatever the payload can't be encoded for."""
-        return cast(bytes, self._encode(_Reply(message_id, payload)))
+        return self._encode(_Reply(message_id, payload))
 
     def chunk(self, message_id: MessageId, seq: int, payload: Any) -> bytes:
         """The message that carries one part of a streamed answer."""
-        return cast(bytes, self._encode(_Chunk(message_id, seq, payload)))
+        return self._encode(_Chunk(message_id, seq, payload))
 
     def error(self, message_id: MessageId | None, error: Error) -> bytes:
         """The message that refuses a request."""
-        return cast(
-            bytes, self._encode({"type": "error", "id": message_id, "error": error.as_dict()})
-        )
+        return self._encode({"type": "error", "id": message_id, "error": error.as_dict()})
 
     def welcome(
         self, *, connection: str, user: str | None, heartbeat: float, limits: dict[str, int]
@@ -143,7 +142,7 @@ class Codec:
             "heartbeat": int(heartbeat) if heartbeat == int(heartbeat) else heartbeat,
             "limits": limits,
         }
-        return cast(bytes, self._encode({"type": "welcome", "payload": payload}))
+        return self._encode({"type": "welcome", "payload": payload})
 
     def goodbye(self, code: int, reason: str, *, reconnect: bool, after: float) -> bytes:
         """The last message before the server closes with a code of the protocol.
@@ -157,7 +156,7 @@ class Codec:
         payload: dict[str, Any] = {"code": code, "reason": reason, "reconnect": reconnect}
         if reconnect:
             payload["after"] = round(after, 1)
-        return cast(bytes, self._encode({"type": "goodbye", "payload": payload}))
+        return self._encode({"type": "goodbye", "payload": payload})
 
 
 JSON: Final = Codec("jackfield.v1", frames.TEXT, msgspec.json)

@@ -9,7 +9,7 @@ again. There is one reader at any time, and the order of messages is the order o
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import WSMessage, WSMsgType
 from aiohttp.http_websocket import WSMessageTextBytes
@@ -68,6 +68,8 @@ class Receiver:
         """Read, and handle in order what is to be, until the socket ends."""
         receive = self._socket.receive
         run = self._dispatcher.run
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - this runs in one
         try:
             while not self._ended:
                 request = self._take(await receive())
@@ -77,10 +79,10 @@ class Receiver:
                     await self._dispatcher.start(request)
                     continue
                 self._in_turn = request
-                await run(request)
+                await run(request, task)
                 self._in_turn = None
                 if self._second_reader is not None:
-                    await self._catch_up()
+                    await self._catch_up(task)
         finally:
             await self._stop_second_reader()
 
@@ -107,11 +109,11 @@ class Receiver:
             self._ended = True
             self.last = message
 
-    async def _catch_up(self) -> None:
+    async def _catch_up(self, task: "asyncio.Task[Any]") -> None:
         """Run what the second reader has queued, and take the socket back from it."""
         while self._queue:
             self._in_turn = request = self._queue.popleft()
-            await self._dispatcher.run(request)
+            await self._dispatcher.run(request, task)
         self._in_turn = None
         await self._stop_second_reader()
 

@@ -4,7 +4,6 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from .errors import Error
-from .watch import INTERVAL
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -23,7 +22,7 @@ class Request:
     """
 
     # One of these is made for every message.
-    __slots__ = ("connection", "data", "done", "id", "route", "stopped", "task", "timer")
+    __slots__ = ("connection", "data", "done", "id", "key", "route", "stopped", "task", "timer")
 
     def __init__(
         self, connection: "Connection", route: "Route", message_id: "MessageId | None", data: Any
@@ -32,6 +31,8 @@ class Request:
         self.route = route
         self.id = message_id
         self.data = data
+        #: What the connection knows it by: its id, or itself if it has none.
+        self.key: object = self if message_id is None else message_id
         #: The task its handler runs in, once it does.
         self.task: asyncio.Task[Any] | None = None
         self.timer: asyncio.TimerHandle | None = None
@@ -39,30 +40,16 @@ class Request:
         self.stopped: Error | None = None
         self.done = False
 
-    @property
-    def key(self) -> object:
-        """What the connection knows it by: its id, or itself if it has none."""
-        return self if self.id is None else self.id
-
-    def begin(self) -> None:
-        """Its turn has come: run in the current task, and be held to the deadline."""
-        watch = self.connection.node.watch
-        self.task = asyncio.current_task(watch.loop)
-        timeout = self.route.timeout
-        if timeout is not None and timeout < 2 * INTERVAL:  # the watch would look too late
-            self._hold_to(timeout)
-        watch.note(self)
-
     def is_slow(self) -> None:
         """It did not finish at once: start its timer, and let its connection read on."""
-        timeout = self.route.timeout
-        if timeout is not None and self.timer is None:
-            self._hold_to(timeout)
+        self.hold_to_timeout()
         self.connection.read_on(self)
 
-    def _hold_to(self, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        self.timer = loop.call_later(seconds, self.stop, Error("timeout"))
+    def hold_to_timeout(self) -> None:
+        """Start the timer of its deadline, if it has one and it isn't started."""
+        if self.route.timeout is not None and self.timer is None:
+            loop = asyncio.get_running_loop()
+            self.timer = loop.call_later(self.route.timeout, self.stop, Error("timeout"))
 
     def stop(self, reason: Error) -> bool:
         """Cancel the handler; one can't stop itself.
@@ -93,4 +80,4 @@ class Request:
         self.done = True
         if self.timer is not None:
             self.timer.cancel()
-        self.connection.requests.pop(self.key, None)
+        del self.connection.requests[self.key]

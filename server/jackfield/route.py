@@ -21,6 +21,7 @@ from .context import Context, Runtime
 from .json_schema import json_schema
 from .plugin import CallNext, Handler, Kind, Middleware
 from .validation import bind
+from .watch import INTERVAL
 
 
 class Route:
@@ -41,6 +42,7 @@ class Route:
         "concurrent",
         "failures",
         "handler",
+        "is_brief",
         "load",
         "replies",
         "runtime",
@@ -69,6 +71,8 @@ class Route:
         self.timeout = handler.timeout
         if self.timeout is None and not self.streams:
             self.timeout = default_timeout
+        #: Whether its deadline may pass before the watch looks: then it has a timer at once.
+        self.is_brief = self.timeout is not None and self.timeout < 2 * INTERVAL
         self.load = bind(handler.schema, handler.type)
         check = handler.reply if check_replies else None
         self.call = _wrap(_innermost(handler, executor, check), middleware)

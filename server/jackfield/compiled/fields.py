@@ -22,9 +22,6 @@ from .validators import check_value
 
 Emitter = Callable[[Any, str, Module], Lines]
 
-#: The types that a decimal number may have in a payload: bool, an int to Python, is none.
-_NUMERIC: Final = frozenset({str, int, float})
-
 
 def load_value(field: fields.Field[Any], value: str, module: Module) -> Lines:
     """Lines that do what `field.deserialize` does with a value that is there.
@@ -105,7 +102,6 @@ def _float(field: fields.Float, value: str, module: Module) -> Lines:
 
 def _decimal(field: fields.Decimal, value: str, module: Module) -> Lines:
     number = module.give("Decimal", decimal.Decimal)
-    yield from miss_if(f"type({value}) not in {module.give('numeric', _NUMERIC)}")
     yield f"{value} = {number}(str({value}))"
     if field.places is not None:
         places = module.give("places", field.places)
@@ -176,8 +172,7 @@ def _list(field: fields.List[Any], value: str, module: Module) -> Lines:
 def _tuple(field: fields.Tuple, value: str, module: Module) -> Lines:
     items = [module.new("item") for _ in field.tuple_fields]
     yield from miss_if(f"type({value}) is not list")
-    yield from check_value(field.validate_length, value, module)
-    yield f"[{', '.join(items)}] = {value}"
+    yield f"[{', '.join(items)}] = {value}"  # a ValueError, if it has more or fewer
     for inner, item in zip(field.tuple_fields, items, strict=True):
         yield from load_value(inner, item, module)
     yield f"{value} = ({''.join(f'{item}, ' for item in items)})"
