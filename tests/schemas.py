@@ -32,14 +32,14 @@ class Size(enum.IntEnum):
     LARGE = 2
 
 
-class Tree(Schema):
+class Kin(Schema):
     """Nests itself, in every way it can."""
 
     name = fields.String(required=True, validate=validate.Length(max=8))
-    parent = fields.Nested("Tree", only=("name", "parent.name"), allow_none=True)
-    children = fields.List(fields.Nested(lambda: Tree(exclude=("parent",))))
-    branches = fields.Nested(lambda: Tree(), many=True, unknown=INCLUDE)  # noqa: PLW0108 - not yet
-    by_name = fields.Dict(fields.String(), fields.Nested(lambda: Tree(only=("name", "children"))))
+    parent = fields.Nested("Kin", only=("name", "parent.name"), allow_none=True)
+    children = fields.List(fields.Nested(lambda: Kin(exclude=("parent",))))
+    branches = fields.Nested(lambda: Kin(), many=True, unknown=INCLUDE)  # noqa: PLW0108 - not yet
+    by_name = fields.Dict(fields.String(), fields.Nested(lambda: Kin(only=("name", "children"))))
 
 
 class Author(Schema):
@@ -142,7 +142,7 @@ _TEXTS = (
 _NUMBERS = (
     validate.Range(0, 10),
     validate.Range(min=0, min_inclusive=False),
-    validate.Range(max=7.5, max_inclusive=False),
+    validate.Range(max=1.5, max_inclusive=False),
     validate.Range(float("nan")),
     validate.OneOf([1, 2, 3.0, True]),
     validate.NoneOf((0, -1)),
@@ -239,7 +239,7 @@ LEAVES = [
     Kind(fields.IPInterface, "1.2.3.4/8", st.just("::1/64")),
     Kind(fields.IPv4Interface, "1.2.3.4/8", st.just("::1/64")),
     Kind(fields.IPv6Interface, "::1/64", st.just("1.2.3.4/8")),
-    Kind(partial(fields.Nested, Tree), {"name": "a"}, trees()),
+    Kind(partial(fields.Nested, Kin), {"name": "a"}, trees()),
     Kind(
         partial(fields.Nested, partial(Book, many=True)),
         [{"title": "a"}],
@@ -410,7 +410,7 @@ def schemas(draw: st.DrawFn, depth: int = 2) -> Made:
 @st.composite
 def schemas_and_payloads(draw: st.DrawFn) -> tuple[Schema, list[Any]]:
     """A schema, with payloads for it: right, nearly right, wild."""
-    fixed = {Tree: trees(), Book: books()}
+    fixed = {Kin: trees(), Book: books()}
     schema = draw(st.sampled_from([None] * 8 + [*fixed]))
     if schema is None:
         made = draw(schemas())

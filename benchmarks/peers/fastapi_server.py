@@ -1,8 +1,8 @@
 """FastAPI on uvicorn, with pydantic: the envelope by one model, then the payload by its own.
 
-One model for both would be quicker by a quarter, but only a server with a single message type can
-have that. All else is the quickest there is: uvicorn's own choice of WebSocket implementation, and
-JSON read and written by pydantic.
+One model for both would be quicker, but only a server with a single message type can have that.
+The rest is what was quickest here: uvicorn's own choice of WebSocket implementation, and JSON read
+and written by pydantic.
 """
 
 from contextlib import suppress

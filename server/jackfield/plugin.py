@@ -50,6 +50,7 @@ class Handler:
         schema: What its payload must be.
         reply: What its reply, or each chunk of a stream, is; None where it isn't declared.
         scopes: What a connection's identity must all have.
+        dump: Whether what it answers goes through ``reply``'s `dump`.
         timeout: Seconds it may take; None for the server's default (no limit for a stream).
         concurrent: Whether a connection's messages of this type may run side by side.
     """
@@ -59,6 +60,7 @@ class Handler:
     kind: Kind
     schema: Schema
     reply: Schema | None
+    dump: bool
     scopes: frozenset[str]
     timeout: float | None
     concurrent: bool
@@ -106,6 +108,7 @@ class Plugin:
         schema: type[Schema] | Schema = NoPayload,
         *,
         reply: type[Schema] | Schema | None = None,
+        dump: bool = False,
         scopes: Iterable[str] = (),
         timeout: str | float | None = None,
         concurrent: bool = False,
@@ -123,6 +126,9 @@ class Plugin:
                 any object.
             reply: What the reply is, or each chunk: documentation, and checked on the way out
                 where the server's ``debug`` is on.
+            dump: Make the reply, or each chunk, of what the handler returns by the `dump` of
+                ``reply``: for objects, other names on the wire, or formats of dates. Without it
+                the handler returns the reply as it is to be, which is faster.
             scopes: What the connection's identity must have, all of it; else ``forbidden``.
             timeout: How long it may take, in seconds or as ``"5s"``; then the client gets
                 ``timeout`` and the handler is cancelled (a thread can't be: its result is
@@ -143,6 +149,7 @@ class Plugin:
                 kind=self._kind(message_type, function),
                 schema=bound_schema,
                 reply=reply_schema,
+                dump=dump,
                 scopes=required,
                 timeout=seconds,
                 concurrent=concurrent,
@@ -161,6 +168,8 @@ class Plugin:
             )
         bound_schema = self._schema(schema, f"the schema of {message_type!r}")
         reply_schema = None if reply is None else self._schema(reply, f"reply= of {message_type!r}")
+        if dump and reply_schema is None:
+            raise self._wrong(f"dump= of {message_type!r} needs reply=, the schema to dump by")
         required = self._scopes(message_type, scopes)
         seconds = self._seconds(message_type, timeout)
         return register

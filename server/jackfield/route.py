@@ -17,6 +17,8 @@ from typing import Any
 import msgspec
 from marshmallow import Schema, ValidationError
 
+from .compiled.dumping import Dump as Finish
+from .compiled.dumping import compile_dump
 from .context import Context, Runtime
 from .json_schema import json_schema
 from .plugin import CallNext, Handler, Kind, Middleware
@@ -74,8 +76,7 @@ class Route:
         #: Whether its deadline may pass before the watch looks: then it has a timer at once.
         self.is_brief = self.timeout is not None and self.timeout < 2 * INTERVAL
         self.load = bind(handler.schema, handler.type)
-        check = handler.reply if check_replies else None
-        self.call = _wrap(_innermost(handler, executor, check), middleware)
+        self.call = _wrap(_innermost(handler, executor, check=check_replies), middleware)
         #: How many messages were answered, and how many with which error code.
         self.replies = 0
         self.failures: Counter[str] = Counter()
@@ -112,13 +113,31 @@ def _through(
     return layer(own, data, inner)
 
 
-def _innermost(handler: Handler, executor: Executor, check: Schema | None) -> CallNext:
-    """The handler itself, as an async function whatever its kind."""
-    function = handler.function
+def _innermost(handler: Handler, executor: Executor, *, check: bool) -> CallNext:
+    """The handler itself, as an async function whatever its kind, with its answers made ready."""
+    function, finish = handler.function, _finish(handler, check=check)
     if handler.kind is Kind.STREAM:
-        return _streaming(function, check)
+        return _streaming(function, finish)
     call: CallNext = function if handler.kind is Kind.ASYNC else _threaded(function, executor)
-    return call if check is None else _checking(call, check)
+    return call if finish is None else _finishing(call, finish)
+
+
+def _finish(handler: Handler, *, check: bool) -> Finish | None:
+    """What is done with an answer before it is encoded; None, and no time, for most handlers."""
+    if handler.reply is None:
+        return None
+    dump = compile_dump(handler.reply) if handler.dump else None
+    if not check:
+        return dump
+    schema = handler.reply
+
+    def dump_and_check(answer: Any) -> Any:
+        if dump is not None:
+            answer = dump(answer)
+        _check_reply(schema, answer)
+        return answer
+
+    return dump_and_check
 
 
 def _threaded(function: Callable[..., Any], executor: Executor) -> CallNext:
@@ -129,7 +148,7 @@ def _threaded(function: Callable[..., Any], executor: Executor) -> CallNext:
     return call
 
 
-def _streaming(function: Callable[..., Any], check: Schema | None) -> CallNext:
+def _streaming(function: Callable[..., Any], finish: Finish | None) -> CallNext:
     async def call(ctx: Context, data: Any) -> None:
         connection = ctx._connection  # noqa: SLF001 - the context's other side
         message_id = ctx.id
@@ -137,9 +156,8 @@ def _streaming(function: Callable[..., Any], check: Schema | None) -> CallNext:
         seq = 0
         async with contextlib.aclosing(function(ctx, data)) as chunks:
             async for chunk in chunks:
-                if check is not None:
-                    _check_reply(check, chunk)
-                connection.send_chunk(message_id, seq, as_payload(chunk))
+                answer = chunk if finish is None else finish(chunk)
+                connection.send_chunk(message_id, seq, as_payload(answer))
                 seq += 1
                 try:
                     await connection.outbox.room()
@@ -149,13 +167,12 @@ def _streaming(function: Callable[..., Any], check: Schema | None) -> CallNext:
     return call
 
 
-def _checking(call: CallNext, schema: Schema) -> CallNext:
-    async def checked(ctx: Context, data: Any) -> Any:
+def _finishing(call: CallNext, finish: Finish) -> CallNext:
+    async def finished(ctx: Context, data: Any) -> Any:
         result = await call(ctx, data)
-        _check_reply(schema, result)
-        return result
+        return None if result is None else finish(result)
 
-    return checked
+    return finished
 
 
 class ReplyError(Exception):

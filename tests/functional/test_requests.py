@@ -3,6 +3,8 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -453,6 +455,31 @@ async def test_a_scope_that_is_lacking_is_named(config: Config) -> None:
         async with server.connect(headers={"X-Scopes": "write admin"}) as client:
             assert client.welcome["user"] == "ada"
             assert await client.request("admin.act") == {"user": "ada", "admin": True}
+
+
+async def test_an_answer_is_dumped_by_its_schema_where_the_handler_says_so(
+    config: Config,
+) -> None:
+    plugin = Plugin("clock")
+
+    class Moment(Schema):
+        at = fields.DateTime(data_key="At", format="%H:%M")
+
+    @plugin.handler("clock.now", reply=Moment, dump=True)
+    async def now(ctx: Context, data: dict[str, Any]) -> Any:
+        return SimpleNamespace(at=datetime(2026, 1, 2, 3, 4, tzinfo=UTC), secret="kept")
+
+    @plugin.handler("clock.strike", reply=Moment, dump=True)
+    async def strike(ctx: Context, data: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        yield {"at": datetime(2026, 1, 2, 12, 0, tzinfo=UTC)}
+
+    @plugin.handler("clock.nothing", reply=Moment, dump=True)
+    async def nothing(ctx: Context, data: dict[str, Any]) -> None: ...
+
+    async with run_server(plugin, config=config) as server, server.connect() as client:
+        assert await client.request("clock.now") == {"At": "03:04"}
+        assert [chunk async for chunk in client.stream("clock.strike")] == [{"At": "12:00"}]
+        assert await client.request("clock.nothing") == {}
 
 
 async def test_replies_are_held_against_their_schema_in_debug(config: Config) -> None:

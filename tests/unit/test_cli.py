@@ -211,7 +211,7 @@ def test_a_verbose_list_tells_about_each_type(installed: Install) -> None:
     found = [line.strip() for line in lines(run("plugins", "--verbose").stdout)]
     place = found.index("drum  test-drum 1.0  loaded")
     assert found[place + 1 : place + 4] == [
-        "drum.make  needs maker · 5 s",
+        "drum.make  needs maker · 5 s · compiled",
         "Make something.",
         "size",
     ]
@@ -247,6 +247,7 @@ def test_json_is_all_that_a_program_gets_to_read(
             "concurrent": False,
             "scopes": ["maker"],
             "timeout": 5.0,
+            "not_compiled": None,
             "payload": {
                 "type": "object",
                 "properties": {"size": {"type": "integer"}},

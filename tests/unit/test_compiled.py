@@ -37,8 +37,8 @@ from tests.schemas import (
     ODD_VALUES,
     Book,
     Colour,
+    Kin,
     Kind,
-    Tree,
     lookalikes,
     schemas_and_payloads,
 )
@@ -87,11 +87,11 @@ def assert_alike(compiled: Any, plain: Any, of_payload: set[int]) -> None:
 def assert_no_difference(schema: Schema, *payloads: Any) -> None:
     compilation = compile_schema(schema)
     assert compilation.load is not None, compilation.reason
+    before = deepcopy(payloads)
     for payload in payloads:
-        before = deepcopy(payload)
         compiled = outcome(compilation.load, payload)
-        assert payload == before
         assert_alike(compiled, outcome(schema.load, payload), containers(payload))
+    assert payloads == before
 
 
 def compiled_alone(schema: Schema) -> Callable[[Any], Any]:
@@ -154,6 +154,16 @@ def test_a_right_value_of_every_kind_needs_no_marshmallow(kind: Kind) -> None:
     schema = schema_of(value=kind.make())
     right = schema.load({"value": kind.example})
     assert_alike(compiled_alone(schema)({"value": kind.example}), right, set())
+
+
+class Leaf(Schema):
+    p = fields.Integer()
+    q = fields.Integer()
+
+
+class Branch(Schema):
+    leaf = fields.Nested(Leaf)
+    leaves = fields.List(fields.Nested(Leaf))
 
 
 NOON = dt.datetime(2024, 1, 1, 12, tzinfo=dt.UTC)
@@ -276,14 +286,28 @@ CORPUS: list[tuple[str, Schema, list[Any]]] = [
     (
         "a nested schema's own way with unknown keys",
         schema_of(
-            a=fields.Nested({"b": fields.Integer()}, unknown=INCLUDE),
-            c=fields.Nested(schema_of(EXCLUDE, b=fields.Integer()), many=True),
+            a=fields.Nested(Leaf, unknown=INCLUDE),
+            b=fields.Nested(Leaf, unknown=EXCLUDE),
+            c=fields.Nested(Leaf, many=True),
+            d=fields.Nested(Leaf(unknown=INCLUDE), unknown=RAISE),
+            e=fields.Nested(Leaf(unknown=EXCLUDE), many=True),
         ),
-        [{"a": {"x": 1, "b": 2}}, {"c": [{"x": 1}, {"b": 2}]}, {"c": [None]}, {"c": {}}, {"a": []}],
+        [{name: value} for name in "abcde" for value in [{"x": 1, "p": 2}, [{"x": 1}], [None], {}]],
+    ),
+    (
+        "a schema that is nested twice, with other fields at the second depth",
+        schema_of(
+            a=fields.Nested(Branch, only=("leaf.p",)),
+            b=fields.Nested(Branch, only=("leaf.q",)),
+            c=fields.Nested(Branch, exclude=("leaf.q", "leaves.p")),
+            d=fields.Nested(Branch),
+        ),
+        [{name: {"leaf": {key: 1}}} for name in "abcd" for key in "pq"]
+        + [{name: {"leaves": [{key: 1}]}} for name in "abcd" for key in "pq"],
     ),
     (
         "a schema within itself, with other fields at each depth",
-        Tree(dump_only=["children.name", "by_name.children.name"]),
+        Kin(dump_only=["children.name", "by_name.children.name"]),
         [
             {"name": "a", "children": [{"children": []}], "by_name": {"b": {"name": "b"}}},
             {"name": "a", "by_name": {"b": {"name": "b", "children": [{"name": "c"}]}}},
@@ -385,10 +409,13 @@ LEFT_TO_MARSHMALLOW: list[tuple[Schema, str]] = [
     (schema_of(a=fields.Nested({"b": fields.Nested(Hooked)})), "a.b: Hooked has the @post_load"),
     (OwnDictionary(), "OwnDictionary has its own dict_class"),
     (OwnLoad(), "OwnLoad has its own load"),
-    (Tree(partial=True), "Tree has partial=True"),
-    (schema_of(a=fields.Nested(Tree(partial=("name",)))), "a: Tree has partial=('name',)"),
-    (Tree(many=True), "it has many=True"),
-    (Tree(unknown="else"), "it has unknown='else'"),  # type: ignore[arg-type]
+    (Kin(partial=True), "Kin has partial=True"),
+    (
+        schema_of(a=fields.Nested(Kin(partial=("name",)))),
+        "a: Kin has partial=('name',)",
+    ),
+    (Kin(many=True), "it has many=True"),
+    (Kin(unknown="else"), "it has unknown='else'"),  # type: ignore[arg-type]
     (
         schema_of(a=fields.Raw(load_only=True), b=fields.Raw(data_key="a")),
         "two fields have one data_key",
@@ -443,13 +470,25 @@ def test_a_subclass_that_loads_like_its_class_is_compiled() -> None:
 
 
 def test_a_schema_within_itself_is_compiled_once() -> None:
-    source = compile_schema(Tree()).source
+    source = compile_schema(Kin()).source
     assert source.count("\ndef ") < 12
-    load = compiled_alone(Tree())
+    load = compiled_alone(Kin())
     payload: dict[str, Any] = {"name": "leaf"}
     for _ in range(50):
         payload = {"name": "branch", "children": [payload]}
     assert load(payload) == payload
+
+
+def test_a_schema_within_itself_may_cut_itself_down_at_each_depth() -> None:
+    class Chain(Schema):
+        name = fields.String()
+        secret = fields.String()
+        next = fields.Nested(lambda: Chain(only=("name", "next.name", "next.next")))
+
+    schema = Chain()
+    whole = {"name": "a", "secret": "b", "next": {"name": "c", "next": {"next": {"name": "d"}}}}
+    assert compiled_alone(Chain())(whole) == whole
+    assert_no_difference(schema, whole, {"next": whole}, {"next": {"next": whole}})
 
 
 def test_schemas_that_nest_each_other_are_compiled() -> None:
@@ -483,7 +522,7 @@ def test_nesting_beyond_the_stack_is_refused_as_ever() -> None:
     for _ in range(5000):
         payload = {"name": "branch", "children": [payload]}
     with pytest.raises(Error) as caught:
-        bind(Tree(), "a.b")(payload)
+        bind(Kin(), "a.b")(payload)
     assert caught.value.code == "invalid_json"
 
 

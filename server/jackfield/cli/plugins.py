@@ -12,10 +12,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from jackfield.compiled import compile_schema
 from jackfield.config import ConfigError, Settings
 from jackfield.json_schema import json_schema
 from jackfield.plugin import Handler, Kind
 from jackfield.registry import Entry, State
+from jackfield.validation import AnyPayload
 
 from .options import config_option, epilog, load_plugins, not_valid, read_settings
 from .terminal import one_line, out
@@ -66,6 +68,13 @@ def _timeout(handler: Handler, settings: Settings) -> float | None:
     return handler.timeout
 
 
+def _not_compiled(handler: Handler) -> str | None:
+    """Why its payloads are left to marshmallow whole; None if they are loaded by compiled code."""
+    if type(handler.schema) is AnyPayload:
+        return None  # it isn't loaded at all
+    return compile_schema(handler.schema).reason
+
+
 def _as_dict(entry: Entry, settings: Settings) -> dict[str, Any]:
     return {
         "name": entry.name,
@@ -82,6 +91,7 @@ def _as_dict(entry: Entry, settings: Settings) -> dict[str, Any]:
                 "concurrent": handler.concurrent or handler.kind is Kind.STREAM,
                 "scopes": sorted(handler.scopes),
                 "timeout": _timeout(handler, settings),
+                "not_compiled": _not_compiled(handler),
                 "payload": json_schema(handler.schema),
                 "reply": None if handler.reply is None else json_schema(handler.reply),
             }
@@ -131,6 +141,8 @@ def _described(handler: Handler, settings: Settings) -> Group:
         *([f"needs {', '.join(sorted(handler.scopes))}"] if handler.scopes else []),
         "no timeout" if seconds is None else f"{seconds:g} s",
     ]
+    reason = _not_compiled(handler)
+    traits.append("compiled" if reason is None else f"not compiled: {reason}")
     fields = [
         f"{field.data_key or name}{'' if field.required else '?'}"
         for name, field in handler.schema.load_fields.items()

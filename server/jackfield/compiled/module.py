@@ -142,4 +142,4 @@ def _identity(name: str, value: Any) -> Hashable:
         return tuple(_alike(field) for field in value)
     if name in {"only", "exclude"} and value is not None:
         return frozenset(value)
-    return id(value)
+    return value if type(value) is str else id(value)  # names are cut out of only= afresh
