@@ -7,7 +7,11 @@ PEERS := benchmarks/peers
 # What a plain install copies, so that a change of it installs the plugin again.
 CHAT_SOURCES := $(CHAT)/setup.cfg $(wildcard $(CHAT)/jackfield_chat/*.py)
 
-.PHONY: run test lint bench docs serve-docs wheel clean help
+# What depends on how marshmallow works inside, and so is tested at both ends of its range.
+OLDEST_MARSHMALLOW := $(shell sed -n 's/^ *marshmallow >= \([0-9.]*\),.*/\1/p' setup.cfg)
+VALIDATION_TESTS := $(addprefix tests/unit/test_,compiled.py dumping.py validation.py json_schema.py)
+
+.PHONY: run test test-oldest lint bench docs serve-docs wheel clean help
 .DEFAULT_GOAL := help
 
 help: ## Show this
@@ -18,6 +22,9 @@ run: $(VENV)/chat ## Serve on 127.0.0.1:8080: an embedded Valkey and the demo pl
 
 test: $(VENV)/test ## Run every test
 	@$(BIN)/pytest
+
+test-oldest: $(VENV)-oldest/test ## Run the tests of validation with the oldest marshmallow that setup.cfg allows
+	@$(VENV)-oldest/bin/pytest -q $(VALIDATION_TESTS)
 
 lint: $(VENV)/lint $(VENV)/test $(VENV)/bench ## ruff and mypy, also against the built wheel
 	$(BIN)/ruff check
@@ -42,7 +49,7 @@ wheel: $(VENV)/lint ## Build the distributions into dist/
 	$(BIN)/python -m build --quiet --outdir dist $(CHAT)
 
 clean: ## Remove what was made
-	rm -rf $(VENV) $(PEERS)/node_modules build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-oldest $(PEERS)/node_modules build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Jackfield needs Python 3.11 or later; name one with make PYTHON=...")'
@@ -62,6 +69,12 @@ $(VENV)/chat: $(VENV)/core $(CHAT_SOURCES)
 $(VENV)/test $(VENV)/lint $(VENV)/bench $(VENV)/docs: $(VENV)/%: $(VENV)/chat
 	@echo "Installing what '$*' needs ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@
+
+$(VENV)-oldest/test: setup.cfg pyproject.toml
+	@echo "Making $(VENV)-oldest, with marshmallow $(OLDEST_MARSHMALLOW) ..."
+	@$(PYTHON) -m venv $(VENV)-oldest
+	@$(VENV)-oldest/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]' 'marshmallow == $(OLDEST_MARSHMALLOW).*'
 	@touch $@
 
 # Without npm there is no stamp, and the benchmark says what it leaves out.
