@@ -37,7 +37,7 @@ def check_schema(schema: Schema) -> None:
 def check_field(field: fields.Field[Any], own: type[fields.Field[Any]]) -> None:
     """Raise `NotUnderstood` if a field loads otherwise than its class of marshmallow's own."""
     _check_methods(field, own, _FIELD_MAY)
-    if getattr(field, "pre_load", None) or getattr(field, "post_load", None):  # since 4.3
+    if field.pre_load or field.post_load:
         raise NotUnderstood(f"{type(field).__name__} has pre_load= or post_load=")
 
 
