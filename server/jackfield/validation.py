@@ -57,20 +57,20 @@ def bind(schema: Schema, message_type: str) -> Loader:
     """
     if type(schema) is AnyPayload:
         return _as_it_is  # marshmallow would lose the order of the keys
-    load = compile_schema(schema).load or schema.load
-    _give_codes(schema)
 
-    def loader(payload: dict[str, Any]) -> Any:
+    def decide(payload: dict[str, Any]) -> Any:
         try:
             try:
-                return load(payload)
+                return schema.load(payload)
             except ValidationError as exc:
                 faults = list(field_errors(schema, _with_codes(schema, payload, exc)))
         except RecursionError:
             raise Error("invalid_json", "The payload is nested too deeply.") from None
         raise with_faults("invalid_payload", faults, f"The payload of {message_type} is not valid.")
 
-    return loader
+    load = compile_schema(schema, decide).load  # while the schema's texts are still its own
+    _give_codes(schema)
+    return load or decide
 
 
 def resolve_nested(schema: Schema) -> None:

@@ -40,8 +40,12 @@ class Compilation:
     source: str = ""
 
 
-def compile_schema(schema: Schema) -> Compilation:
+def compile_schema(schema: Schema, otherwise: Load | None = None) -> Compilation:
     """Compile a schema as it is now: later changes of its fields go unnoticed.
+
+    Args:
+        schema: The schema.
+        otherwise: Decides on every payload that the compiled code leaves; by default `schema.load`.
 
     A validator or a callable default is called a second time when marshmallow takes over, so a side
     effect of it may happen twice.
@@ -58,7 +62,7 @@ def compile_schema(schema: Schema) -> Compilation:
     except (SyntaxError, RecursionError):  # CPython nests blocks only so deep
         return Compilation(None, "its fields are nested too deeply")
     exec(code, module.given)  # noqa: S102 - our own lines; all that is the schema's is a value or a literal
-    return Compilation(_load_by(module.given[entry], schema.load), source=source)
+    return Compilation(_load_by(module.given[entry], otherwise or schema.load), source=source)
 
 
 def _load_by(compiled: Load, load: Load) -> Load:
