@@ -131,6 +131,7 @@ async def test_nothing_is_left_when_the_owner_is_killed() -> None:
 async def test_what_is_left_when_all_are_killed_is_cleared_away_by_the_next_start() -> None:
     async with owner() as (process, url):
         pid = await pid_of(url)
+        process.send_signal(signal.SIGSTOP)  # it would see one go, and close the pipe of the other
         for each in supervisors_of(pid):
             os.kill(each, signal.SIGKILL)
         process.kill()
