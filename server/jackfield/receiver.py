@@ -126,12 +126,14 @@ class Receiver:
 
     def read_on(self, request: "Request") -> None:
         """Start a second reader, if it is this request that the first one waits for."""
-        if request is self._in_turn and self._second_reader is None and not self._ended:
-            if self._queue is None:
-                self._queue = deque()
-            if len(self._queue) < self._queue_limit:
-                loop = asyncio.get_running_loop()
-                self._second_reader = loop.create_task(self._read_meanwhile(self._queue))
+        if request is not self._in_turn or self.is_reading or self._ended:
+            return
+        if self._queue is None:
+            self._queue = deque()
+        # An earlier second reader may have stopped at a full queue, in which there is room by now.
+        if len(self._queue) < self._queue_limit:
+            loop = asyncio.get_running_loop()
+            self._second_reader = loop.create_task(self._read_meanwhile(self._queue))
 
     @property
     def _queue_limit(self) -> int:

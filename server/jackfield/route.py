@@ -38,22 +38,6 @@ class Route:
         check_replies: Whether replies are held against the declared schema.
     """
 
-    __slots__ = (
-        "__dict__",
-        "call",
-        "concurrent",
-        "failures",
-        "handler",
-        "is_brief",
-        "load",
-        "replies",
-        "runtime",
-        "scopes",
-        "streams",
-        "timeout",
-        "type",
-    )
-
     def __init__(
         self,
         handler: Handler,

@@ -288,6 +288,28 @@ async def test_requests_in_flight_are_limited_and_can_still_be_cancelled(config:
         assert (await wire.receive())["error"]["code"] == "cancelled"
 
 
+async def test_reading_goes_on_as_soon_as_a_full_queue_has_room(config: Config) -> None:
+    plugin = Plugin("gates")
+    gates = [asyncio.Event() for _ in range(3)]
+
+    @plugin.handler("gates.pass", Number)
+    async def enter(ctx: Context, data: dict[str, Any]) -> None:
+        await gates[data["n"]].wait()
+
+    limited = {**config, "limits": {"in_flight": 4}}  # so two wait in the queue
+    async with run_server(plugin, config=limited) as server, Wire(server, welcomed=True) as wire:
+        for number in range(3):
+            await wire.send({"type": "gates.pass", "id": number, "payload": {"n": number}})
+        connection = _connection(server)
+        await wait_until(lambda: len(connection.requests) == 3)
+        gates[0].set()
+        assert (await wire.receive())["id"] == 0
+        await asyncio.wait_for(await wire.socket.ping(), 10)
+        gates[1].set()
+        gates[2].set()
+        assert [(await wire.receive())["id"] for _ in range(2)] == [1, 2]
+
+
 async def test_pipelining_past_the_limit_waits_instead_of_failing(config: Config) -> None:
     gate = Gate()
     plugin = gated(gate)
