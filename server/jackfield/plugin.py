@@ -13,11 +13,12 @@ from typing import Any, Final, TypeVar, overload
 
 from marshmallow import Schema
 
-from .config.fields import parse_duration
 from .context import Context, Runtime
+from .declaration import Checks, function_name
 from .errors import RegistrationError
 from .protocol import MAX_TYPE_LENGTH
-from .validation import NoPayload
+from .topic import TopicFamily
+from .validation import AnyPayload, NoPayload
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -91,8 +92,10 @@ class Plugin:
                 "underscores, a letter first"
             )
         self.name = name
-        self.config_schema = None if config is None else self._schema(config, "config=")
+        self._check = Checks(name)
+        self.config_schema = None if config is None else self._check.schema(config, "config=")
         self.handlers: dict[str, Handler] = {}
+        self.topics: list[TopicFamily] = []
         self.connect_hooks: list[Hook] = []
         self.disconnect_hooks: list[Hook] = []
         self.own_middleware: list[Middleware] = []
@@ -138,10 +141,10 @@ class Plugin:
 
         def register(function: F) -> F:
             if message_type in self.handlers:
-                raise self._wrong(
+                raise self._check.wrong(
                     f"{message_type!r} has two handlers, "
-                    f"{_name(self.handlers[message_type].function)!r} and {_name(function)!r}: "
-                    "remove one"
+                    f"{function_name(self.handlers[message_type].function)!r} and "
+                    f"{function_name(function)!r}: remove one"
                 )
             self.handlers[message_type] = Handler(
                 type=message_type,
@@ -157,22 +160,75 @@ class Plugin:
             return function
 
         if not _MESSAGE_TYPE.fullmatch(str(message_type)):
-            raise self._wrong(
+            raise self._check.wrong(
                 f"{message_type!r} can't be a message type: use lower-case words joined by dots, "
                 f"such as {self.name + '.send'!r}"
             )
         if len(message_type) > MAX_TYPE_LENGTH:
-            raise self._wrong(
+            raise self._check.wrong(
                 f"the message type {message_type[:40]!r}... is longer than {MAX_TYPE_LENGTH} "
                 "characters"
             )
-        bound_schema = self._schema(schema, f"the schema of {message_type!r}")
-        reply_schema = None if reply is None else self._schema(reply, f"reply= of {message_type!r}")
+        bound_schema = self._check.schema(schema, f"the schema of {message_type!r}")
+        reply_schema = (
+            None if reply is None else self._check.schema(reply, f"reply= of {message_type!r}")
+        )
         if dump and reply_schema is None:
-            raise self._wrong(f"dump= of {message_type!r} needs reply=, the schema to dump by")
-        required = self._scopes(message_type, scopes)
-        seconds = self._seconds(message_type, timeout)
+            raise self._check.wrong(
+                f"dump= of {message_type!r} needs reply=, the schema to dump by"
+            )
+        required = self._check.scopes(scopes, f"scopes= of {message_type!r}")
+        seconds = None if timeout is None else self._seconds(message_type, timeout)
         return register
+
+    def topic(
+        self,
+        pattern: str,
+        event: type[Schema] | Schema = AnyPayload,
+        *,
+        history: int = 0,
+        ttl: str | float = "1h",
+        presence: bool = False,
+        publish: bool = False,
+        scopes: Iterable[str] = (),
+    ) -> TopicFamily:
+        """Declare the topics whose names are of one pattern; no others exist.
+
+        Args:
+            pattern: Words and named parts joined by ``:``, such as ``room:{name}``; the first is
+                a word. ``{name}`` is one or more characters other than ``:``; ``{name*}``, the
+                last one only, may have ``:`` as well.
+            event: What an event carries. What a client publishes must be it; of what the plugin
+                publishes it is documentation, checked where the server's ``debug`` is on.
+            history: How many of a topic's last events are kept, for those who come back or read
+                them: up to 100,000.
+            ttl: How long after a topic's last event its history and position are kept, in seconds
+                or as ``"1d"``; at least a second.
+            presence: Let members see each other, and who comes and goes.
+            publish: Let clients publish.
+            scopes: What a connection's identity must have, all of it; to others the topics are as
+                ``not_found`` as any that isn't declared.
+
+        Returns:
+            The family: it publishes, and its hooks say who may do what.
+        """
+        family = TopicFamily(
+            self.name,
+            pattern,
+            event,
+            history=history,
+            ttl=ttl,
+            presence=presence,
+            publish=publish,
+            scopes=scopes,
+        )
+        for other in self.topics:
+            if family.pattern.overlaps(other.pattern):
+                raise self._check.wrong(
+                    f"{family} overlaps {str(other.pattern)!r}, a name could be of both: rename one"
+                )
+        self.topics.append(family)
+        return family
 
     def on_connect(self, function: F) -> F:
         """Run an async function of a `Context` for each new connection, before its welcome.
@@ -180,13 +236,13 @@ class Plugin:
         An `Error` raised in it refuses the connection: the client is told, then closed, with
         4006 (come back) if the error is retryable and with 4503 (don't) if it is not.
         """
-        self._check_call(function, "on_connect", ("ctx",))
+        self._check.call(function, "on_connect", ("ctx",))
         self.connect_hooks.append(function)
         return function
 
     def on_disconnect(self, function: F) -> F:
         """Run an async function of a `Context` when a connection has ended, however it ended."""
-        self._check_call(function, "on_disconnect", ("ctx",))
+        self._check.call(function, "on_disconnect", ("ctx",))
         self.disconnect_hooks.append(function)
         return function
 
@@ -197,15 +253,15 @@ class Plugin:
         it it stops. What it yields is `Context.resource` for the plugin's handlers and hooks.
         """
         if not inspect.isasyncgenfunction(function):
-            raise self._wrong(
-                f"lifespan {_name(function)!r} must be an async generator: an 'async def' with "
-                "one 'yield' between starting and stopping"
+            raise self._check.wrong(
+                f"lifespan {function_name(function)!r} must be an async generator: an 'async def' "
+                "with one 'yield' between starting and stopping"
             )
-        self._check_arguments(function, "lifespan", ("runtime",))
+        self._check.arguments(function, "lifespan", ("runtime",))
         if self.lifespan_function is not None:
-            raise self._wrong(
-                f"it has two lifespans, {_name(self.lifespan_function)!r} and "
-                f"{_name(function)!r}: make them one"
+            raise self._check.wrong(
+                f"it has two lifespans, {function_name(self.lifespan_function)!r} and "
+                f"{function_name(function)!r}: make them one"
             )
         self.lifespan_function = function
         return function
@@ -233,7 +289,7 @@ class Plugin:
         """
 
         def register(declared: F) -> F:
-            self._check_call(declared, "middleware", ("ctx", "data", "call_next"))
+            self._check.call(declared, "middleware", ("ctx", "data", "call_next"))
             (self.server_middleware if everywhere else self.own_middleware).append(declared)
             return declared
 
@@ -243,66 +299,19 @@ class Plugin:
         place = f"the handler of {message_type!r}"
         # A class, a partial, or an object that can be called hides what its call is.
         if not inspect.isroutine(function):
-            raise self._wrong(f"{place} must be a function, not {function!r}")
+            raise self._check.wrong(f"{place} must be a function, not {function!r}")
         if inspect.isgeneratorfunction(function):
-            raise self._wrong(
-                f"{place}, {_name(function)!r}, is a plain generator: write 'async def' to stream"
+            raise self._check.wrong(
+                f"{place}, {function_name(function)!r}, is a plain generator: write 'async def' to "
+                "stream"
             )
-        self._check_arguments(function, place, ("ctx", "data"))
+        self._check.arguments(function, place, ("ctx", "data"))
         if inspect.isasyncgenfunction(function):
             return Kind.STREAM
         return Kind.ASYNC if inspect.iscoroutinefunction(function) else Kind.THREAD
 
-    def _check_call(
-        self, function: Callable[..., Any], place: str, arguments: tuple[str, ...]
-    ) -> None:
-        if not inspect.iscoroutinefunction(function):
-            raise self._wrong(f"{place} {_name(function)!r} must be an 'async def' without 'yield'")
-        self._check_arguments(function, place, arguments)
-
-    def _check_arguments(
-        self, function: Callable[..., Any], place: str, arguments: tuple[str, ...]
-    ) -> None:
-        try:
-            inspect.signature(function).bind(*arguments)
-        except (TypeError, ValueError) as exc:  # ValueError: a built-in that has no signature
-            raise self._wrong(
-                f"{place}, {_name(function)!r}, must take ({', '.join(arguments)}): {exc}"
-            ) from None
-
-    def _schema(self, schema: type[Schema] | Schema, place: str) -> Schema:
-        if isinstance(schema, type) and issubclass(schema, Schema):
-            schema = schema()
-        if not isinstance(schema, Schema):
-            raise self._wrong(f"{place} must be a marshmallow Schema, not {schema!r}")
-        if schema.many:
-            raise self._wrong(f"{place} has many=True, but a payload is one object")
-        return schema
-
-    def _scopes(self, message_type: str, scopes: Any) -> frozenset[str]:
-        if isinstance(scopes, str):
-            raise self._wrong(f"scopes= of {message_type!r} is a string: write [{scopes!r}]")
-        listed = list(scopes) if isinstance(scopes, Iterable) else [scopes]
-        if not all(isinstance(scope, str) for scope in listed):
-            raise self._wrong(
-                f"scopes= of {message_type!r} must be a list of strings, not {scopes!r}"
-            )
-        return frozenset(listed)
-
-    def _seconds(self, message_type: str, timeout: str | float | None) -> float | None:
-        if timeout is None:
-            return None
-        try:
-            seconds = parse_duration(timeout)
-        except ValueError as exc:
-            raise self._wrong(f"timeout= of {message_type!r}: {exc}") from None
+    def _seconds(self, message_type: str, timeout: str | float) -> float:
+        seconds = self._check.duration(timeout, f"timeout= of {message_type!r}")
         if seconds == 0:
-            raise self._wrong(f"timeout= of {message_type!r} must be more than nothing")
+            raise self._check.wrong(f"timeout= of {message_type!r} must be more than nothing")
         return seconds
-
-    def _wrong(self, what: str) -> RegistrationError:
-        return RegistrationError(f"plugin {getattr(self, 'name', '?')!r}: {what}")
-
-
-def _name(function: Callable[..., Any]) -> str:
-    return getattr(function, "__name__", repr(function))

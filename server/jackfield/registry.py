@@ -1,4 +1,4 @@
-"""Plugins found by entry point: loaded, refused or contained, and the routes of those that run.
+"""Plugins found by entry point: loaded, refused or contained; routes and topics of those that run.
 
 A plugin is in whole or not at all. One that fails to import, to declare, to configure or to start
 is left out with the reason, and everything else goes on without it.
@@ -19,10 +19,11 @@ from .context import Runtime
 from .errors import Error, RegistrationError
 from .plugin import Plugin
 from .route import Route
+from .topic import TopicFamily
 from .validation import resolve_nested
 
 ENTRY_POINT_GROUP: Final = "jackfield.plugins"
-#: The distribution whose plugins win a conflict of message types: clients rely on the built-ins.
+#: The distribution whose plugins win every conflict: clients rely on the built-ins.
 _OWN_DISTRIBUTION: Final = "jackfield"
 
 
@@ -110,7 +111,7 @@ class Entry:
         self.state, self.stage, self.reason = State.FAILED, stage, reason
 
     def __str__(self) -> str:
-        return f"plugin {self.name!r} of {self.source}: {self.reason}"
+        return f"{_called(self)}: {self.reason}"
 
 
 class PluginFailures(Exception):  # noqa: N818 - several at once
@@ -141,10 +142,15 @@ class Registry:
         self.entries = [Entry(candidate) for candidate in candidates]
         self.entries.sort(key=lambda entry: (entry.name, entry.source))
         self.routes: dict[str, Route] = {}
+        #: By the first word of their topics' names.
+        self._families: dict[str, list[tuple[Entry, TopicFamily]]] = {}
         self._check_names()
         for entry in self.entries:
             self._load(entry)
         self._refuse_conflicts()
+        for entry, plugin in self.plugins():
+            for family in plugin.topics:
+                self._families.setdefault(family.pattern.head, []).append((entry, family))
 
     @property
     def loaded(self) -> list[Entry]:
@@ -194,6 +200,21 @@ class Registry:
                     executor=executor,
                     check_replies=settings.server.debug,
                 )
+
+    def find_family(self, topic: str) -> tuple[TopicFamily, dict[str, str]] | None:
+        """Which of the families that run a topic is of.
+
+        Args:
+            topic: Its name; any text.
+
+        Returns:
+            The family, and the parts of the name by their names; None if there is no such topic.
+        """
+        for entry, family in self._families.get(topic.partition(":")[0], ()):
+            parts = family.pattern.match(topic)
+            if parts is not None and entry.state is State.LOADED:
+                return family, parts
+        return None
 
     def describe(self, scopes: frozenset[str], message_type: str | None) -> dict[str, Any]:
         """The message types that an identity with these scopes may use.
@@ -283,7 +304,7 @@ class Registry:
             )
 
     def _refuse_conflicts(self) -> None:
-        """Leave out plugins that share a name or a message type: which is meant can't be told."""
+        """Leave out plugins that share what only one can have: which is meant can't be told."""
         claims: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
         for entry in self.entries:
             if entry.state is not State.DISABLED:
@@ -291,39 +312,51 @@ class Registry:
         for entry, plugin in self.plugins():
             for message_type in plugin.handlers:
                 claims["message type", message_type].append(entry)
+        families = [(entry, family) for entry, plugin in self.plugins() for family in plugin.topics]
         for (what, value), entries in claims.items():
-            if len(entries) > 1:
-                _refuse_all(f"the {what} {value!r}", entries, _CURES[what])
+            for entry in entries:
+                others = [_called(other) for other in entries if other is not entry]
+                _refuse(entry, f"the {what} {value!r} is also declared by", others, _CURES[what])
+        for entry, family in families:
+            others = [
+                f"{str(rival.pattern)!r} of {_called(other)}"
+                for other, rival in families
+                if other is not entry and rival.pattern.overlaps(family.pattern)
+            ]
+            _refuse(entry, f"{family} overlaps", others, _CURES["topic"])
 
 
 #: What to do about a conflict. Plugins of one name can't be told apart under [plugins].
 _CURES: Final = {
     "name": "uninstall one",
     "message type": "rename one, or name one plugin under [plugins] disabled",
+    "topic": "rename one, or name one plugin under [plugins] disabled",
 }
+
+
+def _refuse(entry: Entry, conflict: str, others: list[str], cure: str) -> None:
+    """Leave a plugin out for its conflict with others, if there are any."""
+    if not others or entry.candidate.distribution == _OWN_DISTRIBUTION:
+        return
+    if entry.state is not State.FAILED:  # a first reason is kept
+        entry.fail(Stage.REGISTER, f"{conflict} {' and '.join(others)}: {cure}")
+
+
+def _called(entry: Entry) -> str:
+    return f"plugin {entry.name!r} of {entry.source}"
 
 
 def _check_schemas(entry: Entry, plugin: Plugin) -> None:
     """Refuse a schema that nests one that isn't there; at a message it would be too late."""
-    for handler in plugin.handlers.values():
-        for schema in (handler.schema, handler.reply):
-            try:
-                if schema is not None:
-                    resolve_nested(schema)
-            except Exception as exc:  # noqa: BLE001 - a nested schema may be a plugin's function
-                reason = f"a schema of {handler.type!r} nests one that can't be had: {exc}"
-                entry.fail(Stage.REGISTER, reason)
-
-
-def _refuse_all(what: str, entries: list[Entry], cure: str) -> None:
-    own = [entry for entry in entries if entry.candidate.distribution == _OWN_DISTRIBUTION]
-    for entry in entries:
-        if entry in own or entry.state is State.FAILED:  # a first reason is kept
-            continue
-        others = " and ".join(
-            f"plugin {other.name!r} of {other.source}" for other in entries if other is not entry
-        )
-        entry.fail(
-            Stage.REGISTER,
-            f"{what} is also declared by {others}: {cure}",
-        )
+    handlers = plugin.handlers.values()
+    schemas = [
+        *((f"a schema of {handler.type!r}", handler.schema) for handler in handlers),
+        *((f"a schema of {handler.type!r}", handler.reply) for handler in handlers),
+        *((f"the event of {family}", family.event) for family in plugin.topics),
+    ]
+    for what, schema in schemas:
+        try:
+            if schema is not None:
+                resolve_nested(schema)
+        except Exception as exc:  # noqa: BLE001 - a nested schema may be a plugin's function
+            entry.fail(Stage.REGISTER, f"{what} nests one that can't be had: {exc}")

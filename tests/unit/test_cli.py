@@ -206,6 +206,64 @@ def test_the_table_has_each_plugin_its_state_and_its_types(installed: Install) -
     assert "session.ping," in rows["session"]
 
 
+#: What of `tests.distributions.PLUGIN` to replace, so that it declares topics as well.
+WITH_TOPICS = {
+    "    @{name}.handler": """    {name}.topic("{name}:{{kit}}:{{path*}}")
+    {name}.topic("{name}", Payload, history=200, ttl="90m", presence=True, publish=True,
+                 scopes=["b", "a"])
+
+    @{name}.handler""",
+}
+
+
+def test_the_table_has_the_topics_too(installed: Install) -> None:
+    installed("drum", plugin("drum", WITH_TOPICS))
+    header, _, *rows = lines(run("plugins").stdout)
+    assert header.split() == ["Plugin", "Distribution", "State", "Message", "types", "Topics"]
+    (row,) = (row.split() for row in rows if "test-drum" in row)
+    assert row[3:] == ["loaded", "drum.make", "drum,", "drum:{kit}:{path*}"]
+
+
+def test_a_verbose_list_tells_about_each_topic(installed: Install) -> None:
+    installed("drum", plugin("drum", WITH_TOPICS))
+    found = [line.strip() for line in lines(run("plugins", "--verbose").stdout)]
+    place = found.index("drum.make  needs maker · 5 s · compiled")
+    assert found[place + 3 : place + 7] == [
+        "drum  topic · history of 200 · kept 90 m · presence · clients publish · needs a, b",
+        "size",
+        "drum:{kit}:{path*}  topic · no history · kept 1 h",
+        "",
+    ]
+
+
+def test_json_has_the_topics_with_the_schemas_of_their_events(installed: Install) -> None:
+    installed("drum", plugin("drum", WITH_TOPICS))
+    Path("jackfield.toml").write_text("[plugins]\nenabled = ['drum']\n")
+    entries = json.loads(run("plugins", "--json", "--config", "jackfield.toml").stdout)
+    (drum,) = (entry for entry in entries if entry["name"] == "drum")
+    assert drum["topics"] == [
+        {
+            "pattern": "drum",
+            "history": 200,
+            "ttl": 5400.0,
+            "presence": True,
+            "publish": True,
+            "scopes": ["a", "b"],
+            "event": drum["types"][0]["payload"],
+        },
+        {
+            "pattern": "drum:{kit}:{path*}",
+            "history": 0,
+            "ttl": 3600.0,
+            "presence": False,
+            "publish": False,
+            "scopes": [],
+            "event": {"type": "object", "properties": {}, "additionalProperties": True},
+        },
+    ]
+    assert not any(entry["topics"] for entry in entries if entry is not drum)
+
+
 def test_a_verbose_list_tells_about_each_type(installed: Install) -> None:
     installed("drum")
     found = [line.strip() for line in lines(run("plugins", "--verbose").stdout)]
@@ -235,10 +293,12 @@ def test_json_is_all_that_a_program_gets_to_read(
         "stage": "import",
         "reason": ("it can't be imported: ModuleNotFoundError: No module named 'no_such_module'"),
         "types": [],
+        "topics": [],
     }
     assert entries["drum"]["state"] == "loaded"
     assert entries["drum"]["stage"] is None
     assert entries["drum"]["reason"] is None
+    assert entries["drum"]["topics"] == []
     assert entries["drum"]["types"] == [
         {
             "type": "drum.make",

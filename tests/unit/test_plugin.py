@@ -77,6 +77,18 @@ def decorated_twice(chat: Plugin) -> None:
     outer(inner(send))
 
 
+def topic(pattern: Any = "room:{name}", **options: Any) -> Callable[[Plugin], Any]:
+    return lambda chat: chat.topic(pattern, **options)
+
+
+def overlapping(one: str, other: str) -> Callable[[Plugin], Any]:
+    def declare(chat: Plugin) -> None:
+        chat.topic(one)
+        chat.topic(other)
+
+    return declare
+
+
 def living_twice(chat: Plugin) -> None:
     chat.lifespan(running)
     chat.lifespan(running)
@@ -168,12 +180,52 @@ def test_hooks_lifespan_and_middleware_are_kept_in_their_order() -> None:
     assert repr(chat) == "Plugin('chat')"
 
 
+def test_a_topic_has_defaults_that_keep_and_allow_nothing() -> None:
+    room = Plugin("chat").topic("room:{name}")
+    assert str(room.pattern) == "room:{name}"
+    assert room.plugin == "chat"
+    assert isinstance(room.event, AnyPayload)
+    assert room.history == 0
+    assert room.ttl == 3600.0
+    assert room.presence is False
+    assert room.client_publish is False
+    assert room.scopes == frozenset()
+
+
+def test_what_is_said_of_a_topic_is_kept() -> None:
+    schema = Send()
+    room = Plugin("chat").topic(
+        "room:{name}",
+        event=schema,
+        history=100_000,
+        ttl="1d",
+        presence=True,
+        publish=True,
+        scopes=["chat", "room"],
+    )
+    assert room.event is schema
+    assert room.history == 100_000
+    assert room.ttl == 86_400.0
+    assert room.presence is True
+    assert room.client_publish is True
+    assert room.scopes == {"chat", "room"}
+
+
+def test_topics_are_kept_in_their_order() -> None:
+    chat = Plugin("chat")
+    declared = [chat.topic(pattern, Send) for pattern in ("room:{name}", "room", "a:{b}", "a:b:c")]
+    assert chat.topics == declared
+    assert all(isinstance(each.event, Send) for each in declared)
+
+
 def test_plugins_share_nothing() -> None:
     chat, poll = Plugin("chat"), Plugin("poll")
     chat.handler("chat.send")(send)
+    chat.topic("room:{name}")
     chat.on_connect(one)
     chat.middleware(layer)
     assert poll.handlers == {}
+    assert poll.topics == []
     assert poll.connect_hooks == []
     assert poll.own_middleware == []
 
@@ -208,6 +260,7 @@ NO_DURATIONS: list[Any] = ["5x", "", "-1s", -1, float("nan"), float("inf"), True
 NO_DURATION = (
     'is not a duration: write "500ms", "5s", "2m", "1h", "1d" or seconds, from 0 to ten years'
 )
+A_NUMBER_OF_EVENTS = "a number of events from 0 to 100000"
 WRONG: list[tuple[Callable[[Plugin], Any], str]] = [
     (lambda _: Plugin("chat", config=FIVE), f"config= {NO_SCHEMA} 5"),
     (
@@ -301,6 +354,42 @@ WRONG: list[tuple[Callable[[Plugin], Any], str]] = [
         for bad in (one, generate)
     ),
     (lambda chat: chat.lifespan(stream), "lifespan, 'stream', must take (runtime): missing a req"),
+    (topic("Room"), "'Room' can't be a segment of the pattern 'Room': use lower-case letters, "),
+    (topic(5), "5 can't be a topic's pattern: write a string such as 'room:{name}'"),
+    (topic("{name}"), "the pattern '{name}' must start with a word, as 'room:{name}' does"),
+    (topic(event="Send"), f"event= of topic 'room:{{name}}' {NO_SCHEMA} 'Send'"),
+    (
+        topic(event=Send(many=True)),
+        "event= of topic 'room:{name}' has many=True, but a payload is one object",
+    ),
+    *(
+        (
+            topic(history=bad),
+            f"history= of topic 'room:{{name}}' must be {A_NUMBER_OF_EVENTS}, not {bad!r}",
+        )
+        for bad in (-1, 100_001, 1.0, True, "10", None)
+    ),
+    *(
+        (topic(ttl=bad), f"ttl= of topic 'room:{{name}}': {bad!r} {NO_DURATION}")
+        for bad in (*NO_DURATIONS, None)
+    ),
+    *(
+        (topic(ttl=bad), f"ttl= of topic 'room:{{name}}' must be at least 1 s, not {bad!r}")
+        for bad in (0, "999ms", 0.99)
+    ),
+    (topic(scopes="chat"), "scopes= of topic 'room:{name}' is a string: write ['chat']"),
+    (topic(scopes=5), "scopes= of topic 'room:{name}' must be a list of strings, not 5"),
+    *(
+        (
+            overlapping(one, other),
+            f"topic {other!r} overlaps {one!r}, a name could be of both: rename one",
+        )
+        for one, other in (
+            ("room:{name}", "room:{name}"),
+            ("room:{name}", "room:lobby"),
+            ("room:{a}:log", "room:{rest*}"),
+        )
+    ),
     (living_twice, "it has two lifespans, 'running' and 'running': make them one"),
 ]
 
@@ -318,14 +407,23 @@ def test_a_wrong_declaration_names_the_plugin_and_the_cure(
 
 @pytest.mark.parametrize(
     "declare",
-    [handling(5), handling(one), handling(generate), decorated_twice],
-    ids=["no-function", "other-arguments", "generator", "twice"],
+    [
+        handling(5),
+        handling(one),
+        handling(generate),
+        decorated_twice,
+        topic("lobby:{name*}"),
+        topic(ttl=0),
+    ],
+    ids=["no-function", "other-arguments", "generator", "twice", "overlapping", "ttl"],
 )
 def test_a_refused_declaration_leaves_what_was_there(declare: Callable[[Plugin], Any]) -> None:
     chat = Plugin("chat")
     chat.handler("chat.first")(compute)
+    lobby = chat.topic("lobby:{name}")
     with pytest.raises(RegistrationError):
         declare(chat)
     assert chat.handlers["chat.first"].function is compute
     assert set(chat.handlers) <= {"chat.first", "chat.send"}
+    assert chat.topics == [lobby]
     assert not inspect.isgeneratorfunction(chat.handlers["chat.first"].function)

@@ -141,6 +141,18 @@ def test_a_schema_that_nests_one_that_is_not_there_is_refused() -> None:
     assert "NoSuchSchemaAnywhere" in reason
 
 
+def test_an_events_schema_that_nests_one_that_is_not_there_is_refused() -> None:
+    class Outer(Schema):
+        inner = fields.List(fields.Nested("NoSuchSchemaAnywhere"))
+
+    broken = plugin("broken")
+    broken.topic("room:{name}", Outer)
+    stage, reason = failure(registry(candidate(broken), candidate(plugin("poll"))))
+    assert stage is Stage.REGISTER
+    assert reason.startswith("the event of topic 'room:{name}' nests one that can't be had: ")
+    assert "NoSuchSchemaAnywhere" in reason
+
+
 def test_an_interrupt_is_nobodys_fault() -> None:
     with pytest.raises(KeyboardInterrupt):
         registry(candidate(KeyboardInterrupt(), "chat"))
@@ -317,6 +329,74 @@ def test_one_that_failed_before_a_conflict_keeps_its_reason() -> None:
     }
 
 
+def with_topics(name: str, *patterns: str, **options: Any) -> Plugin:
+    made = plugin(name, **options)
+    for pattern in patterns:
+        made.topic(pattern)
+    return made
+
+
+def test_two_plugins_whose_topics_overlap_are_both_named_and_both_out() -> None:
+    made = registry(
+        candidate(with_topics("chat", "room:{name}", "chat:{a}"), distribution="jackfield-chat"),
+        candidate(with_topics("talk", "talk:{a}", "room:lobby"), distribution="jackfield-talk"),
+        candidate(with_topics("poll", "room:{name}:poll")),
+    )
+    assert [entry.name for entry in made.loaded] == ["poll"]
+    cure = "rename one, or name one plugin under [plugins] disabled"
+    assert {entry.name: (entry.stage, entry.reason) for entry in made.failed} == {
+        "chat": (
+            Stage.REGISTER,
+            "topic 'room:{name}' overlaps 'room:lobby' of plugin 'talk' of jackfield-talk 1.0: "
+            + cure,
+        ),
+        "talk": (
+            Stage.REGISTER,
+            "topic 'room:lobby' overlaps 'room:{name}' of plugin 'chat' of jackfield-chat 1.0: "
+            + cure,
+        ),
+    }
+
+
+def test_of_three_whose_topics_overlap_each_names_the_others_it_does() -> None:
+    patterns = {"chat": "room:lobby", "poll": "room:{name}", "talk": "room:hall"}
+    made = registry(*(candidate(with_topics(*both)) for both in patterns.items()))
+    assert made.loaded == []
+    assert {entry.name: entry.reason.count("plugin '") for entry in made.entries} == {
+        "chat": 1,
+        "poll": 2,
+        "talk": 1,
+    }
+    assert (
+        "overlaps 'room:lobby' of plugin 'chat' of jackfield-third 1.0 and 'room:hall' of plugin "
+        "'talk' of jackfield-third 1.0: rename one"
+    ) in made.entries[1].reason
+
+
+def test_disabling_one_of_two_whose_topics_overlap_is_the_cure() -> None:
+    both = [candidate(with_topics(name, "room:{name}")) for name in ("chat", "talk")]
+    made = registry(*both, disabled=["talk"])
+    assert [entry.name for entry in made.loaded] == ["chat"]
+    assert made.failed == []
+
+
+def test_a_built_in_topic_can_not_be_taken_over() -> None:
+    made = registry(
+        candidate(with_topics("topic", "user:{id}"), distribution="jackfield"),
+        candidate(with_topics("evil", "user:{name*}"), distribution="evil"),
+    )
+    assert states(made) == {"topic of jackfield 1.0": "loaded", "evil of evil 1.0": "failed"}
+    assert "overlaps 'user:{id}' of plugin 'topic' of jackfield 1.0" in failure(made)[1]
+
+
+def test_topics_of_one_that_failed_stand_in_nobodys_way() -> None:
+    made = registry(
+        candidate(with_topics("chat", "room:{name}", config=Strict)),
+        candidate(with_topics("talk", "room:{name}")),
+    )
+    assert [entry.name for entry in made.loaded] == ["talk"]
+
+
 def test_message_types_of_one_that_failed_stand_in_nobodys_way() -> None:
     made = registry(
         candidate(plugin("chat", "room.send", config=Strict)),
@@ -472,6 +552,39 @@ async def test_one_that_fails_to_start_leaves_nothing_behind(executor: Executor)
     assert set(made.routes) == {"chat.send"}
     assert await call(made, "chat.send") == {"from": "chat"}
     assert order == []
+
+
+def test_a_topic_is_found_with_the_parts_of_its_name(executor: Executor) -> None:
+    chat = with_topics("chat", "room:{name}", "room:{name}:log", "broadcast")
+    poll = with_topics("poll", "poll:{id}", "room:{name}:{poll}:{rest*}")
+    made = registry(candidate(chat), candidate(poll))
+    assert made.find_family("room:lobby") is None
+    resolved(made, executor)
+    assert made.find_family("room:lobby") == (chat.topics[0], {"name": "lobby"})
+    assert made.find_family("room:lobby:log") == (chat.topics[1], {"name": "lobby"})
+    assert made.find_family("broadcast") == (chat.topics[2], {})
+    assert made.find_family("poll:7") == (poll.topics[0], {"id": "7"})
+    assert made.find_family("room:a:b:c:d") == (
+        poll.topics[1],
+        {"name": "a", "poll": "b", "rest": "c:d"},
+    )
+    for topic in ("", ":", "room", "room:", "room:a:b", "rooms:a", "broadcast:a", "room:" * 99):
+        assert made.find_family(topic) is None
+
+
+def test_topics_of_one_that_is_left_out_are_not_found(executor: Executor) -> None:
+    made = registry(
+        candidate(with_topics("chat", "room:{name}")),
+        candidate(with_topics("evil", "evil:{name}")),
+        candidate(with_topics("poll", "poll:{id}")),
+        candidate(with_topics("vote", "vote:{id}", config=Strict)),
+        disabled=["poll"],
+    )
+    made.entries[1].fail(Stage.START, "it failed to start")
+    resolved(made, executor)
+    assert made.find_family("room:a") is not None
+    for topic in ("evil:a", "poll:a", "vote:a"):
+        assert made.find_family(topic) is None
 
 
 async def test_a_message_type_is_described_with_its_options_and_schemas(

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import click
 import msgspec
+from marshmallow import Schema
 from rich import box
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -17,10 +18,14 @@ from jackfield.config import ConfigError, Settings
 from jackfield.json_schema import json_schema
 from jackfield.plugin import Handler, Kind
 from jackfield.registry import Entry, State
+from jackfield.topic import TopicFamily
 from jackfield.validation import AnyPayload
 
 from .options import config_option, epilog, load_plugins, not_valid, read_settings
 from .terminal import one_line, out
+
+#: Seconds of each unit that a duration may be written with.
+_UNITS: Final = {"d": 86_400, "h": 3_600, "m": 60}
 
 _COLOURS: Final = {State.LOADED: "green", State.DISABLED: "dim", State.FAILED: "bold red"}
 
@@ -34,9 +39,9 @@ _COLOURS: Final = {State.LOADED: "green", State.DISABLED: "dim", State.FAILED: "
 )
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the schemas.")
-@click.option("-v", "--verbose", is_flag=True, help="Tell more about each message type.")
+@click.option("-v", "--verbose", is_flag=True, help="Tell more about each message type and topic.")
 def command(config: Path | None, *, as_json: bool, verbose: bool) -> None:
-    """List the installed plugins and their message types.
+    """List the installed plugins, their message types and their topics.
 
     They are imported and configured, and not started; `jackfield check` tells by its exit code
     whether one failed.
@@ -59,6 +64,13 @@ def _handlers(entry: Entry) -> list[Handler]:
     if entry.state is not State.LOADED or entry.plugin is None:
         return []
     return [handler for _, handler in sorted(entry.plugin.handlers.items())]
+
+
+def _topics(entry: Entry) -> list[TopicFamily]:
+    """The same for topics."""
+    if entry.state is not State.LOADED or entry.plugin is None:
+        return []
+    return sorted(entry.plugin.topics, key=lambda family: str(family.pattern))
 
 
 def _timeout(handler: Handler, settings: Settings) -> float | None:
@@ -97,6 +109,18 @@ def _as_dict(entry: Entry, settings: Settings) -> dict[str, Any]:
             }
             for handler in _handlers(entry)
         ],
+        "topics": [
+            {
+                "pattern": str(family.pattern),
+                "history": family.history,
+                "ttl": family.ttl,
+                "presence": family.presence,
+                "publish": family.client_publish,
+                "scopes": sorted(family.scopes),
+                "event": json_schema(family.event),
+            }
+            for family in _topics(entry)
+        ],
     }
 
 
@@ -106,21 +130,25 @@ def _table(entries: list[Entry]) -> Table:
     table.add_column("Distribution")
     table.add_column("State")
     table.add_column("Message types", overflow="fold")
+    table.add_column("Topics", overflow="fold")
     for entry in entries:
         types = Text(", ".join(handler.type for handler in _handlers(entry)))
         what = _why(entry) if entry.state is State.FAILED else types
-        table.add_row(entry.name, entry.source, _state(entry), what)
+        topics = Text(", ".join(str(family.pattern) for family in _topics(entry)))
+        table.add_row(entry.name, entry.source, _state(entry), what, topics)
     return table
 
 
 def _sections(entries: list[Entry], settings: Settings) -> Iterator[RenderableType]:
-    """What ``--verbose`` prints: each plugin by itself, with a paragraph for each message type."""
+    """What ``--verbose`` prints: each plugin by itself, with a paragraph for each thing it has."""
     for entry in entries:
         yield Text.assemble((entry.name, "bold"), f"  {entry.source}  ", _state(entry))
         if entry.state is State.FAILED:
             yield Padding(_why(entry), (0, 0, 0, 2))
         for handler in _handlers(entry):
             yield Padding(_described(handler, settings), (0, 0, 0, 2))
+        for family in _topics(entry):
+            yield Padding(_described_topic(family), (0, 0, 0, 2))
         yield ""
 
 
@@ -143,10 +171,38 @@ def _described(handler: Handler, settings: Settings) -> Group:
     ]
     reason = _not_compiled(handler)
     traits.append("compiled" if reason is None else f"not compiled: {reason}")
-    fields = [
-        f"{field.data_key or name}{'' if field.required else '?'}"
-        for name, field in handler.schema.load_fields.items()
+    first_sentence = " ".join(handler.doc.partition("\n\n")[0].split())
+    return _paragraph(handler.type, traits, [first_sentence, _fields(handler.schema)])
+
+
+def _described_topic(family: TopicFamily) -> Group:
+    """A family of topics: its pattern, its options, the fields of an event."""
+    traits = [
+        "topic",
+        f"history of {family.history}" if family.history else "no history",
+        f"kept {_written(family.ttl)}",
+        *(["presence"] if family.presence else []),
+        *(["clients publish"] if family.client_publish else []),
+        *([f"needs {', '.join(sorted(family.scopes))}"] if family.scopes else []),
     ]
-    lines = [" ".join(handler.doc.partition("\n\n")[0].split()), ", ".join(fields)]
-    heading = Text.assemble((handler.type, "cyan"), ("  " + " · ".join(traits), "dim"))
+    return _paragraph(str(family.pattern), traits, [_fields(family.event)])
+
+
+def _paragraph(name: str, traits: list[str], lines: list[str]) -> Group:
+    heading = Text.assemble((name, "cyan"), ("  " + " · ".join(traits), "dim"))
     return Group(heading, *(Padding(Text(line), (0, 0, 0, 2)) for line in lines if line))
+
+
+def _fields(schema: Schema) -> str:
+    return ", ".join(
+        f"{field.data_key or name}{'' if field.required else '?'}"
+        for name, field in schema.load_fields.items()
+    )
+
+
+def _written(seconds: float) -> str:
+    """A duration in the largest unit that has it whole, as authors write it."""
+    for unit, size in _UNITS.items():
+        if seconds % size == 0:
+            return f"{seconds / size:g} {unit}"
+    return f"{seconds:g} s"
