@@ -213,9 +213,14 @@ def test_an_unknown_key_is_refused_where_it_stands(
         ("server", "host", 1, "Not a valid string; got 1"),
         ("redis", "pool", 0, "Must be at least 1; got 0"),
         ("redis", "timeout", 0, "Must be more than 0; got 0"),
+        ("redis", "probe", 0, "Must be more than 0; got 0"),
         ("redis", "prefix", "{x}", 'Must be 1 to 64 letters, digits or . _ : -; got "{x}"'),
         ("redis", "prefix", "x\n", 'Must be 1 to 64 letters, digits or . _ : -; got "x\\n"'),
         ("limits", "message_bytes", 1023, "Must be from 1024 to 1073741824; got 1023"),
+        ("limits", "event_bytes", 1023, "Must be from 1024 to 1073741824; got 1023"),
+        ("limits", "topics", 0, "Must be at least 1; got 0"),
+        ("limits", "history", 0, "Must be at least 1; got 0"),
+        ("limits", "publishes_per_second", 0, "Must be at least 1; got 0"),
         ("plugins", "enabled", "*", "Not a valid list; got a string"),
         ("logging", "level", "loud", 'Must be one of: debug, info, warning, error; got "loud"'),
         ("logging", "format", "xml", 'Must be one of: auto, console, json; got "xml"'),
@@ -253,6 +258,12 @@ def test_a_reply_fits_into_the_queue(toml: Toml) -> None:
     assert toml.load("[limits]\nqueue_bytes = 524288").limits.queue_bytes == 524_288
     assert toml.lines("[limits]\nqueue_bytes = 524287") == {"limits.queue_bytes": "2"}
     assert toml.lines("[limits]\nreply_bytes = 1048577") == {"limits.reply_bytes": "2"}
+
+
+def test_an_event_fits_into_a_reply(toml: Toml) -> None:
+    assert toml.load("[limits]\nreply_bytes = 65536").limits.event_bytes == 65_536
+    assert toml.lines("[limits]\nreply_bytes = 65535") == {"limits.reply_bytes": "2"}
+    assert toml.lines("[limits]\nevent_bytes = 524289") == {"limits.event_bytes": "2"}
 
 
 def test_keys_that_disagree_are_told_beside_keys_that_are_wrong() -> None:

@@ -16,10 +16,8 @@ from jackfield.config.fields import (
     SecretField,
     SecretFileField,
     check_host,
-    check_redis_url,
     is_loopback,
     parse_duration,
-    safe_redis_url,
 )
 
 
@@ -164,61 +162,6 @@ def test_a_host_is_loopback_if_only_its_machine_can_reach_it(
 def test_what_cannot_be_listened_on_is_no_host(host: str) -> None:
     with pytest.raises(ValidationError, match="Not an IP address or a host name"):
         check_host(host)
-
-
-@pytest.mark.parametrize(
-    ("url", "safe"),
-    [
-        ("embedded", "embedded"),
-        ("redis://host", "redis://host"),
-        ("redis://host:6379/", "redis://host:6379/"),
-        ("rediss://[::1]:6379/15?ssl_cert_reqs=none", "rediss://[::1]:6379/15?ssl_cert_reqs=none"),
-        ("redis://user@host", "redis://user@host"),
-        ("redis://:hunter2@host", "redis://:***@host"),
-        ("redis://user:hunter2@host:1/0", "redis://user:***@host:1/0"),
-        ("redis://user:hunt@er2@host", "redis://user:***@host"),
-        ("redis://host?db=1&password=hunter2", "redis://host?db=1&password=***"),
-        ("unix:///run/valkey.sock", "unix:///run/valkey.sock"),
-        ("unix://user:hunter2@/run/x.sock?db=1", "unix://user:***@/run/x.sock?db=1"),
-        ("unix:///run/x.sock?password=hunter2&db=1", "unix:///run/x.sock?password=***&db=1"),
-    ],
-)
-def test_a_redis_url_is_shown_without_its_password(url: str, safe: str) -> None:
-    check_redis_url(url)
-
-    assert safe_redis_url(url) == safe
-
-
-@pytest.mark.parametrize(
-    ("url", "message"),
-    [
-        ("", "Must be"),
-        ("hunter2", "Must be"),
-        ("redis:host", "Must be"),
-        ("http://host", "Must be"),
-        ("redis+sentinel://hunter2", "redis+sentinel:// is not supported yet"),
-        ("redis+cluster://hunter2", "redis+cluster:// is not supported yet"),
-        ("redis://", "Not a valid address"),
-        ("redis://host:0", "Not a valid address"),
-        ("redis://host:99999", "Not a valid address"),
-        ("redis://host:hunter2", "Not a valid address"),
-        ("redis://host/hunter2", "Not a valid address"),
-        ("redis://ho st", "Not a valid address"),
-        ("redis://host\n", "Not a valid address"),
-        ("redis://[::1", "Not a valid address"),
-        ("redis://:hunter2/x@host", "Not a valid address"),
-        ("redis://user:1?hunter2@host", "Not a valid address"),
-        ("redis://user:1#hunter2@host", "Not a valid address"),
-        ("unix://relative/hunter2", "Not a valid address"),
-        ("unix://", "Not a valid address"),
-    ],
-)
-def test_a_wrong_redis_url_is_refused_without_quoting_it(url: str, message: str) -> None:
-    with pytest.raises(ValidationError) as caught:
-        check_redis_url(url)
-
-    assert str(caught.value).startswith(message)
-    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from .fields import (
     is_loopback,
     parse_duration,
 )
+from .redis_url import RedisAddress, split_redis_url
 from .schemas import SCHEMAS
 from .section import (
     EMPTY_SECTION,
@@ -52,6 +53,7 @@ __all__ = [
     "LoggingSettings",
     "PluginSettings",
     "Problem",
+    "RedisAddress",
     "RedisSettings",
     "Secret",
     "SecretField",
@@ -63,6 +65,7 @@ __all__ = [
     "load_settings",
     "local_origins",
     "parse_duration",
+    "split_redis_url",
     "suggest",
 ]
 
@@ -251,6 +254,7 @@ def _settings(
             password=password,
             timeout=redis["timeout"],
             pool=redis["pool"],
+            probe=redis["probe"],
         ),
         connections=ConnectionSettings(**values["connections"]),
         auth=AuthSettings(

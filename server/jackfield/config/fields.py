@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import SplitResult, urlsplit
 
 from marshmallow import ValidationError, fields
 
@@ -18,10 +17,8 @@ __all__ = [
     "SecretField",
     "SecretFileField",
     "check_host",
-    "check_redis_url",
     "is_loopback",
     "parse_duration",
-    "safe_redis_url",
 ]
 
 #: Milliseconds of each unit. Whole numbers, so that "9ms" is 0.009 s and not 0.009000000000000001.
@@ -39,8 +36,6 @@ _ORIGIN: Final = re.compile(
 )
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 _HIGHEST_PORT: Final = 65_535
-
-_URL_PASSWORD: Final = re.compile(r"(^[a-z]+://[^/?#:@]*:)[^/?#]*(?=@)|(password=)[^&#]*")
 
 
 class Secret:
@@ -213,58 +208,3 @@ def check_host(host: str) -> None:
             raise ValidationError(
                 "Not an IP address or a host name (a port is set by server.port)."
             ) from None
-
-
-def check_redis_url(url: str) -> None:
-    """Refuse a URL that no Redis client of ours can use. No message quotes it.
-
-    Raises:
-        ValidationError: The scheme is unknown or not supported yet, or its address is not valid.
-    """
-    if url == "embedded":
-        return
-    scheme, separator, _ = url.partition("://")
-    if separator and scheme in {"redis+sentinel", "redis+cluster"}:
-        raise ValidationError(
-            f"{scheme}:// is not supported yet: give the address of one server, with redis://."
-        )
-    if not separator or scheme not in {"redis", "rediss", "unix"}:
-        raise ValidationError('Must be "embedded" or start with redis://, rediss:// or unix://.')
-    try:
-        parts = urlsplit(url)
-        valid = _names_a_socket(parts) if scheme == "unix" else _names_a_server(parts)
-    except ValueError:  # its words quote the URL
-        valid = False
-    # urlsplit drops line ends and tabs without a word, which the client might not.
-    if not valid or any(character.isspace() for character in url):
-        example = (
-            "unix:///absolute/path" if scheme == "unix" else f"{scheme}://user:password@host:6379/0"
-        )
-        raise ValidationError(
-            f"Not a valid address: write {example}; characters such as / ? # @ in a password "
-            "are percent-encoded."
-        )
-
-
-def _names_a_socket(parts: SplitResult) -> bool:
-    return not parts.hostname and len(parts.path) > 1
-
-
-def _names_a_server(parts: SplitResult) -> bool:
-    return (
-        bool(parts.hostname)
-        and parts.port != 0
-        and re.fullmatch(r"(/\d*)?", parts.path, re.ASCII) is not None
-        # What follows an unencoded "/", "?" or "#" of a password ends up here, "@host" and all.
-        and "@" not in parts.query
-        and not parts.fragment
-    )
-
-
-def safe_redis_url(url: str) -> str:
-    """The same URL with asterisks for its passwords.
-
-    Args:
-        url: One that `check_redis_url` accepts.
-    """
-    return _URL_PASSWORD.sub(lambda match: f"{match[1] or match[2]}***", url)

@@ -16,9 +16,8 @@ from .fields import (
     SecretField,
     SecretFileField,
     check_host,
-    check_redis_url,
-    safe_redis_url,
 )
+from .redis_url import check_redis_url, has_password
 
 __all__ = ["SCHEMAS"]
 
@@ -77,6 +76,7 @@ class RedisSchema(Schema):
     password_env = fields.String(load_default=None)
     timeout = _positive_duration(1.0)
     pool = _integer(16, _at_least(1))
+    probe = _positive_duration(2.0)
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
     def one_password(self, data: Mapping[str, Any], original: Mapping[str, Any], **_: Any) -> None:
@@ -88,7 +88,7 @@ class RedisSchema(Schema):
             fault = "Only one of password, password_file and password_env can be set."
         elif data.get("url") == "embedded":
             fault = "The embedded server has no password: set redis.url, or leave this out."
-        elif "url" in data and safe_redis_url(data["url"]) != data["url"]:
+        elif "url" in data and has_password(data["url"]):
             fault = "There is a password in redis.url already."
         else:
             return
@@ -129,20 +129,27 @@ class LimitsSchema(Schema):
     reply_bytes = _size(524_288)
     connections = _integer(100_000, _at_least(1))
     in_flight = _integer(64, _at_least(1))
+    topics = _integer(100, _at_least(1))
+    event_bytes = _size(65_536)
+    history = _integer(1000, _at_least(1))
+    publishes_per_second = _integer(100, _at_least(1))
     handler_timeout = _positive_duration(30.0)
     write_timeout = _positive_duration(10.0)
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
-    def queue_holds_a_reply(
+    def each_holds_the_smaller(
         self, data: Mapping[str, Any], original: Mapping[str, Any], **_: Any
     ) -> None:
-        """A reply larger than the queue would end its connection as a slow one."""
-        if data.get("reply_bytes", 0) > data.get("queue_bytes", math.inf):
-            raise ValidationError(
-                "limits.reply_bytes must be at most limits.queue_bytes, or one large reply "
-                "closes its connection.",
-                _given(original, "reply_bytes", "queue_bytes")[0],
-            )
+        """A reply larger than the queue would end its connection as a slow one, and so on."""
+        for small, large, outcome in (
+            ("reply_bytes", "queue_bytes", "one large reply closes its connection"),
+            ("event_bytes", "reply_bytes", "one large event is in no reply that recovers it"),
+        ):
+            if data.get(small, 0) > data.get(large, math.inf):
+                raise ValidationError(
+                    f"limits.{small} must be at most limits.{large}, or {outcome}.",
+                    _given(original, small, large)[0],
+                )
 
 
 class PluginsSchema(Schema):

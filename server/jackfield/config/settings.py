@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import fields as attributes
 
-from .fields import Secret, safe_redis_url
+from .fields import Secret
+from .redis_url import safe_redis_url
 from .section import Section
 
 __all__ = [
@@ -42,11 +43,12 @@ class RedisSettings:
     """``[redis]``.
 
     Attributes:
-        url: ``embedded``, or the address of a server. May hold a password.
+        url: ``embedded``, or where Redis is: see `split_redis_url`. May hold a password.
         prefix: What every key starts with.
         password: From whichever of the three keys has it; None without one.
         timeout: Seconds that a call may take.
-        pool: Connections of one process, at most.
+        pool: Connections of one process to one server, at most.
+        probe: Seconds within which a link to pub/sub must bring back what is sent over it.
     """
 
     url: str
@@ -54,6 +56,7 @@ class RedisSettings:
     password: Secret | None
     timeout: float
     pool: int
+    probe: float
 
     @property
     def safe_url(self) -> str:
@@ -104,6 +107,10 @@ class LimitSettings:
         reply_bytes: Of one message to a client.
         connections: Of one process.
         in_flight: Requests of one connection that run at the same time.
+        topics: Subscriptions of one connection.
+        event_bytes: Of one event.
+        history: Events of one reply.
+        publishes_per_second: Of one connection, by ``topic.publish``.
         handler_timeout: Seconds a handler may take that doesn't declare its own.
         write_timeout: Seconds that a client may leave what it is sent unread.
     """
@@ -113,6 +120,10 @@ class LimitSettings:
     reply_bytes: int
     connections: int
     in_flight: int
+    topics: int
+    event_bytes: int
+    history: int
+    publishes_per_second: int
     handler_timeout: float
     write_timeout: float
 

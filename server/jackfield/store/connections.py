@@ -152,19 +152,22 @@ class ConnectionStore:
             await self._write([record], replace=True, changes=fields)
             await self._refresh_users([record])
 
-    async def heartbeat(self, records: Iterable[ConnectionRecord]) -> int:
+    async def heartbeat(self, records: Iterable[ConnectionRecord]) -> int | None:
         """Say that the node and these connections are alive; one heartbeat at a time.
 
         Args:
             records: Those of the node's connections that are alive; the others expire.
 
         Returns:
-            How many had gone from Redis, and were written again.
+            How many had gone from Redis, and were written again; None if the node was taken for
+            dead, and others have been told that its connections left: those must be closed.
         """
         everyone = list(records)
         self._left.clear()
         rewritten = 0
-        await self._register(connections=len(everyone))
+        failure: Error | None = None
+        if await self._register(connections=len(everyone)):
+            return None
         for batch in _batches(everyone):
             keys = [self._keys.connection(record.id) for record in batch]
             gone = await scripts.refresh_connections(
@@ -174,12 +177,17 @@ class ConnectionStore:
                 # A newer state than ours may be there by now, from `set_fields`: not to replace.
                 await self._write([batch[place] for place in gone], replace=False)
                 rewritten += len(gone)
-            await self._refresh_users(batch)
+            try:
+                await self._refresh_users(batch)
+            except Error as exc:  # in a Cluster perhaps of few users: the rest must live on
+                failure = exc
         # One that left meanwhile may have been written again after it was removed.
         if self._left:
             for batch in _batches([record for record in everyone if record.id in self._left]):
                 await self._remove(batch)
         await self._sweep(everyone)
+        if failure is not None:
+            raise failure
         return rewritten
 
     async def get(self, connection_id: str, node: str | None = None) -> StoredConnection | None:
@@ -245,19 +253,23 @@ class ConnectionStore:
                 self._client,
                 keys.node,
                 keys.connections,
+                keys.reaped,
                 [keys.connection(each) for each in batch],
                 ids=batch,
+                mark_ttl=self._index_ttl,
             )
             if reaped is None:
                 return
             departed += (Departed(keys.node_id, each, user or None) for each, user in reaped)
         await scripts.forget_node(self._client, keys.nodes, node=keys.node_id, silence=self._ttl)
 
-    async def _register(self, *, connections: int) -> None:
+    async def _register(self, *, connections: int) -> bool:
+        """Say that the node is alive; returns whether others have taken it for dead."""
         # In this order: a node that is in the set but has no hash is a dead one.
-        self._started_at = await scripts.register_node(
+        self._started_at, reaped = await scripts.register_node(
             self._client,
             self._keys.node,
+            self._keys.reaped,
             ttl=self._ttl,
             started_at=self._started_at,
             fields={
@@ -270,6 +282,7 @@ class ConnectionStore:
         await scripts.announce_node(
             self._client, self._keys.nodes, node=self._keys.node_id, ttl=self._index_ttl
         )
+        return reaped
 
     async def _write(
         self,
@@ -307,8 +320,6 @@ class ConnectionStore:
         await self._remove_from_users((self._keys, record.id, record.user) for record in records)
 
     async def _refresh_users(self, records: Iterable[ConnectionRecord]) -> None:
-        # One call for many users: 3 us a connection, against 10 with one call for each, pipelined.
-        # A Redis Cluster would need the latter: users' keys are of many slots.
         entries = [
             (self._keys.user_connections(record.user), self._keys.member(record.id))
             for record in records

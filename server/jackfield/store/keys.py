@@ -8,17 +8,51 @@ share a slot, so that one script call may touch thousands of them.
 | ``<prefix>:{<node>}:conn:<id>`` | hash | one connection | the TTL |
 | ``<prefix>:{<node>}:node`` | hash | the node itself; gone means dead | the TTL |
 | ``<prefix>:{<node>}:conns`` | hash | connection id -> user, of all that the node holds | longer |
+| ``<prefix>:{<node>}:reaped`` | string | others have taken the node for dead | longer |
 | ``<prefix>:{u:<user>}:conns`` | sorted set | ``<node>/<id>`` by when it expires, ms | the TTL |
 | ``<prefix>:nodes`` | sorted set | node -> its last heartbeat, ms | longer |
+
+The keys of a topic start with ``<prefix>:{t:<topic>}``, which is also the name of its channel.
+Channels are of sharded pub/sub, which a server without a Cluster has as well.
+
+| key | type | what it holds | lives for |
+|---|---|---|---|
+| ``...:meta`` | hash | epoch and offset, and the server process that counts | its family's ttl |
+| ``...:log`` | stream | events, by offset | its family's ttl |
+| ``...:once:<key>`` | string | the position of a publication with a key | 10 minutes |
+| ``...:nodes`` | sorted set | nodes with members by when they expire, ms | twice the TTL |
+| ``...:here:<node>`` | hash | a node's members -> their connections | twice the TTL |
+| ``...:who`` | hash | all members -> their connections | twice the TTL |
+| ``...:info`` | hash | all members -> what others see of them | twice the TTL |
 """
 
 import re
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 #: A brace would end the hash tag, a colon could make a user's key of a node's (``u:alice``), and a
 #: slash is what `Keys.member` puts behind the node.
 _NODE: Final = re.compile(r"[A-Za-z0-9._-]+")
+
+#: Topics whose keys are remembered: making them costs 3 us, and most publications are to few.
+_REMEMBERED: Final = 10_000
+
+
+class TopicKeys(NamedTuple):
+    """The keys of one topic, all of one slot, and its channel."""
+
+    channel: str
+    meta: str
+    log: str
+    nodes: str
+    here: str
+    who: str
+    info: str
+
+    def once(self, key: str) -> str:
+        """The string that remembers a publication by its idempotency key."""
+        return f"{self.channel}:once:{quote(key, safe='')}"
 
 
 class Keys:
@@ -32,7 +66,16 @@ class Keys:
         ValueError: The prefix or the node has a character that it must not have.
     """
 
-    __slots__ = ("_connection", "connections", "node", "node_id", "nodes", "prefix")
+    __slots__ = (
+        "_connection",
+        "connections",
+        "node",
+        "node_id",
+        "nodes",
+        "prefix",
+        "reaped",
+        "topic",
+    )
 
     def __init__(self, prefix: str, node: str) -> None:
         if "{" in prefix or "}" in prefix:
@@ -47,7 +90,11 @@ class Keys:
         self.node = f"{prefix}:{{{node}}}:node"
         #: The hash of the ids of what this node holds.
         self.connections = f"{prefix}:{{{node}}}:conns"
+        #: The mark that a node was taken for dead.
+        self.reaped = f"{prefix}:{{{node}}}:reaped"
         self._connection = f"{prefix}:{{{node}}}:conn:"
+        #: The keys of a topic, by its name.
+        self.topic = lru_cache(_REMEMBERED)(self._topic)
 
     def of(self, node: str) -> "Keys":
         """The keys of another node."""
@@ -64,6 +111,16 @@ class Keys:
         percent-encoded (RFC 3986, section 2.1), so no two users share a key.
         """
         return f"{self.prefix}:{{u:{quote(user, safe='')}}}:conns"
+
+    def probe(self, number: int) -> str:
+        """A channel for this node's probes; each number is of another slot."""
+        return f"{self.prefix}:{{probe:{self.node_id}:{number}}}"
+
+    def _topic(self, topic: str) -> TopicKeys:
+        base = f"{self.prefix}:{{t:{quote(topic, safe=':')}}}"
+        return TopicKeys(
+            base, *(f"{base}:{name}" for name in ("meta", "log", "nodes", "here", "who", "info"))
+        )
 
     def member(self, connection_id: str) -> str:
         """How a connection of this node stands in a user's sorted set."""

@@ -41,15 +41,22 @@ _USER_CONNECTIONS: Final = _load("user_connections")
 async def register_node(
     client: RedisClient,
     key: str,
+    mark: str,
     *,
     ttl: float,
     started_at: str | None,
     fields: Mapping[str, str | int],
-) -> str:
-    """Write a node's hash; returns when it started, which is now if None is given."""
+) -> tuple[str, bool]:
+    """Write a node's hash.
+
+    Returns:
+        When it started, which is now if None is given; and whether others have taken it for dead.
+    """
     pairs = [word for pair in fields.items() for word in pair]
-    reply = await client.run(_REGISTER_NODE, [key], [_ms(ttl), started_at or "", *pairs])
-    return str(reply, "ascii")
+    started, reaped = await client.run(
+        _REGISTER_NODE, [key, mark], [_ms(ttl), started_at or "", *pairs]
+    )
+    return str(started, "ascii"), reaped == 1
 
 
 async def announce_node(client: RedisClient, key: str, *, node: str, ttl: float) -> None:
@@ -126,15 +133,22 @@ async def sweep_index(
 
 
 async def reap_connections(
-    client: RedisClient, node: str, index: str, keys: Sequence[str], *, ids: Sequence[str]
+    client: RedisClient,
+    node: str,
+    index: str,
+    mark: str,
+    keys: Sequence[str],
+    *,
+    ids: Sequence[str],
+    mark_ttl: float,
 ) -> list[tuple[str, str]] | None:
-    """Remove connections of a dead node.
+    """Remove connections of a dead node, and leave a mark that tells it.
 
     Returns:
         Id and user, or ``""``, of those that were still there and that nobody else will be told of;
         None if the node lives.
     """
-    reply = await client.run(_REAP_CONNECTIONS, [node, index, *keys], ids)
+    reply = await client.run(_REAP_CONNECTIONS, [node, index, mark, *keys], [_ms(mark_ttl), *ids])
     if reply is None:
         return None
     words = [str(word, "utf-8") for word in reply]
@@ -151,19 +165,34 @@ async def refresh_users(
         entries: Pairs of a user's key and a connection's member.
         ttl: Of the entries.
     """
-    keys, members = zip(*entries, strict=True)
-    await client.run(_REFRESH_USERS, keys, [_ms(ttl), *members])
+    await _run_by_slot(client, _REFRESH_USERS, entries, [_ms(ttl)])
 
 
 async def remove_from_users(client: RedisClient, entries: Iterable[tuple[str, str]]) -> None:
     """Remove connections, as pairs of a user's key and a connection's member."""
-    keys, members = zip(*entries, strict=True)
-    await client.run(_REMOVE_FROM_USERS, keys, members)
+    await _run_by_slot(client, _REMOVE_FROM_USERS, entries)
 
 
 async def user_connections(client: RedisClient, key: str) -> list[str]:
     """The members of a user's key, without the expired."""
     return [str(member, "utf-8") for member in await client.run(_USER_CONNECTIONS, [key])]
+
+
+async def _run_by_slot(
+    client: RedisClient,
+    script: Script,
+    entries: Iterable[tuple[str, str]],
+    args: Sequence[str | bytes | float] = (),
+) -> None:
+    """Run a script that has an argument for each key: once, or in a Cluster once for each slot."""
+    by_slot: dict[int, list[tuple[str, str]]] = {}
+    for entry in entries:
+        by_slot.setdefault(client.slot(entry[0]), []).append(entry)
+    calls = []
+    for group in by_slot.values():
+        keys, own = zip(*group, strict=True)
+        calls.append((keys, [*args, *own]))
+    await client.run_each(script, calls)
 
 
 def _ms(seconds: float) -> int:

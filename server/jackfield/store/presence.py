@@ -1,0 +1,129 @@
+"""Presence in Redis: who is in a topic, with how many connections, on any node.
+
+A member is there for as long as its node says so. Each node writes how many connections it has of a
+member, always the whole number, so that to write it again changes nothing. What a dead node leaves
+behind is removed, and announced, by the first who asks after the topic when it has expired.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from .client import RedisClient
+from .keys import TopicKeys
+from .lanes import Lanes
+from .lua import load
+
+_WRITE: Final = load("write_presence", part="presence")
+_REFRESH: Final = load("refresh_presence", part="presence")
+_READ: Final = load("read_presence", part="presence")
+
+
+class Attendance(NamedTuple):
+    """How many connections of a member this node has.
+
+    Attributes:
+        keys: The topic's keys.
+        head: The start of a message about its presence.
+        member: What the member is known by.
+        connections: How many.
+        looks: What others see of it, as JSON.
+    """
+
+    keys: TopicKeys
+    head: bytes
+    member: str
+    connections: int
+    looks: bytes
+
+
+class Members(NamedTuple):
+    """Who is in a topic.
+
+    Attributes:
+        version: Grows by one with each join and leave.
+        count: How many there are.
+        listed: Connections and looks of each; not of all, if there are too many.
+    """
+
+    version: int
+    size: int
+    listed: list[tuple[int, bytes]]
+
+
+class PresenceStore:
+    """The presence of all nodes' members in Redis.
+
+    Every method raises `Error` ``unavailable`` if Redis is away.
+
+    Args:
+        client: The client.
+        node: The id of this node.
+        ttl: Seconds without a refresh after which a node's members count as gone.
+    """
+
+    def __init__(self, client: RedisClient, node: str, ttl: float) -> None:
+        self._client = client
+        self._node = node
+        self._ttl = round(ttl * 1000)
+        self._lanes: Lanes[Attendance, int] = Lanes(self._write_all, _size)
+
+    def write(self, attendance: Attendance) -> "asyncio.Future[int]":
+        """Write how many connections of a member are here, and announce what changes by it.
+
+        Returns:
+            The version that this was announced with, or a later one.
+        """
+        # A lane for each topic, not for each slot: the script does one topic.
+        return self._lanes.add(attendance.keys.channel, attendance)
+
+    async def refresh(
+        self, keys: TopicKeys, head: bytes, members: int
+    ) -> tuple[int, list[str] | None]:
+        """Say that this node is alive; announce the leaves of those that aren't.
+
+        Args:
+            keys: The topic's keys.
+            head: The start of a message about its presence.
+            members: How many members this node has.
+
+        Returns:
+            The version; and if not so many are known of this node, those that are.
+        """
+        version, *rest = await self._client.run(
+            _REFRESH, _keys(keys), [self._node, self._ttl, head, members]
+        )
+        return int(version), [str(name, "utf-8") for name in rest[1:]] if rest else None
+
+    async def read(self, keys: TopicKeys, head: bytes, limit: int) -> Members:
+        """Who is there, ``limit`` of them listed."""
+        version, size, *rest = await self._client.run(_READ, _keys(keys), [head, self._ttl, limit])
+        listed = [
+            (int(connections), looks)
+            for connections, looks in zip(rest[::2], rest[1::2], strict=True)
+        ]
+        return Members(int(version), int(size), listed)
+
+    async def drained(self) -> None:
+        """Wait until everything is written, or has failed to be."""
+        await self._lanes.drained()
+
+    async def close(self) -> None:
+        """Give up what is not written yet."""
+        await self._lanes.close()
+
+    async def _write_all(self, attendances: Sequence[Attendance]) -> list[int]:
+        keys, head, *_ = attendances[0]
+        args: list[str | bytes | float] = [self._node, self._ttl, head]
+        for _, _, member, connections, looks in attendances:
+            args += (member, connections, looks)
+        version = int(await self._client.run(_WRITE, _keys(keys), args))
+        return [version] * len(attendances)
+
+
+def _size(attendance: Attendance) -> int:
+    return len(attendance.looks)
+
+
+def _keys(keys: TopicKeys) -> list[str]:
+    return [keys.channel, keys.nodes, keys.here, keys.who, keys.info]

@@ -1,0 +1,40 @@
+#!lua flags=allow-oom
+-- Where a topic stands, and what came after a position. Also when memory is full.
+-- KEYS: its meta and log.
+-- ARGV: an epoch in case it has none, its ttl in ms, the position's epoch and offset ('' for none),
+-- how many bytes of events to return at most, and '1' to return what there is of a position that is
+-- lost.
+-- Returns epoch, offset, '1' if nothing after the position is lost, the offset after which the events
+-- begin, and the events; all strings.
+local epoch, offset = open_topic(KEYS[1], KEYS[2], ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+local reply = {epoch, integer(offset), '0', integer(offset)}
+if ARGV[3] == '' then
+  return reply
+end
+local after, kept = tonumber(ARGV[4]), first_kept(KEYS[2], offset)
+if ARGV[3] == epoch and after <= offset and after >= kept - 1 then
+  reply[3] = '1'
+elseif ARGV[6] == '1' then
+  after = math.max(tonumber(redis.call('HGET', KEYS[1], 'base')), kept - 1)
+else
+  return reply
+end
+reply[4] = integer(after)
+local room = tonumber(ARGV[5])
+while after < offset do
+  local entries = redis.call('XRANGE', KEYS[2], integer(after + 1), '+', 'COUNT', 64)
+  for _, entry in ipairs(entries) do
+    local event = entry[2][2]
+    room = room - #event
+    if room < 0 then
+      return reply
+    end
+    reply[#reply + 1] = event
+  end
+  if #entries == 0 then
+    break
+  end
+  after = after + #entries
+end
+return reply

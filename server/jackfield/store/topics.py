@@ -1,0 +1,215 @@
+"""Topics in Redis: what is published, where each topic stands, and what it keeps.
+
+An event travels as the finished message. Its publisher encodes it with a hole where the offset
+goes, the script fills the hole, and nobody encodes or decodes it again.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from jackfield.topic import Position
+
+from .client import RedisClient
+from .keys import TopicKeys
+from .lanes import Lanes
+from .lua import load
+
+#: Milliseconds that an idempotency key is remembered: a client that has been away for longer asks
+#: before it sends again.
+_KEY_TTL: Final = 600_000
+#: Bytes of events in one reply of Redis: more would keep everybody else waiting.
+_PAGE_BYTES: Final = 1_048_576
+
+_PUBLISH: Final = load("publish_events", part="open_topic")
+_READ: Final = load("read_topic", part="open_topic")
+_HISTORY: Final = load("read_history", part="open_topic")
+_REFRESH: Final = load("refresh_topics", part="open_topic")
+
+
+class Place(NamedTuple):
+    """What Redis has to know of a topic.
+
+    Attributes:
+        keys: Its keys.
+        history: How many events it keeps.
+        ttl: For how many milliseconds after the last one.
+    """
+
+    keys: TopicKeys
+    history: int
+    ttl: int
+
+
+class Publication(NamedTuple):
+    """An event on its way to Redis.
+
+    Attributes:
+        place: The topic.
+        head: The message up to its offset.
+        tail: The message from behind its offset.
+        key: Its idempotency key; "" for none.
+    """
+
+    place: Place
+    head: bytes
+    tail: bytes
+    key: str
+
+
+class Read(NamedTuple):
+    """What came after a position.
+
+    Attributes:
+        epoch: The topic's epoch.
+        offset: The newest event's.
+        recovered: Whether nothing after the position is lost.
+        after: The offset that the events follow on.
+        events: The events, whole messages in JSON; the first of them if there are more.
+    """
+
+    epoch: str
+    offset: int
+    recovered: bool
+    after: int
+    events: list[bytes]
+
+    @property
+    def reached(self) -> int:
+        """The offset of the last event that is here."""
+        return self.after + len(self.events)
+
+
+class Past(NamedTuple):
+    """A part of a topic's history; ``complete`` is false if its beginning is lost."""
+
+    epoch: str
+    offset: int
+    complete: bool
+    events: list[bytes]
+
+
+class TopicStore:
+    """The topics of all nodes, in Redis.
+
+    Every method raises `Error` ``unavailable`` if Redis is away. A publication that failed may
+    have been stored, at once or when a Redis that hung wakes: one that has a key can be repeated.
+
+    Args:
+        client: The client.
+    """
+
+    def __init__(self, client: RedisClient) -> None:
+        self._client = client
+        self._lanes: Lanes[Publication, Position] = Lanes(self._publish, _size)
+
+    def publish(self, publication: Publication) -> "asyncio.Future[Position]":
+        """Publish an event; those of one tick and slot go in one call, in their order."""
+        slot = self._client.slot(publication.place.keys.channel)
+        return self._lanes.add(slot, publication)
+
+    async def read(
+        self,
+        place: Place,
+        since: Position | None,
+        *,
+        whatever: bool = False,
+        max_bytes: int = _PAGE_BYTES,
+    ) -> Read:
+        """Where a topic stands, and what came after a position.
+
+        Args:
+            place: The topic.
+            since: The position; None for no events.
+            whatever: If the position is lost, read what there is of the present epoch.
+            max_bytes: Of events.
+        """
+        epoch, offset, recovered, after, *events = await self._client.run(
+            _READ,
+            [place.keys.meta, place.keys.log],
+            [
+                _new_epoch(),
+                place.ttl,
+                "" if since is None else since.epoch,
+                "" if since is None else since.offset,
+                max_bytes,
+                int(whatever),
+            ],
+        )
+        return Read(str(epoch, "ascii"), int(offset), recovered == b"1", int(after), events)
+
+    async def history(
+        self, place: Place, *, after: int | None, before: int | None, limit: int, max_bytes: int
+    ) -> Past:
+        """A part of a topic's history, the oldest first.
+
+        Args:
+            place: The topic.
+            after: The offset to begin after; None for the newest events.
+            before: The offset to end before; None for the end.
+            limit: How many events.
+            max_bytes: How many bytes of them. Where they don't fit, those are left out that are
+                farthest from ``after``, or else from ``before``.
+        """
+        epoch, offset, complete, *events = await self._client.run(
+            _HISTORY,
+            [place.keys.meta, place.keys.log],
+            [
+                _new_epoch(),
+                place.ttl,
+                "" if after is None else after,
+                "" if before is None else before,
+                limit,
+                max_bytes,
+            ],
+        )
+        if after is None:
+            events.reverse()
+        return Past(str(epoch, "ascii"), int(offset), complete == b"1", events)
+
+    async def refresh(self, places: Sequence[Place]) -> list[Position]:
+        """Keep topics of one slot from expiring; returns where they stand."""
+        keys = [key for place in places for key in (place.keys.meta, place.keys.log)]
+        reply = await self._client.run(
+            _REFRESH, keys, [_new_epoch(), *(place.ttl for place in places)]
+        )
+        return [
+            Position(str(epoch, "ascii"), int(offset))
+            for epoch, offset in zip(reply[::2], reply[1::2], strict=True)
+        ]
+
+    async def close(self) -> None:
+        """Give up what is not published yet."""
+        await self._lanes.close()
+
+    async def _publish(self, publications: Sequence[Publication]) -> list[Position]:
+        by_topic: dict[str, list[int]] = {}
+        for index, publication in enumerate(publications):
+            by_topic.setdefault(publication.place.keys.channel, []).append(index)
+        keys: list[str] = []
+        args: list[str | bytes | float] = [_new_epoch(), _KEY_TTL]
+        for indices in by_topic.values():
+            place, head, _, _ = publications[indices[0]]
+            keys += (place.keys.channel, place.keys.meta, place.keys.log)
+            args += (head, place.history, place.ttl, len(indices))
+            for index in indices:
+                _, _, tail, key = publications[index]
+                if key:
+                    keys.append(place.keys.once(key))
+                args += (tail, "1" if key else "")
+        reply = await self._client.run(_PUBLISH, keys, args)
+        positions: list[Position | None] = [None] * len(publications)
+        order = (index for indices in by_topic.values() for index in indices)
+        for index, position in zip(order, reply, strict=True):
+            epoch, _, offset = str(position, "ascii").partition(" ")
+            positions[index] = Position(epoch, int(offset))
+        return [position for position in positions if position is not None]
+
+
+def _size(publication: Publication) -> int:
+    return len(publication.tail)
+
+
+def _new_epoch() -> str:
+    return secrets.token_urlsafe(6)  # 48 bits: no topic has so many that two would meet
