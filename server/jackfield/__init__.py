@@ -9,6 +9,7 @@ from .config.fields import DurationField, Secret, SecretField
 from .context import Context, Runtime
 from .errors import Error, RegistrationError
 from .plugin import CallNext, Plugin
+from .topic import Position, TopicFamily
 from .validation import AnyPayload, NoPayload
 
 __all__ = [
@@ -20,8 +21,10 @@ __all__ = [
     "Identity",
     "NoPayload",
     "Plugin",
+    "Position",
     "RegistrationError",
     "Runtime",
     "Secret",
     "SecretField",
+    "TopicFamily",
 ]

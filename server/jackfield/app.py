@@ -101,14 +101,12 @@ async def _running_node(
             url = await stack.enter_async_context(embedded_valkey())
         redis = RedisClient(settings.redis, url)
         stack.push_async_callback(redis.close)
-        node_id = secrets.token_hex(8)
-        keys = Keys(settings.redis.prefix, node_id)
+        keys = Keys(settings.redis.prefix, secrets.token_hex(8))
         store = ConnectionStore(redis, keys, settings.connections.ttl)
-        node = Node(
-            settings, registry, redis, store, node_id=node_id, authenticators=authenticators
-        )
+        node = Node(settings, registry, redis, store, keys=keys, authenticators=authenticators)
         stack.callback(node.executor.shutdown, wait=False, cancel_futures=True)
         stack.callback(node.watch.close)
+        stack.push_async_callback(node.topics.close)
         for entry, plugin in list(registry.plugins()):
             if plugin.lifespan_function is not None:
                 await _start(stack, entry, plugin.lifespan_function, node)

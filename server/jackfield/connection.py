@@ -14,8 +14,10 @@ from .protocol import Codec, MessageId
 
 if TYPE_CHECKING:
     from .node import Node
+    from .rate import TokenBucket
     from .receiver import Receiver
     from .request import Request
+    from .topics.audience import Audience, Join
 
 #: Seconds a client has to answer a close frame before the socket is cut. A live one answers in
 #: one round trip; RFC 6455 leaves the time open.
@@ -43,15 +45,21 @@ class Connection:
         "closing",
         "codec",
         "connected_at",
+        "early_joins",
         "fields",
+        "given_topics",
+        "has_left",
         "id",
         "identity",
         "node",
         "outbox",
+        "publish_bucket",
+        "publish_lock",
         "receiver",
         "remote",
         "requests",
         "suggestions_left",
+        "topics",
         "transport",
     )
 
@@ -78,6 +86,16 @@ class Connection:
         self.fields: dict[str, bytes] = {}
         #: How many more unknown types are answered with near names: each costs a search.
         self.suggestions_left = 10
+        #: The topics it is in, and whether it is past joining any.
+        self.topics: list[Audience] = []
+        self.has_left = False
+        #: How many of them it did not ask for.
+        self.given_topics = 0
+        #: What hooks have it join before it is welcomed; None once it is.
+        self.early_joins: list[Join] | None = []
+        #: What it publishes: one at a time, and so many a second; made for the first.
+        self.publish_lock: asyncio.Lock | None = None
+        self.publish_bucket: TokenBucket | None = None
         self._goodbye_said = False
         self._state_lock: asyncio.Lock | None = None
         self._abort_timer: asyncio.TimerHandle | None = None

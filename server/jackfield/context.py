@@ -6,14 +6,20 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 
+from .topic import Position
+
 if TYPE_CHECKING:
     from .connection import Connection
     from .protocol import MessageId
     from .request import Request
+    from .topics.access import TopicAccess
+    from .topics.local import Topics
 
 
 class Runtime:
     """What a plugin's lifespan is given: its part of the server it runs in.
+
+    It may be kept for background tasks, which publish by it.
 
     Attributes:
         plugin: The plugin's name.
@@ -22,17 +28,53 @@ class Runtime:
         log: A structlog logger bound to the plugin.
     """
 
-    __slots__ = ("config", "log", "node", "plugin", "resource")
+    __slots__ = ("_topics", "config", "log", "node", "plugin", "resource")
 
-    def __init__(self, plugin: str, node: str, config: Mapping[str, Any]) -> None:
+    def __init__(self, plugin: str, node: str, config: Mapping[str, Any], topics: "Topics") -> None:
         self.plugin = plugin
         self.node = node
         self.config = config
+        self._topics = topics
         self.log: structlog.stdlib.BoundLogger = structlog.get_logger("jackfield").bind(
             plugin=plugin
         )
         #: What the lifespan yielded; None before, and for a plugin that has none.
         self.resource: Any = None
+
+    async def publish(self, topic: str, payload: Any, /, *, key: str | None = None) -> Position:
+        """Publish an event to a topic, for its members on all nodes.
+
+        Args:
+            topic: The topic's name; any plugin's.
+            payload: What the event carries, a mapping.
+            key: Makes it idempotent: of several with the same key within ten minutes, only the
+                first is published, and all return its position.
+
+        Returns:
+            Where in the topic the event stands. It is stored then, and on its way.
+
+        Raises:
+            Error: ``unavailable`` if Redis is away, and then it may have been published or not;
+                ``too_large`` past ``limits.event_bytes``; ``not_found`` if no plugin declares such
+                a topic.
+            TypeError: The payload can't be JSON.
+            ValueError: The key is empty or longer than 128 characters.
+        """
+        return await self._topics.publish(topic, payload, key=key)
+
+    async def send_to_user(self, user: str, payload: Any, /, *, key: str | None = None) -> Position:
+        """Publish an event to all connections of a user on all nodes: to the topic ``user:<id>``.
+
+        The arguments and errors are those of `publish`.
+        """
+        return await self._topics.publish(f"user:{user}", payload, key=key)
+
+    async def broadcast(self, payload: Any, /, *, key: str | None = None) -> Position:
+        """Publish an event to all connections of all nodes: to the topic ``broadcast``.
+
+        The arguments and errors are those of `publish`.
+        """
+        return await self._topics.publish("broadcast", payload, key=key)
 
 
 class Context:
@@ -121,6 +163,104 @@ class Context:
             False if no such request is under way.
         """
         return self._connection.cancel(message_id)
+
+    async def publish(self, topic: str, payload: Any, /, *, key: str | None = None) -> Position:
+        """Publish an event to a topic; see `Runtime.publish`."""
+        return await self._runtime.publish(topic, payload, key=key)
+
+    async def send_to_user(self, user: str, payload: Any, /, *, key: str | None = None) -> Position:
+        """Publish an event to all connections of a user; see `Runtime.send_to_user`."""
+        return await self._runtime.send_to_user(user, payload, key=key)
+
+    async def broadcast(self, payload: Any, /, *, key: str | None = None) -> Position:
+        """Publish an event to all connections; see `Runtime.broadcast`."""
+        return await self._runtime.broadcast(payload, key=key)
+
+    async def subscribe(self, topic: str, since: Position | None = None) -> dict[str, Any]:
+        """Make this connection a member of a topic, if its family's `authorize` allows that.
+
+        Events come behind the reply of the handler that calls this; behind the welcome, in a hook
+        that runs before it; and at once in a stream.
+
+        Args:
+            topic: The topic's name.
+            since: Up to where the client knows the topic already.
+
+        Returns:
+            The reply of ``topic.subscribe``: where the topic stands, and with ``since`` whether
+            that was recovered, and the events in between.
+
+        Raises:
+            Error: ``not_found`` if there is no such topic for this connection, ``rate_limited`` if
+                it is in too many, ``unavailable`` if Redis is away.
+        """
+        return await self._access.subscribe(self._connection, self._request, topic, since)
+
+    def unsubscribe(self, topic: str) -> bool:
+        """Make this connection no member of a topic.
+
+        Returns:
+            False if it was none.
+        """
+        return self._access.unsubscribe(self._connection, topic)
+
+    async def publish_as_client(
+        self, topic: str, payload: dict[str, Any], key: str | None = None
+    ) -> Position:
+        """Publish as ``topic.publish`` does: where the family lets clients, validated, prepared.
+
+        Args:
+            topic: The topic's name.
+            payload: The event as the client sent it.
+            key: Makes it idempotent, among what this user publishes to this topic.
+
+        Raises:
+            Error: ``not_found``, ``invalid_payload``, ``rate_limited``, ``too_large`` or
+                ``unavailable``.
+        """
+        return await self._access.publish(self._connection, self._request, topic, payload, key)
+
+    async def history(
+        self,
+        topic: str,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> dict[str, Any]:
+        """A part of a topic's past, if this connection may join it.
+
+        Args:
+            topic: The topic's name.
+            after: Only events behind this offset, the oldest first of them; by default the newest.
+            before: Only events before this offset.
+            limit: How many, at most; also bounded by ``limits.history`` and ``limits.reply_bytes``.
+
+        Returns:
+            The reply of ``topic.history``: where the topic stands, and the events in their order.
+
+        Raises:
+            Error: ``unrecoverable`` if what is behind ``after`` is no longer kept; ``not_found``;
+                ``unavailable``.
+        """
+        return await self._access.history(
+            self._connection, self._request, topic, after=after, before=before, limit=limit
+        )
+
+    async def presence(self, topic: str) -> dict[str, Any]:
+        """Who is in a topic, on all nodes, if this connection may join it.
+
+        Returns:
+            The reply of ``topic.presence``: the members and how many there are.
+
+        Raises:
+            Error: ``not_found``, also where the family has no presence; ``unavailable``.
+        """
+        return await self._access.presence(self._connection, self._request, topic)
+
+    @property
+    def _access(self) -> "TopicAccess":
+        return self._connection.node.access
 
     def describe(self, message_type: str | None = None) -> dict[str, Any]:
         """The message types this connection may use, each with its documentation and JSON Schemas.

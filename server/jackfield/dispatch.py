@@ -42,6 +42,7 @@ class Dispatcher:
         self._routes = node.registry.routes
         self._in_flight = node.settings.limits.in_flight
         self._watch = node.watch.note
+        self._loop = node.watch.loop
         self._reply_bytes = node.settings.limits.reply_bytes
         #: Messages that got as far as no route, by error code.
         self.failures: Counter[str] = Counter()
@@ -92,7 +93,7 @@ class Dispatcher:
 
         Messages so begin in the order they came in, whatever their kind.
         """
-        task = asyncio.get_running_loop().create_task(self._run_beside(request))
+        request.task = task = self._loop.create_task(self._run_beside(request))
         self._tasks.add(task)  # the loop itself keeps only a weak reference
         task.add_done_callback(self._tasks.discard)
         await asyncio.sleep(0)
@@ -117,9 +118,8 @@ class Dispatcher:
             raise Error("unavailable", "The server is shutting down.", retry_after=_RETRY_AFTER)
 
     async def _run_beside(self, request: Request) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - this runs in one
-        await self.run(request, task)
+        assert request.task is not None  # noqa: S101 - `start` has set it
+        await self.run(request, request.task)
 
     async def run(self, request: Request, task: "asyncio.Task[Any]") -> None:
         """Call the handler and answer with what comes of it.
@@ -167,6 +167,8 @@ class Dispatcher:
                 return
             connection.outbox.send(frame(connection.codec.opcode, data))
         route.replies += 1
+        if request.joins is not None:
+            request.answered()
 
     def _refuse(
         self,

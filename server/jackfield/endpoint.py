@@ -131,11 +131,12 @@ async def _serve(request: web.Request, node: Node, connection: Connection) -> we
             code = CloseCode.UNAVAILABLE if error.retryable else CloseCode.FORBIDDEN
             connection.close(code, error.code)
         else:
-            _welcome(node, connection)
+            await _welcome(node, connection)
         await connection.receiver.run()
         await _end(request, connection)
     finally:
         await _stop(connection)
+        node.topics.leave_all(connection)
         connection.gone()
         if hooked:
             await node.run_disconnect_hooks(connection)
@@ -185,7 +186,16 @@ async def _open(request: web.Request, node: Node, connection: Connection) -> Soc
     return socket
 
 
-def _welcome(node: Node, connection: Connection) -> None:
+async def _welcome(node: Node, connection: Connection) -> None:
+    """Welcome a client, with the topics it is in from the first: their events come behind that."""
+    try:
+        joins = await node.topics.join_own(connection)
+    except Error as error:
+        connection.refuse(None, error)
+        connection.close(CloseCode.UNAVAILABLE)
+        return
+    joins += connection.early_joins or []
+    connection.early_joins = None
     limits = node.settings.limits
     connection.send(
         connection.codec.welcome(
@@ -193,8 +203,15 @@ def _welcome(node: Node, connection: Connection) -> None:
             user=connection.user,
             heartbeat=node.settings.connections.heartbeat,
             limits={"message_bytes": limits.message_bytes, "in_flight": limits.in_flight},
+            topics={
+                join.audience.topic: {"epoch": join.read.epoch, "offset": join.read.offset}
+                for join in joins
+            },
         )
     )
+    for join in joins:
+        join.activate()
+    connection.given_topics = len(connection.topics)
 
 
 async def _end(request: web.Request, connection: Connection) -> None:

@@ -4,6 +4,7 @@ A server's frame is unmasked and never fragmented here, so it is a header of two
 the payload. A frame is built once and the same bytes may go to any number of sockets.
 """
 
+from collections.abc import Iterator
 from struct import Struct
 from typing import Final
 
@@ -42,11 +43,20 @@ def frame(opcode: int, payload: bytes) -> bytes:
     return _pack_64_bit(_FIN | opcode, _LENGTH_64_BIT, length) + payload
 
 
-def split(whole: bytes) -> tuple[int, bytes]:
-    """The opcode and payload of a frame made by `frame`: for a writer that frames anew."""
-    marker = whole[1]
-    header = 2 if marker <= _MAX_SHORT else 4 if marker == _LENGTH_16_BIT else 10
-    return whole[0] & 0xF, whole[header:]
+def split(whole: bytes) -> Iterator[tuple[int, bytes]]:
+    """Opcode and payload of each frame made by `frame`, one behind the other in any number.
+
+    For a writer that frames anew.
+    """
+    start = 0
+    while start < len(whole):
+        opcode, length, header = whole[start] & 0xF, whole[start + 1], 2
+        if length > _MAX_SHORT:
+            header = 4 if length == _LENGTH_16_BIT else 10
+            length = int.from_bytes(whole[start + 2 : start + header])
+        end = start + header + length
+        yield opcode, whole[start + header : end]
+        start = end
 
 
 def close(code: int, reason: str = "") -> bytes:

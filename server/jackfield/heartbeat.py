@@ -6,6 +6,7 @@ heals by itself.
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -30,6 +31,10 @@ class Heartbeat:
         self._node = node
         self._interval = node.settings.connections.heartbeat
         self._log = structlog.get_logger("jackfield")
+        #: Set by each heartbeat that reached Redis.
+        self._beaten = asyncio.Event()
+        #: When Redis was last away.
+        self._failed_at = -math.inf
 
     async def run(self) -> None:
         """Beat until cancelled."""
@@ -37,6 +42,7 @@ class Heartbeat:
             tasks.create_task(self._repeat(self.ping, pause=0))  # it takes an interval itself
             tasks.create_task(self._repeat(self.refresh, pause=self._interval))
             tasks.create_task(self._repeat(self.reap, pause=self._interval))
+            tasks.create_task(self._repeat(self.refresh_topics, pause=0))
 
     async def _repeat(self, beat: Callable[[], Awaitable[None]], *, pause: float) -> None:
         """Beat for ever: a heart that stops for one fault would let every connection's state go."""
@@ -46,6 +52,7 @@ class Heartbeat:
             try:
                 await beat()
             except Error as exc:  # Redis is away; say so once, and when it is back
+                self._failed_at = asyncio.get_running_loop().time()
                 if not away:
                     self._log.warning("Redis is away", beat=beat.__name__, cause=str(exc.__cause__))
                 away = True
@@ -74,11 +81,33 @@ class Heartbeat:
         """Refresh the state of every open connection; write again what has gone."""
         connections = [each for each in self._node.hub if each.closing is None]
         rewritten = await self._node.store.heartbeat(connections)
-        if rewritten:
+        self._beaten.set()
+        if rewritten is None:
+            self._close_all()
+        elif rewritten:
             self._log.warning("state had gone from Redis and is written again", count=rewritten)
+
+    def _close_all(self) -> None:
+        """This process stood still for so long that others have announced its clients' leaving."""
+        connections = list(self._node.hub)
+        self._log.error("taken for dead by other nodes", connections=len(connections))
+        for connection in connections:
+            self._node.topics.leave_all(connection)
+            connection.close(CloseCode.UNAVAILABLE)
+
+    async def refresh_topics(self) -> None:
+        """Keep topics with members here alive, and fill gaps that nothing else has told of."""
+        # Behind a heartbeat: only then is it known that the members here are still to be counted.
+        await self._beaten.wait()
+        self._beaten.clear()
+        await self._node.topics.refresh()
 
     async def reap(self) -> None:
         """Remove what dead nodes left behind."""
+        # While Redis was away all nodes were silent: give them the time to come back.
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._failed_at < self._node.settings.connections.ttl:
+            return
         departed = await self._node.store.reap()
         if departed:
             self._log.info("removed what dead nodes left behind", connections=len(departed))

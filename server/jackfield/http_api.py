@@ -69,6 +69,8 @@ async def readyz(request: web.Request) -> web.Response:
         reasons.append({"reason": "shutdown", "message": "The server is shutting down."})
     if not await node.redis.ping():
         reasons.append({"reason": "redis", "message": "Redis does not answer."})
+    if not node.topics.bus.healthy:
+        reasons.append({"reason": "bus", "message": "The link to Redis's pub/sub is not proven."})
     ready = not reasons
     reasons += [
         {

@@ -28,6 +28,29 @@ class NodeCollector(Collector):
         yield GaugeMetricFamily(
             "jackfield_connections", "Open connections.", value=len(self._node.hub)
         )
+        topics = self._node.topics
+        yield GaugeMetricFamily(
+            "jackfield_topics", "Topics with members at this node.", value=topics.audiences
+        )
+        yield GaugeMetricFamily(
+            "jackfield_subscriptions", "Members of topics at this node.", value=topics.members
+        )
+        yield CounterMetricFamily(
+            "jackfield_events_published",
+            "Events that this node has published.",
+            value=topics.published,
+        )
+        yield CounterMetricFamily(
+            "jackfield_event_gaps",
+            "How often members were sent from the history what pub/sub did not bring, or told that "
+            "it is lost.",
+            value=topics.gaps,
+        )
+        yield GaugeMetricFamily(
+            "jackfield_bus_healthy",
+            "1 while every link to Redis's pub/sub brings its probes back.",
+            value=float(topics.bus.healthy),
+        )
         plugins = GaugeMetricFamily(
             "jackfield_plugin_state",
             "1 for the state each plugin is in: loaded, disabled or failed.",

@@ -17,6 +17,9 @@ from .plugin import Hook
 from .registry import Registry
 from .store.client import RedisClient
 from .store.connections import ConnectionStore
+from .store.keys import Keys
+from .topics.access import TopicAccess
+from .topics.local import Topics
 from .watch import Watch
 
 #: Names of the threads that plain handlers run in start with this.
@@ -31,7 +34,7 @@ class Node:
         registry: Its plugins.
         redis: Its Redis.
         store: The connections' state in it.
-        node_id: The id of this process among all that share the Redis.
+        keys: The keys of this process among all that share the Redis.
         authenticators: Asked in turn whose a connection is.
     """
 
@@ -42,10 +45,10 @@ class Node:
         redis: RedisClient,
         store: ConnectionStore,
         *,
-        node_id: str,
+        keys: Keys,
         authenticators: Sequence[Authenticator],
     ) -> None:
-        self.id = node_id
+        self.id = keys.node_id
         self.settings = settings
         self.registry = registry
         self.redis = redis
@@ -55,9 +58,12 @@ class Node:
         self.watch = Watch()
         self.turn = Turn()
         self.executor = ThreadPoolExecutor(thread_name_prefix=THREAD_NAME)
+        self.topics = Topics(settings, registry, redis, keys)
         self.runtimes = {
-            entry.name: Runtime(entry.name, node_id, entry.config) for entry in registry.loaded
+            entry.name: Runtime(entry.name, self.id, entry.config, self.topics)
+            for entry in registry.loaded
         }
+        self.access = TopicAccess(self.topics, self.runtimes)
         self.dispatcher = Dispatcher(self)
         #: Whether the server is going: no new connections, no new requests.
         self.draining = False

@@ -99,7 +99,7 @@ class Outbox:
         self._check_timer: asyncio.TimerHandle | None = None
 
     def send(self, frame: bytes) -> None:
-        """Queue one whole frame; after `seal` it is dropped.
+        """Queue one whole frame, or several joined; after `seal` it is dropped.
 
         Args:
             frame: Bytes made by `frames`, shared with as many other outboxes as wanted.
@@ -260,8 +260,8 @@ class CompressedOutbox(Outbox):
             frame = self._frames.pop(0)
             self._pending -= len(frame)
             self._watch(len(frame), self._transport.get_write_buffer_size())
-            opcode, payload = frames.split(frame)
             try:
-                await self._send_frame(payload, WSMsgType(opcode))
+                for opcode, payload in frames.split(frame):
+                    await self._send_frame(payload, WSMsgType(opcode))
             except ConnectionError:  # lost meanwhile: the reader ends the connection
                 self.discard()

@@ -1,4 +1,4 @@
-"""The wire format, as pure functions: decode an envelope; encode welcome, reply, chunk, error.
+"""The wire format, as pure functions: decode an envelope; encode replies, errors, events.
 
 A message is decoded once, by msgspec, straight into an `Envelope`. Only what msgspec refuses is
 looked at a second time, to say in the protocol's words what is wrong with it.
@@ -125,7 +125,13 @@ class Codec:
         return self._encode({"type": "error", "id": message_id, "error": error.as_dict()})
 
     def welcome(
-        self, *, connection: str, user: str | None, heartbeat: float, limits: dict[str, int]
+        self,
+        *,
+        connection: str,
+        user: str | None,
+        heartbeat: float,
+        limits: dict[str, int],
+        topics: dict[str, Any],
     ) -> bytes:
         """The first message of every connection.
 
@@ -134,6 +140,7 @@ class Codec:
             user: Who it belongs to; None if anonymous.
             heartbeat: Seconds between the server's pings.
             limits: What the client must keep to, by the names of the configuration.
+            topics: Epoch and offset of each topic that it is in by itself.
         """
         payload = {
             "connection": connection,
@@ -141,8 +148,17 @@ class Codec:
             "protocol": VERSION,
             "heartbeat": int(heartbeat) if heartbeat == int(heartbeat) else heartbeat,
             "limits": limits,
+            "topics": topics,
         }
         return self._encode({"type": "welcome", "payload": payload})
+
+    def from_json(self, message: bytes) -> bytes:
+        """A whole message in JSON, in this encoding: events and presence travel in JSON."""
+        return message if self.opcode == frames.TEXT else self._encode(_decode_json(message))
+
+    def embed(self, message: bytes) -> msgspec.Raw:
+        """A whole message in JSON, as a value to encode within another message."""
+        return msgspec.Raw(self.from_json(message))
 
     def goodbye(self, code: int, reason: str, *, reconnect: bool, after: float) -> bytes:
         """The last message before the server closes with a code of the protocol.
@@ -159,10 +175,37 @@ class Codec:
         return self._encode({"type": "goodbye", "payload": payload})
 
 
+_decode_json: Final = msgspec.json.Decoder().decode
+
 JSON: Final = Codec("jackfield.v1", frames.TEXT, msgspec.json)
 MSGPACK: Final = Codec("jackfield.v1.msgpack", frames.BINARY, msgspec.msgpack)
 #: By subprotocol, in the server's order of preference.
 CODECS: Final = {codec.name: codec for codec in (JSON, MSGPACK)}
+
+
+def event_head(topic: str) -> bytes:
+    """The beginning of an event in JSON; its offset and `event_tail` follow."""
+    return b'{"type":"event","topic":%b,"offset":' % msgspec.json.encode(topic)
+
+
+def event_tail(payload: Any) -> bytes:
+    """The end of an event in JSON. Raises whatever the payload can't be encoded for."""
+    return b',"payload":%b}' % msgspec.json.encode(payload)
+
+
+def presence_head(topic: str) -> bytes:
+    """The beginning of a message about presence in JSON; what changed and a brace follow."""
+    return b'{"type":"presence","topic":%b,' % msgspec.json.encode(topic)
+
+
+def presence_snapshot(head: bytes, presence: dict[str, Any]) -> bytes:
+    """A message that replaces all that was said about a topic's presence, in JSON.
+
+    Args:
+        head: Made by `presence_head`.
+        presence: Who is there, as in the reply of ``topic.presence``.
+    """
+    return head + msgspec.json.encode(presence)[1:]
 
 
 def _check_envelope(value: Any) -> tuple[Error, MessageId | None]:

@@ -1,7 +1,7 @@
 """One message being handled: what identifies it, what can stop it, and what it leaves behind."""
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from .errors import Error
 
@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .protocol import MessageId
     from .route import Route
+    from .topics.audience import Join
+
+_TIMEOUT: Final = Error("timeout")
 
 
 class Request:
@@ -22,7 +25,18 @@ class Request:
     """
 
     # One of these is made for every message.
-    __slots__ = ("connection", "data", "done", "id", "key", "route", "stopped", "task", "timer")
+    __slots__ = (
+        "connection",
+        "data",
+        "done",
+        "id",
+        "joins",
+        "key",
+        "route",
+        "stopped",
+        "task",
+        "timer",
+    )
 
     def __init__(
         self, connection: "Connection", route: "Route", message_id: "MessageId | None", data: Any
@@ -39,6 +53,8 @@ class Request:
         #: Why it was stopped, if it was: what its client is told.
         self.stopped: Error | None = None
         self.done = False
+        #: Topics that its connection joins as soon as it is answered.
+        self.joins: list[Join] | None = None
 
     def is_slow(self) -> None:
         """It did not finish at once: start its timer, and let its connection read on."""
@@ -48,8 +64,8 @@ class Request:
     def hold_to_timeout(self) -> None:
         """Start the timer of its deadline, if it has one and it isn't started."""
         if self.route.timeout is not None and self.timer is None:
-            loop = asyncio.get_running_loop()
-            self.timer = loop.call_later(self.route.timeout, self.stop, Error("timeout"))
+            loop = self.connection.node.watch.loop
+            self.timer = loop.call_later(self.route.timeout, self.stop, _TIMEOUT)
 
     def stop(self, reason: Error) -> bool:
         """Cancel the handler; one can't stop itself.
@@ -75,9 +91,18 @@ class Request:
             return False
         return self.task.uncancel() == 0
 
+    def answered(self) -> None:
+        """It has been answered with a reply."""
+        joins, self.joins = self.joins, None
+        for join in joins or ():
+            join.activate()
+
     def finish(self) -> None:
         """It has been answered, or has nobody left to answer."""
         self.done = True
+        if self.joins is not None:
+            for join in self.joins:
+                join.abandon()
         if self.timer is not None:
             self.timer.cancel()
         del self.connection.requests[self.key]

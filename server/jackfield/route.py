@@ -118,7 +118,7 @@ def _finish(handler: Handler, *, check: bool) -> Finish | None:
     def dump_and_check(answer: Any) -> Any:
         if dump is not None:
             answer = dump(answer)
-        _check_reply(schema, answer)
+        check_against(schema, answer)
         return answer
 
     return dump_and_check
@@ -159,22 +159,28 @@ def _finishing(call: CallNext, finish: Finish) -> CallNext:
     return finished
 
 
-class ReplyError(Exception):
-    """A handler answered with what it may not: a fault of its plugin."""
+class PayloadError(Exception):
+    """A plugin answered with, or published, what it may not: a fault of its own."""
 
 
-def _check_reply(schema: Schema, result: Any) -> None:
+def check_against(schema: Schema, payload: Any) -> None:
+    """Hold what a plugin sends against what it declares.
+
+    Raises:
+        PayloadError: It is something else.
+    """
     try:
-        schema.load(msgspec.to_builtins(as_payload(result)))
+        # As the client will read it: it may have parts that are encoded already.
+        schema.load(msgspec.json.decode(msgspec.json.encode(as_payload(payload))))
     except ValidationError as exc:
-        raise ReplyError(f"the answer is not what reply= declares: {exc.messages}") from None
+        raise PayloadError(f"this is not what the schema declares: {exc.messages}") from None
 
 
 def as_payload(result: Any) -> Any:
-    """What a handler returned, as a payload: an object, or nothing for the empty one.
+    """What a plugin returned or published, as a payload: an object, or nothing for the empty one.
 
     Raises:
-        ReplyError: It is neither.
+        PayloadError: It is neither.
     """
     if type(result) is dict:
         return result
@@ -186,4 +192,4 @@ def as_payload(result: Any) -> Any:
         is_dataclass(result) and not isinstance(result, type)
     ):
         return result
-    raise ReplyError(f"a handler answers with a mapping or None, not {type(result).__name__}")
+    raise PayloadError(f"a payload is a mapping or None, not {type(result).__name__}")

@@ -1,0 +1,393 @@
+"""The members of one topic at this node: how they join, are sent what happens, and leave.
+
+An audience listens to its topic's channel for as long as it has members. Whatever may have been
+missed there is read from the topic's stream before anything newer is sent; what can't be had any
+more is told.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from jackfield.errors import Error
+from jackfield.store.topics import Read
+from jackfield.topic import Position, TopicFamily
+
+from .feed import Batch, Feed, Members, Published
+from .presence import Presence
+
+if TYPE_CHECKING:
+    from jackfield.connection import Connection
+    from jackfield.store.bus import Bus
+    from jackfield.store.presence import PresenceStore
+    from jackfield.store.topics import Place, TopicStore
+
+_log = structlog.get_logger("jackfield")
+
+#: Seconds between attempts to fill a gap while Redis is away, jittered: every audience has one.
+_RETRY_PAUSE: Final = 0.5
+
+
+class Audience:
+    """The members of one topic at this node.
+
+    Args:
+        topic: The topic's name.
+        family: Its family.
+        place: What Redis knows of it.
+        store: The topics in Redis.
+        bus: The channels.
+        presence: The presence in Redis.
+        on_empty: Called when the last member has left.
+    """
+
+    __slots__ = (
+        "_bus",
+        "_is_filled",
+        "_on_empty",
+        "_opening",
+        "_refilling",
+        "_store",
+        "_uses",
+        "events",
+        "family",
+        "gaps",
+        "is_open",
+        "members",
+        "place",
+        "presence",
+        "topic",
+    )
+
+    def __init__(
+        self,
+        topic: str,
+        family: TopicFamily,
+        place: "Place",
+        *,
+        store: "TopicStore",
+        bus: "Bus",
+        presence: "PresenceStore",
+        on_empty: Callable[["Audience"], None],
+    ) -> None:
+        self.topic = topic
+        self.family = family
+        self.place = place
+        self.members = Members()
+        self.events = Feed(self.members)
+        self.presence = (
+            Presence(presence, place.keys, topic, self.members) if family.presence else None
+        )
+        #: How often something had to be read from the stream that the channel did not bring.
+        self.gaps = 0
+        #: Whether it listens, and knows where the topic stands.
+        self.is_open = False
+        self._store = store
+        self._bus = bus
+        self._on_empty = on_empty
+        self._opening: asyncio.Task[None] | None = None
+        self._refilling: asyncio.Task[None] | None = None
+        # Whether nothing was found missing since what is under way to fill gaps has looked.
+        self._is_filled = True
+        # Joins under way, and what else needs it to stay.
+        self._uses = 0
+
+    @property
+    def position(self) -> Position:
+        """Up to where the members were sent."""
+        return Position(self.events.epoch, self.events.position)
+
+    async def join(
+        self,
+        connection: "Connection",
+        since: Position | None,
+        info: dict[str, Any] | None = None,
+        *,
+        max_bytes: int,
+    ) -> "Join":
+        """Prepare for a connection to become a member.
+
+        Args:
+            connection: The connection.
+            since: Up to where it knows the topic already, if it does.
+            info: What others see of it.
+            max_bytes: Of the events it has missed.
+
+        Returns:
+            Where the topic stands; what comes behind that is sent once `Join.activate` is called.
+
+        Raises:
+            Error: ``unavailable``: Redis is away.
+        """
+        join = Join(self, connection)
+        try:
+            await self.open()
+            if self.presence is not None:
+                join.presence = await self.presence.attend(connection, info)
+            join.read = await self._read(since, max_bytes)
+        except BaseException:
+            join.abandon()
+            raise
+        return join
+
+    async def open(self) -> None:
+        """Listen to the channel, and learn where the topic stands; once for all who ask.
+
+        Raises:
+            Error: ``unavailable``: Redis is away.
+        """
+        if self.is_open:
+            return
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.create_task(self._open())
+            self._opening.add_done_callback(_look_at)
+        await asyncio.shield(self._opening)
+
+    def leave(self, connection: "Connection") -> None:
+        """A connection is no member any more."""
+        self.members.discard(connection)
+        self.events.forget(connection)
+        if self.presence is not None:
+            self.presence.feed.forget(connection)
+            self.presence.depart(connection)
+        self._check_empty()
+
+    def receive(self, published: Published) -> None:
+        """Hand on what came over the channel."""
+        if published.kind == b"e":
+            if self.events.receive(published.epoch, published.batch):
+                self.refill()
+        elif self.presence is not None and self.presence.feed.receive(
+            published.epoch, published.batch
+        ):
+            self.refill()
+
+    async def refresh_presence(self) -> int:
+        """Keep the presence of this node's members, if they have one; returns its version.
+
+        Raises:
+            Error: ``unavailable``: Redis is away.
+        """
+        return 0 if self.presence is None else await self.presence.refresh()
+
+    def catch_up(self, position: Position, version: int) -> None:
+        """Make up for what was missed, if the members were not sent all up to here.
+
+        Args:
+            position: Where the topic stood a while ago.
+            version: And its presence.
+        """
+        if not self.is_open:
+            return
+        behind = self.presence is not None and self.presence.feed.position < version
+        if self.presence is not None and behind:
+            self.presence.feed.hold()
+        if behind or position.epoch != self.events.epoch or position.offset > self.events.position:
+            self.refill()
+
+    def hold(self) -> None:
+        """Hold back what comes from now on: something before it may have been missed."""
+        self._is_filled = False
+        self.events.hold()
+        if self.presence is not None:
+            self.presence.feed.hold()
+
+    async def check(self, position: Position) -> None:
+        """Hand on what was held back, or fill the gap before it.
+
+        Args:
+            position: Where the topic stood at some time after `hold`.
+
+        Raises:
+            Error: ``unavailable``: Redis is away.
+        """
+        version = await self.refresh_presence()
+        if not self.is_open:  # it has been given up, or is only about to learn where it stands
+            return
+        if self._is_refilling:  # what it has looked at may be older
+            self.refill()
+            return
+        presence = self.presence
+        missed = position != self.position or self.events.release(self.events.held)
+        if presence is not None and (
+            version > presence.feed.position or presence.feed.release(presence.feed.held)
+        ):
+            missed = True
+        if missed:
+            self.refill()
+
+    def refill(self) -> None:
+        """Fill whatever gap there is, in a task of its own."""
+        self._is_filled = False
+        self.events.hold()
+        if not self._is_refilling:
+            self._refilling = asyncio.create_task(self._refill())
+
+    async def in_sync(self) -> None:
+        """Wait until no gap is being filled."""
+        if self._refilling is not None and not self._refilling.done():
+            await asyncio.shield(self._refilling)
+
+    def cancel(self) -> "list[asyncio.Task[None]]":
+        """Stop everything: the last member has left; returns what has still to end."""
+        self.is_open = False
+        tasks = [
+            task
+            for task in (self._opening, self._refilling)
+            if task is not None and not task.done()
+        ]
+        for task in tasks:
+            task.cancel()
+        return tasks
+
+    def begin_use(self) -> None:
+        """Somebody needs the audience, member or not."""
+        self._uses += 1
+        self.events.begin_join()
+        if self.presence is not None:
+            self.presence.feed.begin_join()
+
+    def end_use(self) -> None:
+        """Somebody needs it no longer."""
+        self._uses -= 1
+        self.events.end_join()
+        if self.presence is not None:
+            self.presence.feed.end_join()
+        self._check_empty()
+
+    def _check_empty(self) -> None:
+        if not self._uses and not len(self.members):
+            self._on_empty(self)
+
+    async def _open(self) -> None:
+        self._is_filled = True
+        await self._bus.subscribe(self.place.keys.channel)
+        read = await self._store.read(self.place, None)
+        self.events.move(read.epoch, read.offset)
+        if self.presence is not None:
+            await self.presence.open()
+        self.is_open = True
+        self._opening = None
+        presence = self.presence
+        if (
+            not self._is_filled  # the channel was interrupted meanwhile
+            or self.events.release(self.events.held)
+            or (presence is not None and presence.feed.release(presence.feed.held))
+        ):
+            self.refill()
+
+    async def _read(self, since: Position | None, max_bytes: int) -> Read:
+        while True:
+            here = self.position
+            if self.events.in_sync and since in (None, here):
+                # What is on its way comes behind this: Redis need not be asked.
+                return Read(*here, since is not None, here.offset, [])
+            read = await self._store.read(self.place, since, max_bytes=max_bytes)
+            if read.epoch == self.events.epoch:
+                return read
+            # Another epoch has begun, and nobody here has been told of it yet.
+            self.refill()
+            await self.in_sync()
+
+    @property
+    def _is_refilling(self) -> bool:
+        return self._refilling is not None and not self._refilling.done()
+
+    async def _refill(self) -> None:
+        while not self._is_filled:
+            self._is_filled = True
+            try:
+                if self.presence is not None and not self.presence.feed.in_sync:
+                    await self.presence.refill()
+                await self._refill_events()
+            except Error:
+                self._is_filled = False
+                await asyncio.sleep(_RETRY_PAUSE * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+
+    async def _refill_events(self) -> None:
+        """Send what the stream has behind the members' position, or a page of it."""
+        self.events.hold()
+        stale = self.events.held
+        read = await self._store.read(self.place, self.position, whatever=True)
+        if not read.recovered:
+            self.events.move(read.epoch, read.after)
+            self._tell_gap()
+        if read.events:
+            self.gaps += 1
+            self.events.send(Batch(read.after + 1, read.events))
+        if read.reached < read.offset or self.events.release(stale):
+            self._is_filled = False
+
+    def _tell_gap(self) -> None:
+        self.gaps += 1
+        _log.warning("members of a topic have missed events", topic=self.topic)
+        error = self.gap()
+        for connection in self.members:
+            if self.events.floor(connection) <= self.events.position:
+                connection.refuse(None, error)
+
+    def gap(self) -> Error:
+        """What members are told when something is lost: where they are now."""
+        epoch, offset = self.position
+        return Error("unrecoverable", topic=self.topic, epoch=epoch, offset=offset)
+
+
+def _look_at(task: "asyncio.Task[None]") -> None:
+    """Take notice of how a task ended: whoever waits for it is told, and maybe nobody does."""
+    if not task.cancelled():
+        task.exception()
+
+
+class Join:
+    """A connection on its way into an audience.
+
+    Args:
+        audience: The audience.
+        connection: The connection.
+    """
+
+    __slots__ = ("_done", "audience", "connection", "presence", "read")
+
+    read: Read
+
+    def __init__(self, audience: Audience, connection: "Connection") -> None:
+        self.audience = audience
+        self.connection = connection
+        #: The version of the presence that the connection joined with.
+        self.presence = 0
+        self._done = False
+        audience.begin_use()
+
+    def activate(self) -> None:
+        """Make the connection a member, once it has been told where the topic stands."""
+        if self._done:
+            return
+        if self.connection.has_left:
+            self.abandon()
+            return
+        self._done = True
+        audience, connection = self.audience, self.connection
+        if connection not in audience.members:
+            audience.members.add(connection)
+            connection.topics.append(audience)
+        events, read = audience.events, self.read
+        if read.epoch == events.epoch and events.has_since(read.offset):
+            events.admit(connection, read.offset)
+        else:
+            connection.refuse(None, audience.gap())
+        if audience.presence is not None:
+            audience.presence.feed.admit(connection, self.presence)
+        audience.end_use()
+
+    def abandon(self) -> None:
+        """The connection does not become a member; no effect once it has."""
+        if self._done:
+            return
+        self._done = True
+        audience = self.audience
+        if audience.presence is not None and self.connection not in audience.members:
+            audience.presence.depart(self.connection)
+        audience.end_use()
