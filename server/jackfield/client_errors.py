@@ -6,6 +6,9 @@ from typing import Any, Final
 #: Close codes that the next connection would meet as well (RFC 6455, section 7.4.1): the normal
 #: end, and messages that one of the two sides cannot take.
 FINAL_CODES: Final = frozenset({1000, 1002, 1003, 1007, 1008, 1009, 1010})
+#: HTTP statuses of a refusal that passes: too many requests, and a server behind a proxy that is
+#: away or overloaded (RFC 6585, section 4; RFC 9110, section 15.6). None is no answer at all.
+PASSING_STATUSES: Final = frozenset({None, 429, 502, 503, 504})
 #: Close codes from here to 4999 are the protocol's way to say: do not come again.
 DO_NOT_RECONNECT: Final = 4500
 
@@ -17,13 +20,22 @@ class ConnectionFailed(Exception):  # noqa: N818 - it names what happened
         status: The HTTP status of a refusal, None where there was no answer.
         message: A sentence for a person.
         retry_after: Seconds to wait before the next attempt, if the server named them.
+        reconnect: Whether another attempt may fare better.
     """
 
-    def __init__(self, status: int | None, message: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        status: int | None,
+        message: str,
+        retry_after: float | None = None,
+        *,
+        reconnect: bool | None = None,
+    ) -> None:
         super().__init__(status, message, retry_after)
         self.status = status
         self.message = message
         self.retry_after = retry_after
+        self.reconnect = status in PASSING_STATUSES if reconnect is None else reconnect
 
     def __str__(self) -> str:
         return self.message if self.status is None else f"{self.message} (HTTP {self.status})"

@@ -25,6 +25,13 @@ MESSAGE_BYTES: Final = 2**24
 HEARTBEAT: Final = 30.0
 #: Seconds from asking to close until the line is cut: two round trips across the worst network.
 CLOSE_TIMEOUT: Final = 5.0
+#: What the next attempt would meet as well: a wrong address, or a server that is another.
+_LASTING: Final = (
+    aiohttp.InvalidURL,
+    aiohttp.NonHttpUrlClientError,
+    aiohttp.ClientConnectorCertificateError,
+    aiohttp.ClientResponseError,
+)
 #: What a connection ended with if no close code came (RFC 6455, section 7.4.1).
 NO_CODE: Final = 1005
 LINE_LOST: Final = 1006
@@ -63,7 +70,8 @@ async def shake_hands(
             decode_text=False,
         )
     except aiohttp.ClientError as error:
-        raise ConnectionFailed(None, _explain(error, url)) from error
+        words = _explain(error, url)
+        raise ConnectionFailed(None, words, reconnect=not isinstance(error, _LASTING)) from error
     try:
         return socket, await _welcome(socket)
     except BaseException:  # a timeout and a cancellation too leave nothing open behind them
@@ -134,12 +142,14 @@ async def _welcome(socket: Socket) -> Message:
         case {"type": "welcome", "payload": {"connection": str()} as welcome}:
             return dict(welcome)
         case {"type": "error", "error": {"message": str(words)}}:
-            raise ConnectionFailed(None, words)
+            raise ConnectionFailed(None, words, reconnect=False)
         case {"type": "goodbye", "payload": {"code": int(code), "reason": str(reason)} as bye}:
             raise ConnectionClosed(
                 code, reason, reconnect=bye.get("reconnect"), after=bye.get("after")
             )
-    raise ConnectionFailed(None, "The server does not speak jackfield.v1: it sent no welcome.")
+    raise ConnectionFailed(
+        None, "The server does not speak jackfield.v1: it sent no welcome.", reconnect=False
+    )
 
 
 def _explain(error: aiohttp.ClientError, url: str) -> str:

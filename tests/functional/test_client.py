@@ -1,15 +1,13 @@
 """What `jackfield.client` promises, against a server whose every word the test speaks itself."""
 
 import asyncio
-import json
 import socket as sockets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
 import pytest
-from aiohttp import WSMsgType, web
-from aiohttp.test_utils import TestServer
+from aiohttp import web
 
 from jackfield import client_socket
 from jackfield.client import (
@@ -21,85 +19,13 @@ from jackfield.client import (
     StreamBroken,
     connect,
 )
-
-WELCOME = {
-    "type": "welcome",
-    "payload": {"connection": "c1", "user": "alice", "protocol": 1, "heartbeat": 15, "limits": {}},
-}
-
-
-class Peer:
-    """The server's end of one connection: what came, and what to send."""
-
-    def __init__(self, request: web.Request) -> None:
-        self.headers = request.headers
-        self.socket = web.WebSocketResponse(protocols=["jackfield.v1"], max_msg_size=0)
-        self.reads = asyncio.Event()
-        self.reads.set()
-        self._request = request
-        self._received: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-
-    async def read(self) -> None:
-        """Read until the end, so that pings and closing are answered."""
-        while True:
-            await self.reads.wait()
-            frame = await self.socket.receive()
-            if frame.type is not WSMsgType.TEXT:
-                return
-            self._received.put_nowait(json.loads(frame.data))
-
-    async def receive(self) -> dict[str, Any]:
-        return await self._received.get()
-
-    def received_nothing_more(self) -> bool:
-        return self._received.empty()
-
-    async def send(self, type_: str, **message: Any) -> None:
-        await self.socket.send_str(json.dumps({"type": type_, **message}))
-
-    def cut(self) -> None:
-        """Lose the line."""
-        if self._request.transport is not None:
-            self._request.transport.abort()
-
-
-class Server:
-    """Where the client connects: what it is welcomed with, and who came."""
-
-    def __init__(self) -> None:
-        self.url = ""
-        self.first: dict[str, Any] | None = WELCOME
-        self.refuse: Callable[[], web.Response] | None = None
-        self.on_welcome: Callable[[Peer], Awaitable[object]] | None = None
-        self.peers: asyncio.Queue[Peer] = asyncio.Queue()
-        self.accepted: list[Peer] = []
-
-    async def accept(self, request: web.Request) -> web.StreamResponse:
-        if self.refuse is not None:
-            return self.refuse()
-        peer = Peer(request)
-        self.accepted.append(peer)
-        await peer.socket.prepare(request)
-        if self.first is not None:
-            await peer.socket.send_json(self.first)
-        if self.on_welcome is not None:
-            await self.on_welcome(peer)
-        self.peers.put_nowait(peer)
-        await peer.read()
-        return peer.socket
+from tests.peer import Peer, Server, serve
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
-    server = Server()
-    app = web.Application()
-    app.router.add_get("/ws", server.accept)
-    async with TestServer(app) as running:
-        server.url = str(running.make_url("/ws")).replace("http://", "ws://")
+    async with serve() as server:
         yield server
-        for peer in server.accepted:
-            peer.cut()
-            peer.reads.set()
 
 
 @pytest.fixture
