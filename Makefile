@@ -11,7 +11,7 @@ CHAT_SOURCES := $(CHAT)/setup.cfg $(wildcard $(CHAT)/jackfield_chat/*.py)
 OLDEST_MARSHMALLOW := $(shell sed -n 's/^ *marshmallow >= \([0-9.]*\),.*/\1/p' setup.cfg)
 VALIDATION_TESTS := $(addprefix tests/unit/test_,compiled.py dumping.py validation.py json_schema.py)
 
-.PHONY: run test test-oldest lint bench docs serve-docs wheel clean help
+.PHONY: run test test-oldest chaos lint bench bench-fanout docs serve-docs wheel clean help
 .DEFAULT_GOAL := help
 
 help: ## Show this
@@ -32,11 +32,17 @@ lint: $(VENV)/lint $(VENV)/test $(VENV)/bench ## ruff and mypy, also against the
 	$(BIN)/mypy
 	$(BIN)/python tests/check_wheel_types.py
 
+chaos: $(VENV)/test ## Break everything at random for five minutes and see that nothing is lost; OPTIONS as for bench
+	@$(BIN)/python -m tests.chaos $(OPTIONS)
+
 # mkdocs-material advertises its successor on every build.
 export NO_MKDOCS_2_WARNING := 1
 
-bench: $(VENV)/bench $(VENV)/node ## Measure side by side with other servers; OPTIONS="--help" tells what can be chosen
+bench: $(VENV)/bench $(VENV)/node ## Measure requests, side by side with other servers; OPTIONS="--help" tells what can be chosen
 	@$(BIN)/python -m benchmarks.requests $(OPTIONS)
+
+bench-fanout: $(VENV)/bench $(VENV)/node ## Measure topics, side by side with other servers; OPTIONS as for bench
+	@$(BIN)/python -m benchmarks.fanout $(OPTIONS)
 
 docs: $(VENV)/docs ## Build the documentation into site/
 	$(BIN)/mkdocs build --strict --quiet

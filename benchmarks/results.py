@@ -6,29 +6,36 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, Final, NamedTuple
 
+REQUESTS: Final = "requests"
+FANOUT: Final = "fanout"
+ECHO: Final = "echo"
+#: What a load is, by the name of its scenario.
+SCENARIOS: Final = {
+    REQUESTS: "{connections:,} connections, {depth} in flight each",
+    FANOUT: "{connections:,} members of one room, {depth} in flight",
+    ECHO: "{connections:,} echoes through Redis, {depth} in flight each",
+}
+
 
 class Shape(NamedTuple):
-    """How many connections there are, and how many requests each keeps in flight."""
+    """How much load there is.
 
+    Attributes:
+        scenario: What it consists of.
+        connections: How many there are.
+        depth: Requests or publications that each connection, or the one that publishes, keeps in
+            flight.
+        others: Rooms that have members and no events.
+    """
+
+    scenario: str
     connections: int
     depth: int
+    others: int = 0
 
     def __str__(self) -> str:
-        return f"{self.connections} connections, {self.depth} in flight each"
-
-
-MANY: Final = Shape(64, 8)
-ONE: Final = Shape(64, 1)
-SHAPES: Final = (MANY, ONE)
-
-#: How many times as many requests Jackfield is to answer per second of CPU, at least.
-WANTED: Final = {
-    (MANY, "aiohttp"): 3.5,
-    (MANY, "fastapi"): 4.0,
-    (MANY, "socketio"): 10.0,
-    (MANY, "ws"): 1.5,
-    (ONE, "ws"): 1.0,
-}
+        words = SCENARIOS[self.scenario].format(**self._asdict())
+        return f"{words}, {self.others:,} other rooms" if self.others else words
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,37 +43,44 @@ class Measurement:
     """One server under one load for some seconds.
 
     Attributes:
-        requests: How many were answered.
+        count: How many requests were answered, or events received.
         seconds: How long it took.
         server_cpu: Seconds of CPU, user and system, of the server and all its children.
         load_cpu: Seconds of CPU of the load generator.
+        redis_cpu: Seconds of CPU of a Redis that is not one of the children; None without one.
         memory: Resident bytes of the server and all its children, at the end.
-        p50: Seconds that half of the requests took at most.
+        p50: Seconds that half of the requests or publications took at most.
         p99: Seconds that 99 in 100 of them took at most.
     """
 
-    requests: int
+    count: int
     seconds: float
     server_cpu: float
     load_cpu: float
+    redis_cpu: float | None
     memory: int
     p50: float
     p99: float
 
     @property
     def per_cpu_second(self) -> float:
-        """Requests per second of the server's CPU."""
-        return self.requests / self.server_cpu
+        """How many per second of the server's CPU."""
+        return self.count / self.server_cpu
 
     @property
     def per_second(self) -> float:
-        """Requests per second of a clock on the wall."""
-        return self.requests / self.seconds
+        """How many per second of a clock on the wall."""
+        return self.count / self.seconds
 
     @property
     def load_share(self) -> float:
         """How much of a core the load generator took."""
         return self.load_cpu / self.seconds
+
+    @property
+    def redis_each(self) -> float:
+        """Seconds of CPU that Redis took for each; 0 without one that is counted apart."""
+        return (self.redis_cpu or 0) / self.count
 
 
 def percentile(histogram: Mapping[int, int], share: float) -> int:
@@ -85,6 +99,13 @@ def percentile(histogram: Mapping[int, int], share: float) -> int:
         if rank <= 0:
             return value
     raise ValueError("nothing was observed")
+
+
+def _median_ratio(ours: Iterable[Measurement], theirs: Iterable[Measurement]) -> float | None:
+    ratios = [
+        one.per_cpu_second / other.per_cpu_second for one, other in zip(ours, theirs, strict=False)
+    ]
+    return median(ratios) if ratios else None
 
 
 class Results:
@@ -110,15 +131,19 @@ class Results:
         return median(map(figure, self.rounds(shape, server)))
 
     def ratio(self, shape: Shape, ours: str, theirs: str) -> float | None:
-        """How many times as many requests per second of CPU; None if one was not measured.
+        """How many times as many per second of CPU; None if one was not measured.
 
         It is the median of the rounds' ratios: a machine that is slower in one round is slower
         for both.
         """
-        pairs = list(zip(self.rounds(shape, ours), self.rounds(shape, theirs), strict=False))
-        if not pairs:
-            return None
-        return median(one.per_cpu_second / other.per_cpu_second for one, other in pairs)
+        return _median_ratio(self.rounds(shape, ours), self.rounds(shape, theirs))
+
+    def cost_ratio(self, server: str, shape: Shape, other: Shape) -> float | None:
+        """How many times as much CPU each takes a server at a shape as at another.
+
+        None if one was not measured; else the median of the rounds' ratios.
+        """
+        return _median_ratio(self.rounds(other, server), self.rounds(shape, server))
 
     def as_dicts(self) -> Iterable[dict[str, Any]]:
         """All of it, for a file."""

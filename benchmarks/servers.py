@@ -5,18 +5,20 @@ import importlib.util
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, NamedTuple
 
 from .results import Measurement, Shape
+from .valkey import Valkey
 
 ROOT: Final = Path(__file__).parents[1]
 _PEERS: Final = ROOT / "benchmarks" / "peers"
@@ -30,6 +32,8 @@ _LOOK: Final = 0.02
 _STOP_TIMEOUT: Final = 30.0
 #: Seconds that a measurement may take beside the load itself: connecting, warming up, leaving.
 _OVERHEAD: Final = 60.0
+#: Open files of a process: 2,000 connections, and what else it has.
+_FILES: Final = 4096
 #: Bytes of a server's log that are shown if it fails.
 _LOG_TAIL: Final = 2000
 _ADDRESS: Final = re.compile(r"http://127\.0\.0\.1:(\d+)")
@@ -49,6 +53,7 @@ class Server:
         command: What runs it; it writes its address to standard output or error.
         dialect: How it is spoken to; one of `wire.DIALECTS`.
         modules: The Python modules it needs.
+        redis: Whether it uses the Redis that all servers share.
     """
 
     name: str
@@ -56,6 +61,7 @@ class Server:
     command: tuple[str, ...]
     dialect: str = "envelope"
     modules: tuple[str, ...] = ()
+    redis: bool = False
 
     @property
     def missing(self) -> str | None:
@@ -74,44 +80,62 @@ def _peer(module: str) -> tuple[str, ...]:
     return sys.executable, "-m", f"benchmarks.peers.{module}"
 
 
+def _node(script: str) -> tuple[str, ...]:
+    return "node", str(_PEERS / script)
+
+
 JACKFIELD: Final = Server(
     "jackfield",
     "Jackfield",
     (sys.executable, "-m", "jackfield", "serve", "--port", "0"),
     dialect="jackfield",
 )
-SERVERS: Final = {
-    server.name: server
-    for server in (
-        JACKFIELD,
-        Server("aiohttp", "aiohttp + schema.load", _peer("aiohttp_server")),
-        Server(
-            "fastapi",
-            "FastAPI + pydantic",
-            _peer("fastapi_server"),
-            modules=("fastapi", "uvicorn", "websockets"),
-        ),
-        Server(
-            "socketio",
-            "python-socketio",
-            _peer("socketio_server"),
-            dialect="socketio",
-            modules=("socketio",),
-        ),
-        Server("ws", "Node ws, no validation", ("node", str(_PEERS / "ws.mjs"))),
-    )
-}
+AIOHTTP: Final = Server("aiohttp", "aiohttp + schema.load", _peer("aiohttp_server"))
+FASTAPI: Final = Server(
+    "fastapi",
+    "FastAPI + pydantic",
+    _peer("fastapi_server"),
+    modules=("fastapi", "uvicorn", "websockets"),
+)
+PYTHON_SOCKETIO: Final = Server(
+    "socketio",
+    "python-socketio",
+    _peer("socketio_server"),
+    dialect="socketio",
+    modules=("socketio",),
+)
+WS: Final = Server("ws", "Node ws", _node("ws.mjs"))
+NODE_SOCKETIO: Final = Server(
+    "node-socketio", "Node socket.io", _node("socketio.mjs"), dialect="socketio"
+)
+TUNED_SOCKETIO: Final = replace(
+    PYTHON_SOCKETIO,
+    name="tuned-socketio",
+    title="socketio, tuned",
+    command=(*PYTHON_SOCKETIO.command, "--connections", "1000"),
+)
 
 
-def cores() -> tuple[int, int] | None:
-    """A core for the servers and one for the load; None where there is nothing to choose."""
-    if sys.platform != "linux":
-        return None
-    allowed = sorted(os.sched_getaffinity(0))
-    return (allowed[0], allowed[-1]) if len(allowed) > 1 else None
+class Cores(NamedTuple):
+    """Where what runs is pinned to; None for anywhere."""
+
+    servers: int | None
+    load: int | None
+    redis: int | None
 
 
-def _pinned(core: int | None) -> contextlib.AbstractContextManager[None]:
+def cores() -> Cores:
+    """A core for the servers and others for what is not measured.
+
+    A Redis has one of its own if there is a third one, else it shares that of the load.
+    """
+    if sys.platform != "linux" or len(allowed := sorted(os.sched_getaffinity(0))) == 1:
+        return Cores(None, None, None)
+    servers, *between, load = allowed
+    return Cores(servers, load, between[-1] if between else load)
+
+
+def pinned(core: int | None) -> contextlib.AbstractContextManager[None]:
     """Let what is started in the context, and all it starts itself, run on one core only."""
     return contextlib.nullcontext() if core is None else _on_core(core)
 
@@ -135,15 +159,22 @@ class RunningServer:
         process: What runs.
         log: Where it writes.
         port: Where it listens.
+        redis: The Redis that it uses, if that is not its own.
     """
 
     def __init__(
-        self, server: Server, process: subprocess.Popen[bytes], log: IO[bytes], port: int
+        self,
+        server: Server,
+        process: subprocess.Popen[bytes],
+        log: IO[bytes],
+        port: int,
+        redis: Valkey | None,
     ) -> None:
         self.server = server
+        self.port = port
         self._process = process
         self._log = log
-        self._port = port
+        self._redis = redis
 
     def measure(self, shape: Shape, seconds: float, core: int | None) -> Measurement:
         """Put it under load, by a process of its own.
@@ -157,14 +188,15 @@ class RunningServer:
             BenchmarkError: It failed.
         """
         arguments = {
-            "port": self._port,
+            "port": self.port,
             "pid": self._process.pid,
             "dialect": self.server.dialect,
             "seconds": seconds,
             **shape._asdict(),
+            **({} if self._redis is None else {"redis-pid": self._redis.pid}),
         }
         options = [f"--{name}={value}" for name, value in arguments.items()]
-        with _pinned(core):
+        with pinned(core):
             load = subprocess.Popen(  # noqa: S603 - our own module, with numbers
                 [sys.executable, "-m", "benchmarks.load", *options],
                 cwd=ROOT,
@@ -184,21 +216,31 @@ class RunningServer:
 
 
 @contextlib.contextmanager
-def running(server: Server, core: int | None) -> Iterator[RunningServer]:
+def running(
+    server: Server,
+    core: int | None,
+    redis: Valkey | None = None,
+    settings: Mapping[str, str] | None = None,
+) -> Iterator[RunningServer]:
     """Run a server while the context lasts.
 
     Args:
         server: What to run.
         core: Where it runs, with all its children; None for anywhere.
+        redis: What it uses, if it uses one that is not its own.
+        settings: Environment variables.
 
     Raises:
         BenchmarkError: It does not start.
     """
+    _allow_files()
     # Nobody's configuration but the default one is measured.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("JACKFIELD__")}
-    environment["PYTHONPATH"] = str(_PLUGIN)
+    environment |= {"PYTHONPATH": str(_PLUGIN), **(settings or {})}
+    if redis is not None:
+        environment |= {"JACKFIELD__REDIS__URL": redis.url, "BENCHMARK_REDIS": redis.url}
     with tempfile.TemporaryFile() as log:
-        with _pinned(core):
+        with pinned(core):
             process = subprocess.Popen(  # noqa: S603 - one of the commands above
                 server.command,
                 cwd=ROOT,
@@ -209,7 +251,15 @@ def running(server: Server, core: int | None) -> Iterator[RunningServer]:
                 start_new_session=True,  # Ctrl-C is for us, who then stop it
             )
         with _ended(process):
-            yield RunningServer(server, process, log, _port(server, process, log))
+            yield RunningServer(server, process, log, _port(server, process, log), redis)
+
+
+def _allow_files() -> None:
+    """Let us, and what we start, have as many connections as are measured at most."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < _FILES:
+        most = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _port(server: Server, process: subprocess.Popen[bytes], log: IO[bytes]) -> int:

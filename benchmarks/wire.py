@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from .message import EVENT, JOIN, TOPIC
+
 TEXT: Final = 0x1
 CLOSE: Final = 0x8
 PING: Final = 0x9
@@ -115,31 +117,79 @@ class Ring:
         return count
 
 
+class Marks:
+    """How events are counted in a stream that is not taken apart.
+
+    All messages are ASCII, so that a byte past it stands in a header. One byte tells of a text
+    message then and another of a heartbeat, wherever the stream is cut.
+
+    Args:
+        heartbeat: The heartbeat's frame.
+    """
+
+    def __init__(self, heartbeat: bytes) -> None:
+        opcode, length = heartbeat[:2]
+        self._text_heartbeat = opcode == _FIN | TEXT
+        # That of one character is told by its length: no text has such a byte, no event the length.
+        self._heartbeat = length if self._text_heartbeat else opcode
+
+    def check(self, event: bytes) -> None:
+        """Make sure that an event's frame counts as one event.
+
+        Raises:
+            WireError: It has a length, say, that looks like a mark.
+        """
+        if self.heartbeats(event) or event.count(_FIN | TEXT) != 1:
+            raise WireError(f"events can't be counted, make them longer or shorter: {event!r}")
+
+    def heartbeats(self, data: bytes | bytearray, size: int | None = None) -> int:
+        """How many heartbeats begin in the first bytes of the data, by default in all of it."""
+        return data.count(self._heartbeat, 0, size)
+
+    def events(self, data: bytes | bytearray, size: int | None = None, heartbeats: int = 0) -> int:
+        """How many events begin there, besides so many heartbeats."""
+        texts = data.count(_FIN | TEXT, 0, size)
+        return texts - heartbeats if self._text_heartbeat else texts
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """How a server is spoken to.
 
     Attributes:
         path: Of its WebSocket.
-        opening: What the server's first messages start with, and what is answered to each.
-        request: The message with an id, a type and a payload.
+        request: The message with an id, a type and a payload; one without an id has no answer.
         reply: The id and payload of an answer; raises ValueError if it is none.
-        heartbeats: What the server may send at any time, and what is answered.
+        join: The type and payload of the request that makes one a member of a room.
+        event: The payload of what a member gets; raises ValueError if it is no event.
+        opening: What the server's first messages start with, and what is answered to each.
+        heartbeat: The opcode and payload of what the server may send at any time.
+        heartbeat_answer: What is answered.
     """
 
     path: str
-    request: Callable[[int, str, Any], bytes]
+    request: Callable[[int | None, str, Any], bytes]
     reply: Callable[[bytes], tuple[int, Any]]
+    join: Callable[[str], tuple[str, Any]]
+    event: Callable[[bytes], Any]
     opening: tuple[tuple[bytes, bytes | None], ...] = ()
-    heartbeats: tuple[tuple[bytes, bytes], ...] = ()
+    heartbeat: tuple[int, bytes] = (PING, b"")
+    heartbeat_answer: tuple[int, bytes] = (PONG, b"")
+
+    def answer(self, opcode: int, payload: bytes) -> tuple[int, bytes] | None:
+        """The opcode and payload of what is answered to a heartbeat; None if it is none."""
+        if (opcode, payload) == self.heartbeat:
+            return self.heartbeat_answer
+        return (PONG, payload) if opcode == PING else None
 
 
 def _json(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def _request(message_id: int, message_type: str, payload: Any) -> bytes:
-    return _json({"type": message_type, "id": message_id, "payload": payload})
+def _request(message_id: int | None, message_type: str, payload: Any) -> bytes:
+    identity = {} if message_id is None else {"id": message_id}
+    return _json({"type": message_type, **identity, "payload": payload})
 
 
 def _reply(message: bytes) -> tuple[int, Any]:
@@ -149,13 +199,29 @@ def _reply(message: bytes) -> tuple[int, Any]:
     raise ValueError("not a reply")
 
 
-#: A Socket.IO event with an acknowledgement, and that acknowledgement, in an Engine.IO message.
-_EVENT: Final = b"42"
+def _event(message: bytes) -> Any:
+    match json.loads(message):
+        case {"type": "event", "payload": payload}:
+            return payload
+    raise ValueError("not an event")
+
+
+def _join(room: str) -> tuple[str, Any]:
+    return JOIN, {"room": room}
+
+
+def _subscribe(room: str) -> tuple[str, Any]:
+    return "topic.subscribe", {"topic": TOPIC.format(room=room)}
+
+
+#: A Socket.IO event and an acknowledgement, in an Engine.IO message.
+_EMIT: Final = b"42"
 _ACKNOWLEDGEMENT: Final = b"43"
 
 
-def _event(message_id: int, message_type: str, payload: Any) -> bytes:
-    return _EVENT + str(message_id).encode() + _json([message_type, payload])
+def _emit(message_id: int | None, message_type: str, payload: Any) -> bytes:
+    identity = b"" if message_id is None else str(message_id).encode()
+    return _EMIT + identity + _json([message_type, payload])
 
 
 def _acknowledgement(message: bytes) -> tuple[int, Any]:
@@ -166,17 +232,28 @@ def _acknowledgement(message: bytes) -> tuple[int, Any]:
     return int(head.removeprefix(_ACKNOWLEDGEMENT)), payload
 
 
+def _emitted(message: bytes) -> Any:
+    if message.startswith(_EMIT + b"["):
+        match json.loads(message.removeprefix(_EMIT)):
+            case [name, payload] if name == EVENT:
+                return payload
+    raise ValueError("not an event")
+
+
 #: An envelope with type, id and payload, and nothing else.
-ENVELOPE: Final = Dialect("/ws", _request, _reply)
-#: The same, after a welcome.
-JACKFIELD: Final = replace(ENVELOPE, opening=((b'{"type":"welcome"', None),))
+ENVELOPE: Final = Dialect("/ws", _request, _reply, _join, _event)
+#: The same, after a welcome; a member is who subscribes to a topic.
+JACKFIELD: Final = replace(ENVELOPE, join=_subscribe, opening=((b'{"type":"welcome"', None),))
 #: Socket.IO 5 in Engine.IO 4: open and connect, then events; a ping is a message of its own.
 SOCKETIO: Final = Dialect(
     "/socket.io/?EIO=4&transport=websocket",
-    _event,
+    _emit,
     _acknowledgement,
+    _join,
+    _emitted,
     opening=((b"0{", b"40"), (b"40{", None)),
-    heartbeats=((b"2", b"3"),),
+    heartbeat=(TEXT, b"2"),
+    heartbeat_answer=(TEXT, b"3"),
 )
 
 DIALECTS: Final = {"envelope": ENVELOPE, "jackfield": JACKFIELD, "socketio": SOCKETIO}

@@ -1,7 +1,8 @@
-"""The benchmark counts right: frames taken apart, replies recognised, percentiles, ratios."""
+"""The benchmarks count right: frames taken apart, replies recognised, percentiles, ratios."""
 
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,20 +10,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import wire
-from benchmarks.results import MANY, ONE, WANTED, Measurement, Results, percentile
+from benchmarks.load.flight import Flight, Progress
+from benchmarks.message import JOIN, PUBLISH, message_to
+from benchmarks.results import FANOUT, REQUESTS, Measurement, Results, Shape, percentile
+from benchmarks.servers import JACKFIELD, WS
+from benchmarks.side_by_side import Comparison
 from jackfield import frames
 
 LENGTHS = [0, 1, 125, 126, 127, 65_535, 65_536]
 MASK = b"\x01\x02\x03\x04"
+MANY, ONE = Shape(REQUESTS, 64, 8), Shape(REQUESTS, 64, 1)
+PEERS = Path(wire.__file__).parent / "peers"
 REPLIES = [wire.server_frame(wire.TEXT, b"reply %d" % number) for number in range(4)]
 
 
-def measured(requests: int, server_cpu: float = 1.0) -> Measurement:
+def measured(count: int, server_cpu: float = 1.0, redis_cpu: float | None = None) -> Measurement:
     return Measurement(
-        requests=requests,
+        count=count,
         seconds=2.0,
         server_cpu=server_cpu,
         load_cpu=0.5,
+        redis_cpu=redis_cpu,
         memory=1,
         p50=0.001,
         p99=0.002,
@@ -156,7 +164,7 @@ def test_a_ratio_is_the_median_of_the_rounds() -> None:
         results.add(MANY, "ours", measured(ours))
         results.add(MANY, "theirs", measured(theirs))
     assert results.ratio(MANY, "ours", "theirs") == 2
-    assert results.median(MANY, "ours", lambda one: one.requests) == 90
+    assert results.median(MANY, "ours", lambda one: one.count) == 90
 
 
 def test_there_is_no_ratio_to_what_was_not_measured() -> None:
@@ -167,5 +175,143 @@ def test_there_is_no_ratio_to_what_was_not_measured() -> None:
     assert results.servers(MANY) == ["ours"]
 
 
-def test_what_is_wanted_is_of_a_shape_that_is_measured() -> None:
-    assert {shape for shape, _ in WANTED} == {MANY, ONE}
+def test_a_redis_of_its_own_is_told_apart() -> None:
+    assert measured(1000, redis_cpu=0.5).redis_each == 0.0005
+    assert measured(1000, redis_cpu=0.5).per_cpu_second == measured(1000).per_cpu_second
+    assert measured(1000).redis_each == 0
+
+
+def test_what_others_cost_is_the_median_of_the_rounds() -> None:
+    results = Results()
+    alone, among = Shape(FANOUT, 10, 8), Shape(FANOUT, 10, 8, others=5000)
+    assert results.cost_ratio("ours", among, alone) is None
+    for before, after in [(100, 50), (100, 100), (90, 100)]:
+        results.add(alone, "ours", measured(before))
+        results.add(among, "ours", measured(after))
+    assert results.cost_ratio("ours", among, alone) == 1
+
+
+def test_only_those_are_measured_that_are_named() -> None:
+    comparison = Comparison("title", "req", {MANY: [JACKFIELD, WS], ONE: [JACKFIELD]}, {})
+    assert comparison.only(["ws"]) == {MANY: [WS], ONE: []}
+    assert comparison.only([]) == comparison.servers
+    assert comparison.server(MANY, "ws") is WS
+
+
+def test_nothing_is_wanted_of_who_is_not_measured() -> None:
+    with pytest.raises(ValueError, match="ws"):
+        Comparison("title", "req", {MANY: [JACKFIELD, WS], ONE: [JACKFIELD]}, {(ONE, "ws"): 2})
+
+
+def test_a_shape_tells_in_words_what_the_load_is() -> None:
+    assert str(MANY) == "64 connections, 8 in flight each"
+    assert str(Shape(FANOUT, 1000, 16)) == "1,000 members of one room, 16 in flight"
+    assert str(Shape(FANOUT, 10, 8, others=5000)).endswith(", 5,000 other rooms")
+
+
+@pytest.mark.parametrize(
+    ("dialect", "message"),
+    [
+        ("envelope", b'{"type":"event","payload":{"a":1}}'),
+        ("jackfield", b'{"type":"event","topic":"a:b","offset":12,"payload":{"a":1}}'),
+        ("socketio", b'42["event",{"a":1}]'),
+    ],
+)
+def test_an_event_is_read(dialect: str, message: bytes) -> None:
+    assert wire.DIALECTS[dialect].event(message) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "message"),
+    [
+        ("jackfield", b'{"type":"reply","id":1,"payload":{}}'),
+        ("jackfield", b'{"type":"error","id":null,"error":{}}'),
+        ("socketio", b'42["other",{}]'),
+        ("socketio", b'42["event"]'),
+        ("socketio", b'430[{"a":1}]'),
+        ("socketio", b"42["),
+    ],
+)
+def test_what_is_no_event_is_refused(dialect: str, message: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        wire.DIALECTS[dialect].event(message)
+
+
+def test_a_publication_asks_for_no_answer() -> None:
+    payload = message_to("a")
+    envelope = wire.DIALECTS["jackfield"].request(None, PUBLISH, payload)
+    assert json.loads(envelope) == {"type": PUBLISH, "payload": payload}
+    assert wire.DIALECTS["socketio"].request(None, "x", {}) == b'42["x",{}]'
+
+
+def test_a_member_of_a_room_subscribes_to_its_topic_at_ours() -> None:
+    assert wire.DIALECTS["socketio"].join("a") == (JOIN, {"room": "a"})
+    assert wire.DIALECTS["jackfield"].join("a") == ("topic.subscribe", {"topic": "benchmark:a"})
+
+
+@pytest.mark.parametrize("peer", ["ws.mjs", "socketio.mjs"])
+def test_the_peers_on_node_know_the_message_types(peer: str) -> None:
+    script = (PEERS / peer).read_text("utf-8")
+    assert f'"{JOIN}"' in script
+    assert f'"{PUBLISH}"' in script
+
+
+def test_heartbeats_are_answered_by_their_kind() -> None:
+    envelope, socketio = wire.DIALECTS["envelope"], wire.DIALECTS["socketio"]
+    assert envelope.answer(wire.PING, b"x") == (wire.PONG, b"x")
+    assert envelope.answer(wire.TEXT, b"2") is None
+    assert socketio.answer(wire.PING, b"") == (wire.PONG, b"")
+    assert socketio.answer(wire.TEXT, b"2") == (wire.TEXT, b"3")
+    assert socketio.answer(wire.TEXT, b'42["event",{}]') is None
+
+
+@pytest.mark.parametrize("dialect", list(wire.DIALECTS))
+@given(data=st.data())
+def test_events_are_counted_wherever_the_stream_is_cut(dialect: str, data: st.DataObject) -> None:
+    heartbeat = wire.server_frame(*wire.DIALECTS[dialect].heartbeat)
+    event = wire.server_frame(wire.TEXT, b"x" * data.draw(st.integers(150, 200)))
+    marks = wire.Marks(heartbeat)
+    marks.check(event)
+    sent = data.draw(st.lists(st.sampled_from([event, heartbeat]), max_size=10))
+    stream = b"".join(sent)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=10)))
+    events = heartbeats = 0
+    for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        buffer = bytearray(stream[start:end] + event + heartbeat)  # what an earlier read has left
+        beats = marks.heartbeats(buffer, end - start)
+        heartbeats += beats
+        events += marks.events(buffer, end - start, beats)
+    assert (events, heartbeats) == (sent.count(event), sent.count(heartbeat))
+
+
+@pytest.mark.parametrize(
+    ("dialect", "length"), [("envelope", 0x81), ("envelope", 0x89), ("socketio", 0x100)]
+)
+def test_events_that_cannot_be_counted_are_refused(dialect: str, length: int) -> None:
+    marks = wire.Marks(wire.server_frame(*wire.DIALECTS[dialect].heartbeat))
+    with pytest.raises(wire.WireError, match="longer or shorter"):
+        marks.check(wire.server_frame(wire.TEXT, b"x" * length))
+
+
+def test_how_long_it_took_is_counted_from_when_it_was_sent() -> None:
+    latencies: Counter[int] = Counter()
+    flight = Flight(latencies)
+    flight.sent(2, 1.0)
+    flight.sent(3, 2.0)
+    flight.returned(1, 2.0)
+    flight.returned(3, 2.5)
+    assert latencies == {1_000_000: 1, 1_500_000: 1, 500_000: 2}
+
+
+@given(data=st.data())
+def test_a_publication_is_in_flight_until_the_last_member_has_it(data: st.DataObject) -> None:
+    members, depth = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 4))
+    progress = Progress(members, depth)
+    got, sent = [0] * members, depth
+    for _ in range(data.draw(st.integers(0, 30))):
+        who = data.draw(st.integers(0, members - 1))
+        before = got[who]
+        got[who] = data.draw(st.integers(before, sent))
+        sent += progress.advance(before, got[who])
+        assert progress.done == min(got)
+        assert sent == progress.done + depth
