@@ -7,45 +7,88 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from uuid import UUID
 
 import aiohttp
 import pytest
 
+from jackfield import Plugin
+from jackfield.client import RequestError
 from jackfield.testing import run_server
 from jackfield_chat import chat
 from tests.wire import Wire
 
 DOCS = Path(__file__).parents[2] / "docs"
 
-_SAID = re.compile(r'^```json title="(client|server)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+_SAID = re.compile(
+    r'^```json title="(client|server|ada|to ada|ben|to ben)"\n(.*?)^```$', re.MULTILINE | re.DOTALL
+)
 _FILE = re.compile(r'^```python title="(\w+)\.py"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+_PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: What differs each time, and is made up on the page.
-_MADE_UP = re.compile(r'(?<="connection":")[^"]+')
+_MADE_UP = re.compile(r'(?<="connection":")[^"]+|(?<="epoch":")[^"]+|(?<="at":")[^"]+')
 
 
-def _conversation(page: str) -> Iterator[tuple[str, str]]:
-    """Who says what, message by message."""
+def _conversation(page: str) -> Iterator[tuple[str, list[str]]]:
+    """Who says what, block by block."""
     for speaker, text in _SAID.findall((DOCS / page).read_text("utf-8")):
-        for line in text.splitlines():
-            yield speaker, _MADE_UP.sub("...", line)
+        yield speaker, text.splitlines()
 
 
-@pytest.mark.parametrize("page", ["guide/messages.md", "guide/errors.md"])
-async def test_a_conversation_is_true_to_the_byte(page: str, config: Mapping[str, Any]) -> None:
+class Page:
+    """What is made up on a page, and what it is in truth: always the same."""
+
+    def __init__(self) -> None:
+        self._truth: dict[str, str] = {}
+
+    def as_it_is(self, text: str) -> str:
+        """A line of the page, with what the server knows it by."""
+        return _MADE_UP.sub(lambda found: self._truth.get(found[0], found[0]), text)
+
+    def learn(self, made_up: str, truth: str) -> None:
+        """Hold a line of the page against what the server said, to the byte."""
+        pairs = zip(_MADE_UP.findall(made_up), _MADE_UP.findall(truth), strict=False)
+        for name, value in pairs:
+            assert self._truth.setdefault(name, value) == value
+        assert self.as_it_is(made_up) == truth
+
+
+def _by_kind(lines: list[str]) -> list[str]:
+    """Answers, then news: between the two there is no order."""
+    return sorted(lines, key=lambda line: '"id":' not in line)
+
+
+@pytest.mark.parametrize("page", ["guide/messages.md", "guide/errors.md", "guide/topics.md"])
+async def test_a_conversation_is_true_to_the_byte(
+    page: str, config: Mapping[str, Any], first_plugin: ModuleType, board: Plugin
+) -> None:
+    plugins = {"plugins": {"greeter": {"pause": "1h"}}}  # a chunk comes, and then no other
     said = list(_conversation(page))
-    async with run_server(chat, config=config) as server, Wire(server) as wire:
-        welcome = _MADE_UP.sub("...", await wire.receive_text())
+    known = Page()
+    async with (
+        run_server(chat, first_plugin.greeter, board, config={**config, **plugins}) as server,
+        Wire(server) as first,
+        Wire(server) as second,
+    ):
+        wires = {"client": first, "server": first, "ada": first, "ben": second}
+        welcomes = {wire: await wire.receive_text() for wire in (first, second)}
         answered = 0
-        for speaker, text in said:
-            if speaker == "client":
-                await wire.send_text(text)
-            elif '"welcome"' in text:
-                assert text == welcome
+        for speaker, lines in said:
+            wire = wires[speaker.removeprefix("to ")]
+            if speaker in ("client", "ada", "ben"):
+                for line in lines:
+                    await wire.send_text(known.as_it_is(line))
+            elif '"welcome"' in lines[0]:
+                known.learn(lines[0], welcomes[wire])
             else:
-                assert _MADE_UP.sub("...", await wire.receive_text()) == text
-                answered += 1
+                came = [await wire.receive_text() for _ in lines]
+                for line, truth in zip(_by_kind(lines), _by_kind(came), strict=True):
+                    known.learn(line, truth)
+                answered += len(lines)
         assert answered
-        assert await wire.ask("session.ping"), "there was more than the page says"
+        for wire in (first, second):
+            answer = await wire.ask("session.ping")
+            assert answer["type"] == "reply", "there was more than the page says"
 
 
 async def test_every_metric_is_explained_and_no_other(config: Mapping[str, Any]) -> None:
@@ -63,6 +106,16 @@ async def test_every_metric_is_explained_and_no_other(config: Mapping[str, Any])
     names = {re.split(r"[{ ]", line)[0] for line in lines if not line.startswith("#")}
     page = (DOCS / "operations" / "running.md").read_text("utf-8")
     assert set(re.findall(r"^\| `(jackfield_\w+)` \|", page, re.MULTILINE)) == names
+
+
+@pytest.fixture
+def board() -> Plugin:
+    """The plugin of the page about topics."""
+    text = (DOCS / "plugins" / "topics.md").read_text("utf-8")
+    module = ModuleType("board")
+    exec("".join(_PYTHON.findall(text)), vars(module))
+    plugin: Plugin = module.board
+    return plugin
 
 
 @pytest.fixture
@@ -93,3 +146,41 @@ async def test_the_first_plugins_tests_pass(first_plugin: ModuleType) -> None:
     assert tests
     for name in tests:
         await getattr(first_plugin, name)()
+
+
+async def test_the_boards_do_what_their_page_says(config: Mapping[str, Any], board: Plugin) -> None:
+    debug = {**config, "server": {"debug": True}}
+    async with (
+        run_server(board, config=debug) as server,
+        Wire(server, welcomed=True) as wire,
+        server.connect() as client,
+    ):
+        order = {"name": "lost", "text": "A glove.", "order": str(UUID(int=1))}
+        for _ in range(2):
+            assert await client.request("board.pin", order) == {"offset": 1}
+        await client.request("board.clear")
+        entered = (await wire.ask("board.enter", {"name": "lost"}))["payload"]
+        assert entered["offset"] == 2
+        assert [note["payload"] for note in entered["notes"]] == [
+            {"text": "A glove."},
+            {"text": "Cleared."},
+        ]
+        await client.publish("board:lost", {"text": "Another glove."})
+        event = await wire.receive()
+        assert event["payload"] == {"text": "Another glove.", "author": "somebody"}
+        assert event["offset"] == entered["offset"] + 1
+        (member,) = (await client.presence("board:lost")).members or []
+        assert member["info"] == {"nick": "somebody"}
+
+        for topic, payload, code in (
+            ("board:staff", {"text": "x"}, "not_found"),
+            ("board:rules", {"text": "x"}, "not_found"),
+            ("board:lost", {"text": "http://"}, "board.no_links"),
+            ("board:lost", {"text": "x", "author": "Ada"}, "invalid_payload"),
+        ):
+            with pytest.raises(RequestError) as refused:
+                await client.publish(topic, payload)
+            assert refused.value.code == code
+        assert (await client.history("board:rules")).events == []
+        with pytest.raises(RequestError):
+            await client.history("board:staff")
