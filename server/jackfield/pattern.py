@@ -58,7 +58,7 @@ class Pattern:
         RegistrationError: It is none; the words say why.
     """
 
-    __slots__ = ("_match", "_names", "_segments", "_template", "_text", "head", "parts")
+    __slots__ = ("_match", "_segments", "_text", "head", "parts")
 
     def __init__(self, text: str) -> None:
         if not isinstance(text, str):
@@ -69,8 +69,6 @@ class Pattern:
         self._segments = tuple(_read(segment, text) for segment in text.split(":"))
         self.head = self._segments[0].literal
         self.parts = tuple(segment.part for segment in self._segments if segment.part)
-        self._names = set(self.parts)
-        self._template = text.replace("*}", "}")
         self._check()
         expression = ":".join(segment.expression for segment in self._segments)
         self._match = re.compile(expression).fullmatch
@@ -100,13 +98,6 @@ class Pattern:
             ValueError: A part is missing, isn't of this pattern or doesn't fit, or the name would
                 be too long. The words do not quote the text, which may be a client's.
         """
-        # The usual case at once: a name that is taken apart again into just these parts.
-        if parts.keys() == self._names:
-            topic = self._template.format_map(parts)
-            if len(topic) <= MAX_TOPIC_LENGTH:
-                found = self._match(topic)
-                if found is not None and found.groupdict() == parts:
-                    return topic
         for part in parts:
             if part not in self.parts:
                 raise ValueError(f"topic {self._text!r} has no part {part!r}: {self._hint()}")

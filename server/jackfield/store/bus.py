@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable
-from itertools import count
 from typing import Any, Final
 
 import structlog
@@ -27,6 +26,8 @@ _PROBE: Final = load("probe")
 #: Seconds before a lost link is made anew; doubled at each failure, up to the second.
 _FIRST_PAUSE: Final = 0.05
 _LAST_PAUSE: Final = 1.0
+#: Channels that are tried for the probe: even one slot of a Cluster's 16,384 is found by so many.
+_MAX_TRIES: Final = 100_000
 #: Channels of one write: a node with a hundred thousand must not write them in one piece.
 _MAX_CHANNELS: Final = 500
 
@@ -222,19 +223,21 @@ class Link:
             self._log.error("the link to pub/sub failed", exc_info=cause)
 
     async def _connect(self) -> None:
-        if not self._probe_channel:
-            await self._choose_probe_channel()
+        await self._choose_probe_channel()
         self._connection = await self._bus.client.link(self.shard)
         self._commands = dict.fromkeys((self._probe_channel, *self.channels), "SSUBSCRIBE")
         self._writing.set()
 
     async def _choose_probe_channel(self) -> None:
-        """One that this server has; in a Cluster every server has a share of the slots."""
-        for number in count():
+        """One that this server has: in a Cluster each has some of the slots, and they may move."""
+        if self._probe_channel and await self._bus.client.shard(self._probe_channel) == self.shard:
+            return
+        for number in range(_MAX_TRIES):
             channel = self._bus.keys.probe(number)
             if await self._bus.client.shard(channel) == self.shard:
                 self._probe_channel = channel
                 return
+        raise Error("unavailable", "The server has none of the Cluster's slots.")
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

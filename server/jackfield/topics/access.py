@@ -162,6 +162,31 @@ class TopicAccess:
             raise Error("not_found")
         return await self._topics.presence(address)
 
+    async def check_again(self, connection: "Connection") -> None:
+        """Have a connection leave the topics that it may not be in any more, and tell its client.
+
+        A topic whose plugin can't say so now is left as well: it can be joined again.
+        """
+        for audience in list(connection.topics):
+            error = await self._objection(connection, audience.topic)
+            if error is not None and self.unsubscribe(connection, audience.topic):
+                connection.refuse(None, error)
+
+    async def _objection(self, connection: "Connection", topic: str) -> Error | None:
+        """Why a connection may not be in a topic; None if it may."""
+        try:
+            await self._may_join(connection, None, topic)
+        except Error as error:
+            if error.code == "not_found":  # no secret to who was in it
+                error = Error("forbidden", "This connection may not be in the topic any more.")
+            error.extra["topic"] = topic
+            return error
+        except Exception as exc:  # noqa: BLE001 - whatever a plugin raises is contained here
+            fault = connection.node.dispatcher.report(exc, connection=connection.id)
+            fault.extra["topic"] = topic
+            return fault
+        return None
+
     def _visible(self, connection: "Connection", topic: str) -> Address:
         address = self._topics.find(topic)
         if address is None or not address.family.scopes <= connection.identity.scopes:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 #: Messages that are held behind a gap. More come again from the stream, which has them anyway.
 _MAX_HELD: Final = 1000
 
+#: Members to whom the first event of a turn is written at once.
+_MANY: Final = 32
+
 
 class Batch:
     """Consecutive messages of one topic; their frames are made once, for all who get them.
@@ -103,6 +106,15 @@ class Members:
     def groups(self) -> "Iterator[tuple[Codec, dict[Connection, None]]]":
         """The connections of each encoding."""
         return iter(self._by_codec.items())
+
+
+def _send_to_all(connections: "dict[Connection, None]", data: bytes) -> None:
+    if len(connections) >= _MANY and next(iter(connections)).node.turn.is_first():
+        for connection in connections:
+            connection.outbox.send_now(data)
+    else:
+        for connection in connections:
+            connection.outbox.send(data)
 
 
 class Feed:
@@ -215,9 +227,7 @@ class Feed:
             if floors:
                 self._send_above_floors(batch, codec, connections)
                 continue
-            data = batch.frames(codec)
-            for connection in connections:
-                connection.outbox.send(data)
+            _send_to_all(connections, batch.frames(codec))
         if floors:
             self._floors = {each: floor for each, floor in floors.items() if floor > self.position}
 
