@@ -7,35 +7,28 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
-from redis.asyncio.connection import Connection
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import DataError, ResponseError
 
-from jackfield import Secret
-from jackfield.config import RedisSettings
 from jackfield.errors import Error
 from jackfield.store.client import RedisClient, Script
 from jackfield.store.embedded import embedded_valkey
-from tests.support import wait_until
+from jackfield.store.servers import OneServer
+from tests.support import redis_settings, wait_until
 
-#: Seconds. Long enough for a busy machine, where a test expects an answer; short where it does not.
-PATIENT = 10.0
+#: Seconds, where no answer is expected.
 BRIEF = 0.2
 
 PAIR = Script("return {KEYS[1], ARGV[1]}")
 
 
-def settings(
-    *, timeout: float = PATIENT, pool: int = 4, password: str | None = None
-) -> RedisSettings:
-    secret = None if password is None else Secret(password)
-    return RedisSettings(url="", prefix="test", password=secret, timeout=timeout, pool=pool)
-
-
 @pytest.fixture
 async def client(valkey_url: str) -> AsyncIterator[RedisClient]:
-    client = RedisClient(settings(), valkey_url)
+    client = RedisClient(redis_settings(), valkey_url)
     yield client
     await client.close()
 
@@ -55,7 +48,7 @@ async def own_url() -> AsyncIterator[str]:
 
 @pytest.fixture
 async def own(own_url: str) -> AsyncIterator[RedisClient]:
-    client = RedisClient(settings(), own_url)
+    client = RedisClient(redis_settings(), own_url)
     yield client
     await client.close()
 
@@ -69,9 +62,21 @@ async def pid_of(client: RedisClient) -> int:
     return int((await client.execute("INFO", "server"))["process_id"])
 
 
-async def connection_of(client: RedisClient) -> Connection:
+def pool_of(client: RedisClient) -> BlockingConnectionPool:
+    assert isinstance(client._servers, OneServer)
+    return client._servers.pool
+
+
+async def connection_of(client: RedisClient) -> AbstractConnection:
     """Take a connection out of a client's pool."""
-    return await client._pool.get_connection()  # type: ignore[no-untyped-call, no-any-return]
+    pool = pool_of(client)
+    return await pool.get_connection()  # type: ignore[no-untyped-call, no-any-return]
+
+
+async def read(link: AbstractConnection) -> Any:
+    """What comes next over a link."""
+    async with asyncio.timeout(10):
+        return await link.read_response()
 
 
 def assert_unavailable(error: Error) -> None:
@@ -108,7 +113,7 @@ async def test_what_is_wrong_with_a_command_is_raised_as_it_is(
 
 
 async def test_an_absent_server_is_unavailable(tmp_path: Path) -> None:
-    client = RedisClient(settings(), f"unix://{tmp_path}/none.sock")
+    client = RedisClient(redis_settings(), f"unix://{tmp_path}/none.sock")
     with pytest.raises(Error) as caught:
         await client.execute("PING")
     assert_unavailable(caught.value)
@@ -119,7 +124,7 @@ async def test_an_absent_server_is_unavailable(tmp_path: Path) -> None:
 async def test_a_server_that_hangs_is_unavailable_and_then_answers_everyone_rightly(
     own: RedisClient, own_url: str, stack: AsyncExitStack
 ) -> None:
-    brief = RedisClient(settings(timeout=BRIEF), own_url)
+    brief = RedisClient(redis_settings(timeout=BRIEF), own_url)
     stack.push_async_callback(brief.close)
     assert await brief.ping()
     pid = await pid_of(own)
@@ -156,7 +161,7 @@ async def test_a_command_whose_reply_is_lost_is_not_sent_again(
 
     server = await asyncio.start_unix_server(hang_up_on_incr, tmp_path / "socket")
     await stack.enter_async_context(server)
-    client = RedisClient(settings(), f"unix://{tmp_path}/socket")
+    client = RedisClient(redis_settings(), f"unix://{tmp_path}/socket")
     stack.push_async_callback(client.close)
     with pytest.raises(Error) as caught:
         await client.execute("INCR", "key")
@@ -167,7 +172,7 @@ async def test_a_command_whose_reply_is_lost_is_not_sent_again(
 async def test_a_cancelled_call_leaves_no_reply_to_the_next(
     client: RedisClient, valkey_url: str, stack: AsyncExitStack, key: str
 ) -> None:
-    single = RedisClient(settings(pool=1), valkey_url)
+    single = RedisClient(redis_settings(pool=1), valkey_url)
     stack.push_async_callback(single.close)
     call = asyncio.create_task(single.execute("BLPOP", key, 0))
     await wait_until(lambda: has_blocked(client))
@@ -187,7 +192,7 @@ async def test_a_restarted_server_answers_the_first_call(
     stack: AsyncExitStack, tmp_path: Path
 ) -> None:
     socket = tmp_path / "socket"
-    client = RedisClient(settings(pool=2), f"unix://{socket}")
+    client = RedisClient(redis_settings(pool=2), f"unix://{socket}")
     stack.push_async_callback(client.close)
     for _ in range(2):
         async with embedded_valkey() as url:
@@ -200,56 +205,92 @@ async def test_a_restarted_server_answers_the_first_call(
 async def test_a_used_up_pool_is_unavailable(
     valkey_url: str, stack: AsyncExitStack, key: str
 ) -> None:
-    client = RedisClient(settings(timeout=BRIEF, pool=1), valkey_url)
+    client = RedisClient(redis_settings(timeout=BRIEF, pool=1), valkey_url)
     stack.push_async_callback(client.close)
     connection = await connection_of(client)
     with pytest.raises(Error) as caught:
         await client.execute("GET", key)
     assert_unavailable(caught.value)
-    await client._pool.release(connection)
+    await pool_of(client).release(connection)
     assert await client.execute("GET", key) is None
 
 
-async def test_a_used_up_pool_does_not_stop_a_subscriber(
+async def test_a_used_up_pool_does_not_stop_a_link(
     client: RedisClient, valkey_url: str, stack: AsyncExitStack, key: str
 ) -> None:
-    busy = RedisClient(settings(pool=1), valkey_url)
+    busy = RedisClient(redis_settings(pool=1), valkey_url)
     stack.push_async_callback(busy.close)
     connection = await connection_of(busy)
-    stack.push_async_callback(busy._pool.release, connection)
-    async with busy.subscriber() as subscriber:
-        async with busy.bounded():
-            await subscriber.subscribe(key)
-        await wait_until(lambda: client.execute("PUBLISH", key, "news"))
-        async with asyncio.timeout(PATIENT):
-            messages = [await subscriber.get_message(timeout=None) for _ in range(2)]
-    assert [message["type"] for message in messages] == ["subscribe", "message"]
-    assert messages[1]["data"] == b"news"
+    stack.push_async_callback(pool_of(busy).release, connection)
+    link = await busy.link("")
+    stack.push_async_callback(link.disconnect)
+    await link.send_command("SSUBSCRIBE", key)
+    assert await read(link) == [b"ssubscribe", key.encode(), 1]
+    assert await client.execute("SPUBLISH", key, "news") == 1
+    assert await read(link) == [b"smessage", key.encode(), b"news"]
 
 
-async def test_subscribers_do_not_use_up_the_pool(
+async def test_links_do_not_use_up_the_pool(
     valkey_url: str, stack: AsyncExitStack, key: str
 ) -> None:
-    client = RedisClient(settings(pool=1), valkey_url)
+    client = RedisClient(redis_settings(pool=1), valkey_url)
     stack.push_async_callback(client.close)
-    for number in range(3):
-        subscriber = await stack.enter_async_context(client.subscriber())
-        await subscriber.subscribe(f"{key}:{number}")
+    for _ in range(3):
+        link = await client.link(await client.shard(key))
+        stack.push_async_callback(link.disconnect)
     assert await client.ping()
 
 
-async def test_a_lost_subscription_is_told_as_unavailable(
-    own: RedisClient, stack: AsyncExitStack, key: str
-) -> None:
-    subscriber = await stack.enter_async_context(own.subscriber())
-    async with own.bounded():
-        await subscriber.subscribe(key)
-        assert await subscriber.get_message(timeout=None)
+async def test_a_lost_link_is_told_as_unavailable(own: RedisClient, key: str) -> None:
+    link = await own.link("")
+    await link.send_command("SSUBSCRIBE", key)
+    assert await read(link)
     os.kill(await pid_of(own), signal.SIGKILL)
     with pytest.raises(Error) as caught:
         async with own.bounded():
-            await subscriber.get_message(timeout=None)
+            await link.read_response()
     assert_unavailable(caught.value)
+
+
+async def test_a_link_to_a_server_that_hangs_is_unavailable_and_leaves_nothing_open(
+    own: RedisClient, own_url: str, stack: AsyncExitStack
+) -> None:
+    brief = RedisClient(redis_settings(timeout=BRIEF), own_url)
+    stack.push_async_callback(brief.close)
+    pid = await pid_of(own)
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(Error) as caught:
+        await brief.link("")
+    os.kill(pid, signal.SIGCONT)
+    assert_unavailable(caught.value)
+
+    async def is_alone() -> bool:
+        return int((await own.execute("INFO", "clients"))["connected_clients"]) == 1
+
+    await wait_until(is_alone)
+
+
+async def test_one_server_is_one_slot_and_one_shard(client: RedisClient) -> None:
+    assert {client.slot(key) for key in ("a", "b", "{c}d")} == {0}
+    assert {await client.shard(key) for key in ("a", "b", "{c}d")} == {""}
+    await client.refresh_topology()
+
+
+async def test_a_script_can_be_run_several_times_at_once(own: RedisClient) -> None:
+    for _ in range(2):  # unknown to the server, and known
+        replies = await own.run_each(PAIR, [(["a"], ["x"]), (["b"], ["y"])])
+        assert replies == [[b"a", b"x"], [b"b", b"y"]]
+    assert await own.run_each(PAIR, []) == []
+
+
+async def test_of_several_runs_one_that_fails_is_raised_and_the_others_are_done(
+    own: RedisClient,
+) -> None:
+    push = Script("return redis.call('RPUSH', KEYS[1], 'x')")
+    await own.execute("SET", "text", "")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await own.run_each(push, [(["a"], []), (["text"], []), (["b"], [])])
+    assert await own.execute("EXISTS", "a", "b") == 2
 
 
 async def test_a_full_server_is_unavailable_for_writes(own: RedisClient) -> None:
@@ -284,7 +325,7 @@ async def test_a_server_that_does_not_let_us_in_is_unavailable(
     own: RedisClient, own_url: str, stack: AsyncExitStack, password: str | None
 ) -> None:
     await own.execute("CONFIG SET", "requirepass", "right")
-    client = RedisClient(settings(password=password), own_url)
+    client = RedisClient(redis_settings(password=password), own_url)
     stack.push_async_callback(client.close)
     with pytest.raises(Error) as caught:
         await client.execute("GET", "key")
@@ -295,8 +336,10 @@ async def test_the_password_lets_us_in(
     own: RedisClient, own_url: str, stack: AsyncExitStack
 ) -> None:
     await own.execute("CONFIG SET", "requirepass", "right")
-    client = RedisClient(settings(password="right"), own_url)
+    client = RedisClient(redis_settings(password="right"), own_url)
     stack.push_async_callback(client.close)
     assert await client.ping()
-    async with client.subscriber() as subscriber:
-        await subscriber.subscribe("channel")
+    link = await client.link("")
+    await link.send_command("SSUBSCRIBE", "channel")
+    assert await read(link)
+    await link.disconnect()
