@@ -41,11 +41,13 @@ class Audience:
         store: The topics in Redis.
         bus: The channels.
         presence: The presence in Redis.
+        gate: What fills gaps enters it, so that not all audiences ask Redis at once.
         on_empty: Called when the last member has left.
     """
 
     __slots__ = (
         "_bus",
+        "_gate",
         "_is_filled",
         "_on_empty",
         "_opening",
@@ -71,6 +73,7 @@ class Audience:
         store: "TopicStore",
         bus: "Bus",
         presence: "PresenceStore",
+        gate: asyncio.Semaphore,
         on_empty: Callable[["Audience"], None],
     ) -> None:
         self.topic = topic
@@ -87,6 +90,7 @@ class Audience:
         self.is_open = False
         self._store = store
         self._bus = bus
+        self._gate = gate
         self._on_empty = on_empty
         self._opening: asyncio.Task[None] | None = None
         self._refilling: asyncio.Task[None] | None = None
@@ -298,11 +302,12 @@ class Audience:
 
     async def _refill(self) -> None:
         while not self._is_filled:
-            self._is_filled = True
             try:
-                if self.presence is not None and not self.presence.feed.in_sync:
-                    await self.presence.refill()
-                await self._refill_events()
+                async with self._gate:
+                    self._is_filled = True
+                    if self.presence is not None and not self.presence.feed.in_sync:
+                        await self.presence.refill()
+                    await self._refill_events()
             except Error:
                 self._is_filled = False
                 await asyncio.sleep(_RETRY_PAUSE * random.uniform(0.5, 1.5))  # noqa: S311 - jitter

@@ -90,6 +90,8 @@ class Topics:
         self._audiences: dict[bytes, Audience] = {}
         self._suspects: dict[bytes, Audience] = {}
         self._checking: asyncio.Task[None] | None = None
+        # Half of the connections to Redis, at most: requests go on while gaps are filled.
+        self._gate = asyncio.Semaphore(max(1, settings.redis.pool // 2))
         self._tasks: set[asyncio.Task[None]] = set()
         self._find = lru_cache(_REMEMBERED)(self._look_up)
         self.bus = Bus(
@@ -157,6 +159,7 @@ class Topics:
                 store=self.store,
                 bus=self.bus,
                 presence=self._presence,
+                gate=self._gate,
                 on_empty=self._drop,
             )
         return audience

@@ -94,11 +94,11 @@ class Presence:
         with contextlib.suppress(Error):  # too much is waiting
             self._send(name)
 
-    async def refresh(self) -> bool:
+    async def refresh(self) -> int:
         """Keep what is written from expiring, and write what isn't.
 
         Returns:
-            Whether a change was missed.
+            A version that the members must have been told of by now, or soon; 0 if there are none.
 
         Raises:
             Error: ``unavailable``: Redis is away.
@@ -113,7 +113,7 @@ class Presence:
             await asyncio.wait(writes)
             for write in writes:
                 write.result()
-        return version > self.feed.position
+        return version
 
     async def open(self) -> None:
         """Learn where it stands, and hold back what changes from now on.
