@@ -1,0 +1,14 @@
+"""A Valkey of each test's own, to do bad things to."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.valkeys import Valkey, single_valkey
+
+
+@pytest.fixture
+async def valkey() -> AsyncIterator[Valkey]:
+    """One that keeps nothing when it ends."""
+    async with single_valkey() as valkey:
+        yield valkey
