@@ -21,6 +21,7 @@ class Wire:
         server: Whom to connect to.
         subprotocol: What to offer; None for nothing.
         welcomed: Whether to take the welcome off the wire first.
+        query: What to put behind the address, with its question mark.
         **options: More for `websockets.connect`.
     """
 
@@ -32,6 +33,7 @@ class Wire:
         *,
         subprotocol: str | None = "jackfield.v1",
         welcomed: bool = False,
+        query: str = "",
         **options: Any,
     ) -> None:
         self._binary = subprotocol == "jackfield.v1.msgpack"
@@ -40,7 +42,8 @@ class Wire:
         if subprotocol is not None:
             options["subprotocols"] = [Subprotocol(subprotocol)]
         self._connecting = connect(
-            server.url, **{"compression": None, "ping_interval": None, "max_size": None} | options
+            server.url + query,
+            **{"compression": None, "ping_interval": None, "max_size": None} | options,
         )
 
     async def __aenter__(self) -> Self:

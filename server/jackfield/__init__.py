@@ -4,7 +4,7 @@ What stands here is what a plugin may import; nothing else is public, except the
 `jackfield.client`, the Python client, and `jackfield.testing`, for plugins' tests.
 """
 
-from .auth import Identity
+from .auth import Credentials, Identity
 from .config.fields import DurationField, Secret, SecretField
 from .context import Context, Runtime
 from .errors import Error, RegistrationError
@@ -16,6 +16,7 @@ __all__ = [
     "AnyPayload",
     "CallNext",
     "Context",
+    "Credentials",
     "DurationField",
     "Error",
     "Identity",

@@ -4,23 +4,26 @@ import asyncio
 import contextlib
 import secrets
 import threading
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
 import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from .auth import Authenticator, anonymous
+from . import server_api
+from .auth import Authenticator
+from .auth.loading import load_authenticators
 from .config import Settings
 from .endpoint import websocket
-from .errors import Error
+from .errors import CONTAINED, Error
 from .heartbeat import Heartbeat
 from .http_api import NODE, healthz, metrics, readyz, root
 from .metrics import REGISTRY, NodeCollector
 from .node import THREAD_NAME, Node
 from .plugin import Lifespan
 from .registry import Candidate, Entry, Registry, Stage, discover
+from .site import at_the_gate
 from .store.client import RedisClient
 from .store.connections import ConnectionStore
 from .store.embedded import embedded_valkey
@@ -59,13 +62,14 @@ def create_app(
         _report(entry)
     registry.enforce_strictness()
     if authenticators is None:
-        authenticators = [anonymous] if settings.auth.anonymous else []
-    app = web.Application()
+        authenticators = load_authenticators(settings)
+    app = web.Application(middlewares=[at_the_gate])
     app.router.add_get("/", root)
     app.router.add_get("/ws", websocket)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", metrics)
+    app.add_routes(server_api.ROUTES)
 
     async def node(app: web.Application) -> AsyncIterator[None]:
         async with _running_node(settings, registry, authenticators) as running:
@@ -103,23 +107,34 @@ async def _running_node(
         stack.push_async_callback(redis.close)
         keys = Keys(settings.redis.prefix, secrets.token_hex(8))
         store = ConnectionStore(redis, keys, settings.connections.ttl)
+        stack.push_async_callback(store.close)
         node = Node(settings, registry, redis, store, keys=keys, authenticators=authenticators)
         stack.callback(node.executor.shutdown, wait=False, cancel_futures=True)
         stack.callback(node.watch.close)
+        stack.enter_context(node.watchdog)
         stack.push_async_callback(node.topics.close)
         for entry, plugin in list(registry.plugins()):
             if plugin.lifespan_function is not None:
                 await _start(stack, entry, plugin.lifespan_function, node)
         registry.enforce_strictness()
         registry.resolve(settings, node.runtimes, node.executor)
+        for authenticator in authenticators:
+            if isinstance(authenticator, contextlib.AbstractAsyncContextManager):
+                async with asyncio.timeout(_START_TIMEOUT):
+                    await stack.enter_async_context(authenticator)
         stack.push_async_callback(_remove_state, node)
-        await stack.enter_async_context(_beating(Heartbeat(node)))
+        stack.callback(node.expiry.close)
+        with contextlib.suppress(Error):  # Redis is away: nobody is let in before this succeeds
+            await node.revocations.look()
+        await stack.enter_async_context(_running(node.revocations.run()))
+        await stack.enter_async_context(_running(Heartbeat(node).run()))
         yield node
 
 
 @contextlib.asynccontextmanager
-async def _beating(heartbeat: Heartbeat) -> AsyncIterator[None]:
-    task = asyncio.create_task(heartbeat.run())
+async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run what never ends by itself for as long as the context lasts."""
+    task = asyncio.create_task(work)
     try:
         yield
     finally:
@@ -145,7 +160,7 @@ async def _start(
     try:
         async with asyncio.timeout(_START_TIMEOUT):
             runtime.resource = await anext(generator)
-    except Exception as exc:  # noqa: BLE001 - a plugin may fail to start in any way
+    except CONTAINED as exc:
         entry.fail(Stage.START, f"it failed to start: {type(exc).__name__}: {exc}")
         _report(entry, exc)
         return
@@ -160,7 +175,7 @@ async def _finish(entry: Entry, generator: Any, limit: float) -> None:
             await anext(generator)
     except StopAsyncIteration:
         return
-    except Exception as exc:  # noqa: BLE001 - a plugin may fail to stop in any way
+    except CONTAINED as exc:
         _log.error("a plugin failed to stop", plugin=entry.name, exc_info=exc)
         return
     _log.error("a plugin's lifespan yields twice", plugin=entry.name)

@@ -6,17 +6,21 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from aiohttp import web
+
 from . import frames
 from .auth import Identity
 from .errors import CLOSE_REASONS, CloseCode, Error
 from .outbox import Outbox
 from .protocol import Codec, MessageId
+from .rate import Allowance, Rate, TokenBucket
 
 if TYPE_CHECKING:
+    from .auth.expiry import Deadline
     from .node import Node
-    from .rate import TokenBucket
     from .receiver import Receiver
     from .request import Request
+    from .route import Route
     from .topics.audience import Audience, Join
 
 #: Seconds a client has to answer a close frame before the socket is cut. A live one answers in
@@ -24,6 +28,10 @@ if TYPE_CHECKING:
 CLOSE_TIMEOUT: Final = 2.0
 #: Seconds over which clients that are closed at once are asked to spread their return.
 RECONNECT_SPREAD: Final = 5.0
+
+
+#: Shared by connections that have sent nothing to a handler with a rate: most of them.
+_NONE: Final[dict["Route", Allowance]] = {}
 
 
 class Connection:
@@ -40,14 +48,19 @@ class Connection:
     __slots__ = (
         "_abort_timer",
         "_goodbye_said",
+        "_refusals",
         "_state_lock",
         "alive",
+        "allowance",
         "closing",
         "codec",
         "connected_at",
+        "control_frames",
+        "deadline",
         "early_joins",
         "fields",
         "given_topics",
+        "handler_allowances",
         "has_left",
         "id",
         "identity",
@@ -57,6 +70,7 @@ class Connection:
         "publish_lock",
         "receiver",
         "remote",
+        "request",
         "requests",
         "suggestions_left",
         "topics",
@@ -65,6 +79,8 @@ class Connection:
 
     outbox: Outbox
     receiver: "Receiver"
+    #: The request for the WebSocket.
+    request: web.Request
     transport: asyncio.Transport
 
     def __init__(
@@ -77,10 +93,19 @@ class Connection:
         self.codec = codec
         #: Seconds since the epoch.
         self.connected_at = time.time()
+        #: What is to be done when its identity runs out; None if it doesn't.
+        self.deadline: Deadline | None = None
         #: Whether anything has come from the client since the last heartbeat.
         self.alive = True
         #: The code it was closed with from this side; None while it is open.
         self.closing: CloseCode | None = None
+        #: What it may still send, in messages and control frames.
+        rate = node.settings.limits.requests_per_second
+        self.allowance = Allowance(rate, rate)
+        #: How many of those were control frames.
+        self.control_frames = 0
+        #: What it may still send to handlers that have a rate; each made for its first message.
+        self.handler_allowances: dict[Route, Allowance] = _NONE
         self.requests: dict[object, Request] = {}
         #: The fields that plugins keep in its state, encoded; `ctx.state` is their view of it.
         self.fields: dict[str, bytes] = {}
@@ -97,6 +122,7 @@ class Connection:
         self.publish_lock: asyncio.Lock | None = None
         self.publish_bucket: TokenBucket | None = None
         self._goodbye_said = False
+        self._refusals: TokenBucket | None = None
         self._state_lock: asyncio.Lock | None = None
         self._abort_timer: asyncio.TimerHandle | None = None
 
@@ -132,6 +158,32 @@ class Connection:
     def read_on(self, request: "Request") -> None:
         """A request is slow: if reading waits for it, have the socket read meanwhile."""
         self.receiver.read_on(request)
+
+    @property
+    def activity(self) -> tuple[float, float]:
+        """What changes with every message of the client's, and with nothing else."""
+        return self.allowance.left + self.control_frames, self.allowance.filled_at
+
+    def is_flooding(self) -> bool:
+        """Note that it has sent more than it may; whether it does so without end."""
+        if self._refusals is None:
+            rate = self.node.settings.limits.requests_per_second
+            self._refusals = TokenBucket(rate, rate)
+        return self._refusals.take(self.node.watch.loop.time()) > 0
+
+    def wait_for(self, route: "Route", rate: Rate) -> float:
+        """Take a message of what it may send to a handler.
+
+        Returns:
+            0.0 if there was one; else the seconds until there is.
+        """
+        allowance = self.handler_allowances.get(route)
+        if allowance is None:
+            if self.handler_allowances is _NONE:
+                self.handler_allowances = {}
+            allowance = self.handler_allowances[route] = rate.allowance()
+        allowance.left -= 1
+        return 0.0 if allowance.left >= 0 else allowance.refill(self.node.watch.loop.time())
 
     def cancel(self, message_id: MessageId) -> bool:
         """Stop a request on its client's behalf; False if there is none of that id."""

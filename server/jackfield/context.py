@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 
+from .auth.sessions import refresh
 from .topic import Position
 
 if TYPE_CHECKING:
@@ -163,6 +164,24 @@ class Context:
             False if no such request is under way.
         """
         return self._connection.cancel(message_id)
+
+    async def refresh_identity(self, token: str) -> float | None:
+        """Swap the identity of this connection for that of a newer token of the same user.
+
+        What it may no longer do ends: requests that need a scope which is gone are stopped, and
+        topics are left, of which the client is told.
+
+        Args:
+            token: What any of the server's authenticators takes.
+
+        Returns:
+            When it runs out, in seconds since the epoch; None if it never does.
+
+        Raises:
+            Error: ``unauthenticated`` or ``token_expired`` if the token is not valid, ``forbidden``
+                if it is another user's, ``unavailable``; nothing has changed then.
+        """
+        return await refresh(self._connection, token)
 
     async def publish(self, topic: str, payload: Any, /, *, key: str | None = None) -> Position:
         """Publish an event to a topic; see `Runtime.publish`."""

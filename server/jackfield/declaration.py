@@ -8,6 +8,7 @@ from marshmallow import Schema
 
 from .config.fields import parse_duration
 from .errors import RegistrationError
+from .rate import Rate, parse_rate
 
 
 class Checks:
@@ -81,6 +82,13 @@ class Checks:
         if not all(isinstance(scope, str) for scope in listed):
             raise self.wrong(f"{place} must be a list of strings, not {scopes!r}")
         return frozenset(listed)
+
+    def rate(self, rate: object, place: str) -> Rate:
+        """The rate."""
+        try:
+            return parse_rate(rate)
+        except ValueError as exc:
+            raise self.wrong(f"{place}: {exc}") from None
 
     def duration(self, duration: str | float, place: str) -> float:
         """The duration in seconds."""

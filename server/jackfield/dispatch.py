@@ -5,6 +5,7 @@ Nothing on it touches Redis, takes a lock or starts a task unless the handler do
 
 import asyncio
 import difflib
+import math
 import secrets
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
@@ -13,7 +14,7 @@ import msgspec
 import structlog
 
 from .context import Context
-from .errors import Error, field_fault, with_faults
+from .errors import CONTAINED, Error, field_fault, with_faults
 from .frames import frame
 from .protocol import MalformedError, MessageId
 from .request import Request
@@ -28,6 +29,14 @@ if TYPE_CHECKING:
 _ALWAYS_ADMITTED: Final = "request.cancel"
 #: Seconds: a handler that is slow enough to fill the limit is slower than this.
 _RETRY_AFTER: Final = 1.0
+#: Fewer than may be in flight: most requests that begin have ended in the same turn of the loop,
+#: and so have made room for others.
+_MAX_STARTING: Final = 16
+
+
+def _seconds(wait: float) -> float:
+    """A time to wait as a client is told it: rounded up, for one too short is refused again."""
+    return math.ceil(wait * 1000) / 1000
 
 
 class Dispatcher:
@@ -41,12 +50,16 @@ class Dispatcher:
         self._node = node
         self._routes = node.registry.routes
         self._in_flight = node.settings.limits.in_flight
+        #: Requests of a connection that may be started before they begin.
+        self.max_starting = min(_MAX_STARTING, self._in_flight)
         self._watch = node.watch.note
         self._loop = node.watch.loop
         self._reply_bytes = node.settings.limits.reply_bytes
+        self._nesting = node.settings.limits.nesting
+        #: Bytes that a message can't be nested too deeply in: each level opens and closes.
+        self._surely_flat = 2 * self._nesting
         #: Messages that got as far as no route, by error code.
         self.failures: Counter[str] = Counter()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._log = structlog.get_logger("jackfield")
 
     def accept(self, connection: "Connection", data: bytes) -> Request | None:
@@ -60,6 +73,8 @@ class Dispatcher:
         """
         try:
             envelope = connection.codec.decode(data)
+            if len(data) > self._surely_flat:
+                connection.codec.check_nesting(data, envelope, self._nesting)
         except MalformedError as exc:
             self.failures[exc.error.code] += 1
             connection.refuse(exc.id, exc.error)
@@ -76,32 +91,48 @@ class Dispatcher:
                 message_id is None
                 or message_id in requests
                 or len(requests) >= self._in_flight
-                or route.scopes
                 or self._node.draining
             ):
                 self._admit(connection, route, message_id)
+            if route.is_restricted:
+                self._permit(connection, route)
             payload = route.load(envelope.payload)
-        except Exception as exc:  # noqa: BLE001 - a schema's own code may raise anything
+        except CONTAINED as exc:  # a schema's own code may raise anything
             self._refuse(connection, route, message_id, exc)
             return None
         request = Request(connection, route, message_id, payload)
         requests[request.key] = request
         return request
 
-    async def start(self, request: Request) -> None:
-        """Run a request beside others, in a task of its own; returns once that has begun.
+    def refuse(self, connection: "Connection", data: bytes, wait: float) -> None:
+        """Refuse a message because the connection has sent too many.
 
-        Messages so begin in the order they came in, whatever their kind.
+        Args:
+            connection: The connection.
+            data: The message; of interest is only its id.
+            wait: Seconds until it may send another.
+
+        Raises:
+            NotUtf8Error: It is text, and not UTF-8.
         """
-        request.task = task = self._loop.create_task(self._run_beside(request))
-        self._tasks.add(task)  # the loop itself keeps only a weak reference
-        task.add_done_callback(self._tasks.discard)
-        await asyncio.sleep(0)
+        try:
+            envelope = connection.codec.decode(data)
+            message_id = None if envelope.id is msgspec.UNSET else envelope.id
+        except MalformedError as exc:
+            message_id = exc.id
+        self.failures["rate_limited"] += 1
+        error = Error("rate_limited", "Too many messages.", retry_after=_seconds(wait))
+        connection.refuse(message_id, error)
+
+    def start(self, request: Request) -> None:
+        """Run a request beside others, in a task of its own, which begins in the loop's next turn.
+
+        The connection keeps the request, and that the task, until it has ended.
+        """
+        request.task = self._loop.create_task(self._run_beside(request))
 
     def _admit(self, connection: "Connection", route: Route, message_id: MessageId | None) -> None:
-        """Refuse what this connection may not do, or not now."""
-        if route.scopes and not route.scopes <= connection.identity.scopes:
-            raise Error("forbidden", scopes=sorted(route.scopes))
+        """Refuse what can't be done now."""
         if message_id is None:
             if route.streams:
                 fault = field_fault("/id", "required", "A streamed answer needs an id.")
@@ -116,6 +147,13 @@ class Dispatcher:
             )
         if self._node.draining:
             raise Error("unavailable", "The server is shutting down.", retry_after=_RETRY_AFTER)
+
+    def _permit(self, connection: "Connection", route: Route) -> None:
+        """Refuse what this connection may not do, or not as often."""
+        if not route.scopes <= connection.identity.scopes:
+            raise Error("forbidden", scopes=sorted(route.scopes))
+        if route.rate is not None and (wait := connection.wait_for(route, route.rate)):
+            raise Error("rate_limited", retry_after=_seconds(wait))
 
     async def _run_beside(self, request: Request) -> None:
         assert request.task is not None  # noqa: S101 - `start` has set it
@@ -137,10 +175,14 @@ class Dispatcher:
             if request.stopped is None:
                 context = Context(connection, route.runtime, request)
                 result = await route.call(context, request.data)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as exc:
             if not request.caught_stop():
-                raise
-        except Exception as exc:  # noqa: BLE001 - whatever a plugin raises is contained here
+                if task.cancelling():
+                    raise
+                # Nobody has cancelled the handler: it waited for something else that was.
+                self._refuse(connection, route, request.id, exc)
+                return
+        except CONTAINED as exc:
             if not request.caught_stop():
                 self._refuse(connection, route, request.id, exc)
                 return

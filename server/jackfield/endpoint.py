@@ -4,54 +4,81 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 import structlog
 from aiohttp import hdrs, web
 
 from . import protocol
-from .auth import Identity
+from .admission import admit, identify_by_message, subprotocols
+from .auth import ANONYMOUS
+from .auth.chain import RefusedError
 from .connection import CLOSE_TIMEOUT, Connection
 from .errors import CLOSE_REASONS, CloseCode, Error
 from .http_api import NODE, problem
 from .node import Node
 from .outbox import CompressedOutbox, Outbox
-from .protocol import Codec
+from .places import FullError, Place
 from .receiver import Receiver
+from .site import Peer
 from .socket import Socket
 
 _log = structlog.get_logger("jackfield")
 
 #: Seconds that handlers of a connection that has ended have to take their cancellation.
 _CANCEL_TIMEOUT: Final = 5.0
+_GOING: Final = Error("unavailable", "The server is shutting down.", retry_after=1.0)
 #: Seconds between looks at whether a client that broke the protocol has gone.
 _LINGER_LOOK: Final = 0.05
 
 
-class _Admission(NamedTuple):
-    identity: Identity
-    codec: Codec
-
-
 async def websocket(request: web.Request) -> web.StreamResponse:
     """Serve one client of ``/ws`` from its upgrade to its end."""
-    node = request.app[NODE]
     if request.headers.get(hdrs.UPGRADE, "").strip().lower() != "websocket":
         error = Error("invalid_message", "This is a WebSocket endpoint.")
         return problem(error, 426, {hdrs.UPGRADE: "websocket", hdrs.CONNECTION: "upgrade"})
-    if node.draining:
-        return _unavailable(Error("unavailable", "The server is shutting down.", retry_after=1.0))
-    if node.hub.taken >= node.settings.limits.connections:
-        return await _turn_away(request, CloseCode.CONNECTION_LIMIT)
-    with node.hub.place():
-        admission = await _admit(request, node)
-        if isinstance(admission, CloseCode):
-            return await _turn_away(request, admission)
-        identity, codec = admission
-        connection_id = secrets.token_urlsafe(12)
-        return await _connect(
-            request, Connection(connection_id, node, identity, request.remote or "", codec)
+    try:
+        return await _receive(request)
+    except web.HTTPBadRequest:
+        return problem(Error("invalid_message", "The WebSocket handshake is not valid."), 400)
+    except ConnectionResetError:  # it left during the handshake: nobody is there to be answered
+        return web.Response()
+
+
+async def _receive(request: web.Request) -> web.StreamResponse:
+    """Let a client in, or turn it away."""
+    node = request.app[NODE]
+    remote = node.proxies.client(request)
+    try:
+        with node.places.take(remote) as place:
+            return await _admit(request, node, remote, place)
+    except RefusedError as refused:
+        if refused.code is CloseCode.UNAVAILABLE:
+            return _unavailable(refused.error)
+        return await _turn_away(request, refused.code, remote=remote, why=refused.error.message)
+    except FullError as full:
+        return await _turn_away(
+            request, CloseCode.CONNECTION_LIMIT, remote=remote, limit=full.limit
         )
+
+
+async def _admit(request: web.Request, node: Node, remote: str, place: Place) -> web.StreamResponse:
+    """Let a client in, at once or once it has said who it is.
+
+    Raises:
+        RefusedError: It is not let in.
+        FullError: There is no place for it.
+        aiohttp.web.HTTPBadRequest: It does not shake hands as it should.
+    """
+    if node.draining:
+        raise RefusedError(_GOING, CloseCode.UNAVAILABLE)
+    identity, codec = await admit(request, node)
+    connection_id = secrets.token_urlsafe(12)
+    connection = Connection(connection_id, node, identity or ANONYMOUS, remote, codec)
+    if identity is None:
+        return await _introduce(request, connection, place)
+    place.identify(identity.user)
+    return await _connect(request, connection)
 
 
 async def _connect(request: web.Request, connection: Connection) -> web.StreamResponse:
@@ -62,41 +89,80 @@ async def _connect(request: web.Request, connection: Connection) -> web.StreamRe
     except Error as error:
         return _unavailable(error)
     try:
-        return await _serve(request, node, connection)
-    except web.HTTPBadRequest:
-        return problem(Error("invalid_message", "The WebSocket handshake is not valid."), 400)
+        socket = await _open(request, node, connection)
+        await _serve(request, node, connection)
     finally:
-        node.hub.discard(connection)
-        try:
-            await node.store.remove(connection)
-        except Error:  # Redis is away: its TTL removes it
-            _log.debug("left to its TTL", connection=connection.id)
+        await _remove_state(connection)
+    return socket
 
 
-async def _admit(request: web.Request, node: Node) -> _Admission | CloseCode:
-    """Whose the connection is and how it speaks; or why it is turned away."""
-    origin = request.headers.get(hdrs.ORIGIN)
-    if origin is not None and origin not in node.settings.auth.origins:
-        return CloseCode.FORBIDDEN
-    offered = _subprotocols(request)
-    codec = protocol.JSON if not offered else _choose_codec(offered)
-    if codec is None:
-        return CloseCode.FORBIDDEN
-    for authenticate in node.authenticators:
-        identity = await authenticate(request)
-        if identity is not None:
-            return _Admission(identity, codec)
-    return CloseCode.UNAUTHENTICATED
+async def _introduce(
+    request: web.Request, connection: Connection, place: Place
+) -> web.StreamResponse:
+    """Serve a client that has yet to say who it is: before it does, there is nothing of it."""
+    node = connection.node
+    socket = await _open(request, node, connection)
+    place.await_identity(partial(connection.close, CloseCode.AUTHENTICATION_TIMEOUT))
+    try:
+        if await _learn_identity(connection, socket, place):
+            try:
+                await _serve(request, node, connection)
+            finally:
+                await _remove_state(connection)
+        else:
+            if connection.receiver.last is None:
+                await connection.receiver.run()
+            await _end(request, connection)
+    finally:
+        connection.gone()
+    return socket
 
 
-def _subprotocols(request: web.Request) -> list[str]:
-    headers = request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, ())
-    return [name.strip() for header in headers for name in header.split(",") if name.strip()]
+async def _learn_identity(connection: Connection, socket: Socket, place: Place) -> bool:
+    """Wait until a client has said who it is, and write its state.
+
+    Returns:
+        False if it has gone, or is closed.
+    """
+    node = connection.node
+    try:
+        with node.hub.waiting(connection):
+            identity = await identify_by_message(connection, socket)
+        if node.draining:
+            connection.close(CloseCode.SHUTDOWN)
+        elif identity is not None:
+            connection.identity = identity
+            place.identify(identity.user)
+            await node.store.add(connection)
+            return True
+    except (RefusedError, FullError, Error) as exc:
+        _close_stranger(connection, exc)
+    return False
 
 
-def _choose_codec(offered: list[str]) -> Codec | None:
-    """The first the client offers that is known here (RFC 6455, section 4.2.2)."""
-    return next((protocol.CODECS[name] for name in offered if name in protocol.CODECS), None)
+def _close_stranger(connection: Connection, cause: RefusedError | FullError | Error) -> None:
+    """Close the connection of a client that has said who it is, or not, to no avail."""
+    match cause:
+        case RefusedError():
+            code, why = cause.code, cause.error.message
+        case FullError():
+            code, why = CloseCode.CONNECTION_LIMIT, cause.limit
+        case _:
+            code, why = CloseCode.UNAVAILABLE, cause.message
+    connection.node.sparing_log.info(
+        "turned a client away", reason=CLOSE_REASONS[code], remote=connection.remote, why=why
+    )
+    connection.close(code)
+
+
+async def _remove_state(connection: Connection) -> None:
+    """A connection has ended, or was never opened."""
+    node = connection.node
+    node.hub.discard(connection)
+    try:
+        await node.store.remove(connection)
+    except Error:  # Redis is away: its TTL removes it
+        _log.debug("left to its TTL", connection=connection.id)
 
 
 def _unavailable(error: Error) -> web.Response:
@@ -104,37 +170,48 @@ def _unavailable(error: Error) -> web.Response:
     return problem(error, 503, {hdrs.RETRY_AFTER: str(retry_after)})
 
 
-async def _turn_away(request: web.Request, code: CloseCode) -> web.StreamResponse:
+async def _turn_away(request: web.Request, code: CloseCode, **where: str) -> web.StreamResponse:
     """Accept the upgrade only to close it: a page can read a close code, but no HTTP status."""
-    _log.info("turned a client away", reason=CLOSE_REASONS[code], remote=request.remote)
-    socket = web.WebSocketResponse(
-        protocols=_subprotocols(request), compress=False, timeout=CLOSE_TIMEOUT
-    )
-    await socket.prepare(request)
+    node = request.app[NODE]
     reason = CLOSE_REASONS[code]
-    goodbye = protocol.JSON.goodbye(code, reason, reconnect=code.reconnect, after=0)
-    await socket.send_str(goodbye.decode())
-    await socket.close(code=code, message=reason.encode())
-    return socket
+    node.sparing_log.info("turned a client away", reason=reason, **where)
+    try:
+        with node.places.take_leave():
+            socket = web.WebSocketResponse(
+                protocols=subprotocols(request), compress=False, timeout=CLOSE_TIMEOUT
+            )
+            await socket.prepare(request)
+            goodbye = protocol.JSON.goodbye(code, reason, reconnect=code.reconnect, after=0)
+            await socket.send_str(goodbye.decode())
+            await socket.close(code=code, message=reason.encode())
+            return socket
+    except FullError:  # each stays a moment, to read the code: too many would be a burden
+        return _unavailable(Error("unavailable", retry_after=CLOSE_TIMEOUT))
 
 
-async def _serve(request: web.Request, node: Node, connection: Connection) -> web.StreamResponse:
-    socket = await _open(request, node, connection)
+async def _serve(request: web.Request, node: Node, connection: Connection) -> None:
+    """Serve a client whose socket is open and whose state is in Redis, to its end."""
     hooked = False
     try:
-        node.hub.add(connection)
-        hooked = True
         try:
+            # It may have been revoked on its way here; from now on it would be found in the hub.
+            node.authenticators.check(connection.identity, connection.id)
+            node.hub.add(connection)
+            hooked = True
             await node.run_connect_hooks(connection)
+        except RefusedError as refused:
+            connection.close(refused.code)
         except Error as error:
             connection.refuse(None, error)
             code = CloseCode.UNAVAILABLE if error.retryable else CloseCode.FORBIDDEN
             connection.close(code, error.code)
         else:
             await _welcome(node, connection)
+            node.expiry.watch(connection)
         await connection.receiver.run()
         await _end(request, connection)
     finally:
+        node.expiry.forget(connection)
         await _stop(connection)
         node.topics.leave_all(connection)
         connection.gone()
@@ -145,7 +222,6 @@ async def _serve(request: web.Request, node: Node, connection: Connection) -> we
             connection=connection.id,
             code=None if connection.closing is None else int(connection.closing),
         )
-    return socket
 
 
 async def _open(request: web.Request, node: Node, connection: Connection) -> Socket:
@@ -164,13 +240,18 @@ async def _open(request: web.Request, node: Node, connection: Connection) -> Soc
     transport = request.transport
     if transport is None:
         raise ConnectionResetError("the client left during the handshake")
+    connection.request = request
     connection.transport = transport
+    if isinstance(request.protocol, Peer):
+        request.protocol.upgrade(connection)
 
     def stalled() -> None:
-        _log.info("cut off a client that does not read", connection=connection.id)
+        node.sparing_log.info("cut off a client that does not read", connection=connection.id)
         connection.abort(CloseCode.SLOW_CONSUMER)
 
     outbox: Callable[..., Outbox] = Outbox
+    if transport.get_extra_info("sslcontext") is None:
+        outbox = partial(Outbox, descriptor=transport.get_extra_info("socket").fileno())
     if socket.compress:
         outbox = partial(CompressedOutbox, send_frame=socket.send_frame)
     connection.outbox = outbox(

@@ -182,5 +182,10 @@ def with_faults(code: str, faults: Sequence[dict[str, str]], message: str | None
     return error
 
 
+#: What plugins' code may raise without harm to others. `sys.exit` is meant for programs: a server
+#: doesn't end because a library calls it.
+CONTAINED: Final[tuple[type[BaseException], ...]] = (Exception, SystemExit)
+
+
 class RegistrationError(Exception):
     """A plugin is declared wrongly: the words say what is wrong and what to do about it."""

@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 
 from . import frames
+from .connection import Connection
 from .errors import CloseCode, Error
 from .node import Node
 
@@ -33,6 +34,8 @@ class Heartbeat:
         self._log = structlog.get_logger("jackfield")
         #: Set by each heartbeat that reached Redis.
         self._beaten = asyncio.Event()
+        #: What each connection had done at the last look, and since when it has done no more.
+        self._seen: dict[str, tuple[object, float]] = {}
         #: When Redis was last away.
         self._failed_at = -math.inf
 
@@ -67,6 +70,7 @@ class Heartbeat:
     async def ping(self) -> None:
         """Ping everyone, spread over an interval; close who said nothing since the last time."""
         connections = list(self._node.hub)
+        self._close_idle(connections)
         size = -(-len(connections) // _GROUPS)
         for group in range(_GROUPS):
             for connection in connections[group * size : (group + 1) * size]:
@@ -76,6 +80,22 @@ class Heartbeat:
                 connection.alive = False
                 connection.outbox.send(frames.HEARTBEAT)
             await asyncio.sleep(self._interval / _GROUPS)
+
+    def _close_idle(self, connections: list[Connection]) -> None:
+        """Close who has sent no message, and has none being handled, for too long."""
+        limit = self._node.settings.limits.idle_timeout
+        if not limit:
+            return
+        now = asyncio.get_running_loop().time()
+        before, self._seen = self._seen, {}
+        for connection in connections:
+            activity = connection.activity
+            last, since = before.get(connection.id, (None, now))
+            if activity != last or connection.requests:
+                since = now
+            elif now - since >= limit:
+                connection.close(CloseCode.OK, "idle")
+            self._seen[connection.id] = (activity, since)
 
     async def refresh(self) -> None:
         """Refresh the state of every open connection; write again what has gone."""

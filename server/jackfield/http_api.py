@@ -46,7 +46,9 @@ async def root(request: web.Request) -> web.Response:
         {
             "server": "jackfield",
             "version": version("jackfield"),
-            "websocket": str(request.url.with_scheme("ws").with_path("/ws")),
+            "websocket": str(
+                request.url.with_scheme("wss" if request.secure else "ws").with_path("/ws")
+            ),
             "subprotocols": ["jackfield.v1", "jackfield.v1.msgpack"],
         }
     )

@@ -17,8 +17,8 @@ class Hub:
 
     def __init__(self) -> None:
         self._connections: dict[str, Connection] = {}
-        #: Places that are taken, by connections that are open or about to be.
-        self.taken = 0
+        #: Those that have not said who they are.
+        self._strangers: set[Connection] = set()
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -28,13 +28,13 @@ class Hub:
         return iter(list(self._connections.values()))
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """A place that a connection takes while the context lasts, from before it is open."""
-        self.taken += 1
+    def waiting(self, connection: Connection) -> Iterator[None]:
+        """A connection that is none yet: until it is, it can only be sent home with the others."""
+        self._strangers.add(connection)
         try:
             yield
         finally:
-            self.taken -= 1
+            self._strangers.discard(connection)
 
     def add(self, connection: Connection) -> None:
         """A connection is open."""
@@ -54,6 +54,8 @@ class Hub:
             deadline: Seconds that requests have to finish.
         """
         reason = Error("unavailable", "The server is shutting down.", retry_after=1.0)
+        for stranger in list(self._strangers):
+            stranger.close(CloseCode.SHUTDOWN)
         for connection in self:
             connection.say_goodbye(CloseCode.SHUTDOWN, CLOSE_REASONS[CloseCode.SHUTDOWN])
             connection.stop_requests(reason, streams_only=True)

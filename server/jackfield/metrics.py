@@ -28,6 +28,25 @@ class NodeCollector(Collector):
         yield GaugeMetricFamily(
             "jackfield_connections", "Open connections.", value=len(self._node.hub)
         )
+        yield GaugeMetricFamily(
+            "jackfield_waiting_clients",
+            "Clients that are connected and have no request under way.",
+            value=len(self._node.gate),
+        )
+        yield GaugeMetricFamily(
+            "jackfield_loop_lag_seconds",
+            "How late the event loop was at most in the last minute.",
+            value=self._node.watchdog.lag,
+        )
+        blocked = CounterMetricFamily(
+            "jackfield_loop_blocked",
+            "How often the event loop did not turn for server.blocked_after, by whose code it ran "
+            "(empty if that can't be told).",
+            labels=("plugin", "type"),
+        )
+        for names, count in dict(self._node.watchdog.blocked).items():
+            blocked.add_metric(names, count)
+        yield blocked
         topics = self._node.topics
         yield GaugeMetricFamily(
             "jackfield_topics", "Topics with members at this node.", value=topics.audiences

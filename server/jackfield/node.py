@@ -5,22 +5,34 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+import structlog
+
 from .auth import Authenticator
+from .auth.chain import AuthenticatorChain
+from .auth.expiry import Expiry
+from .auth.revocations import Revocations
 from .config import Settings
 from .connection import Connection
 from .context import Context, Runtime
 from .dispatch import Dispatcher
-from .errors import Error
+from .errors import CONTAINED, Error
 from .hub import Hub
+from .log import SparingLog
 from .outbox import Turn
+from .places import Places
 from .plugin import Hook
+from .proxies import TrustedProxies
 from .registry import Registry
+from .site import Gate
 from .store.client import RedisClient
 from .store.connections import ConnectionStore
 from .store.keys import Keys
+from .store.revocations import RevocationStore
+from .store.tickets import TicketStore
 from .topics.access import TopicAccess
 from .topics.local import Topics
 from .watch import Watch
+from .watchdog import Watchdog, of_hook, of_message, of_request
 
 #: Names of the threads that plain handlers run in start with this.
 THREAD_NAME: Final = "jackfield-handler"
@@ -49,15 +61,24 @@ class Node:
         authenticators: Sequence[Authenticator],
     ) -> None:
         self.id = keys.node_id
+        self.keys = keys
         self.settings = settings
         self.registry = registry
         self.redis = redis
         self.store = store
-        self.authenticators = authenticators
         self.hub = Hub()
+        self.tickets = TicketStore(redis, keys)
+        self.revocations = Revocations(RevocationStore(redis, keys), self.hub)
+        auth = settings.auth
+        self.expiry = Expiry(warn_before=auth.warn_before, grace=auth.grace)
+        self.places = Places(settings.limits)
+        #: For what strangers cause.
+        self.sparing_log = SparingLog(structlog.get_logger("jackfield"))
+        self.gate = Gate(settings.limits, self.sparing_log)
+        self.proxies = TrustedProxies(settings.server.trusted_proxies)
         self.watch = Watch()
         self.turn = Turn()
-        self.executor = ThreadPoolExecutor(thread_name_prefix=THREAD_NAME)
+        self.executor = ThreadPoolExecutor(settings.limits.threads, THREAD_NAME)
         self.topics = Topics(settings, registry, redis, keys)
         self.runtimes = {
             entry.name: Runtime(entry.name, self.id, entry.config, self.topics)
@@ -65,6 +86,17 @@ class Node:
         }
         self.access = TopicAccess(self.topics, self.runtimes)
         self.dispatcher = Dispatcher(self)
+        self.watchdog = Watchdog(
+            settings.server.blocked_after,
+            {
+                Dispatcher.accept.__code__: of_message,
+                Dispatcher.run.__code__: of_request,
+                Node._run_hook.__code__: of_hook,
+            },
+        )
+        self.authenticators = AuthenticatorChain(
+            authenticators, self.revocations, self.dispatcher.report
+        )
         #: Whether the server is going: no new connections, no new requests.
         self.draining = False
 
@@ -90,7 +122,7 @@ class Node:
         try:
             async with asyncio.timeout(self.settings.limits.handler_timeout):
                 await hook(Context(connection, self.runtimes[plugin]))
-        except Exception as exc:
+        except CONTAINED as exc:
             if may_refuse and isinstance(exc, Error):
                 raise
             self.dispatcher.report(exc, plugin=plugin, connection=connection.id)

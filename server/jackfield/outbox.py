@@ -2,9 +2,10 @@
 
 uvloop makes one system call per `transport.write`. So frames are collected, and written joined
 once per turn of the event loop: straight to the socket while nothing waits before them, which is
-a fifth faster than by the transport, and through the transport else. What a client has not taken yet is counted in bytes, here and in
-the transport; a client that lets it grow past the limit, or takes nothing for the write timeout,
-is cut off. Nothing here waits for a client, so none can delay another.
+a fifth faster than by the transport, and through the transport else. What a client has not taken
+yet is counted in bytes, here and in the transport; a client that lets it grow past the limit, or
+takes nothing for the write timeout, is cut off. Nothing here waits for a client, so none can delay
+another.
 """
 
 import asyncio
@@ -149,7 +150,11 @@ class Outbox:
         ):
             self.send(frame)
             return
-        sent = self._write(frame)
+        try:
+            sent = os.write(self._descriptor, frame)
+        except OSError:  # full, or gone: the transport knows what to do
+            sent = 0
+        self._written += sent
         if sent < len(frame):
             self.send(frame[sent:])
 
@@ -197,7 +202,11 @@ class Outbox:
         data = queued[0] if len(queued) == 1 else b"".join(queued)
         queued.clear()
         if waiting == 0 and self._descriptor is not None:
-            sent = self._write(data)
+            try:
+                sent = os.write(self._descriptor, data)
+            except OSError:  # as above
+                sent = 0
+            self._written += sent
             self._pending -= sent
             if not self._pending:
                 return
@@ -205,16 +214,6 @@ class Outbox:
         self._watch(self._pending, waiting)
         self._pending = 0
         self._transport.write(data)
-
-    def _write(self, data: bytes) -> int:
-        """Write straight to the socket, before which nothing waits; returns how much it took."""
-        assert self._descriptor is not None  # noqa: S101 - asked before
-        try:
-            sent = os.write(self._descriptor, data)
-        except OSError:  # full, or gone: the transport knows what to do
-            return 0
-        self._written += sent
-        return sent
 
     def _bytes_waiting(self) -> int | None:
         """What the transport holds; None if there is nothing to write, or nobody to write it to."""

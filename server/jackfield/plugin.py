@@ -17,6 +17,7 @@ from .context import Context, Runtime
 from .declaration import Checks, function_name
 from .errors import RegistrationError
 from .protocol import MAX_TYPE_LENGTH
+from .rate import Rate
 from .topic import TopicFamily
 from .validation import AnyPayload, NoPayload
 
@@ -51,6 +52,7 @@ class Handler:
         schema: What its payload must be.
         reply: What its reply, or each chunk of a stream, is; None where it isn't declared.
         scopes: What a connection's identity must all have.
+        rate: How many of a connection's messages it takes; None for as many as come.
         dump: Whether what it answers goes through ``reply``'s `dump`.
         timeout: Seconds it may take; None for the server's default (no limit for a stream).
         concurrent: Whether a connection's messages of this type may run side by side.
@@ -63,6 +65,7 @@ class Handler:
     reply: Schema | None
     dump: bool
     scopes: frozenset[str]
+    rate: Rate | None
     timeout: float | None
     concurrent: bool
 
@@ -80,12 +83,20 @@ class Plugin:
             section of the configuration is ``[plugins.<name>]`` and the plugin's own error codes
             start with it.
         config: The schema of that section. Without one the plugin takes no configuration.
+        concurrency: How many of its handlers may run at once on a server, for all connections;
+            past it clients get ``rate_limited``. Without it, as many as come.
 
     Raises:
         RegistrationError: The declaration is wrong; so for every method.
     """
 
-    def __init__(self, name: str, *, config: type[Schema] | Schema | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        config: type[Schema] | Schema | None = None,
+        concurrency: int | None = None,
+    ) -> None:
         if not _PLUGIN_NAME.fullmatch(str(name)):
             raise RegistrationError(
                 f"{name!r} can't be a plugin's name: use lower-case letters, digits and "
@@ -94,6 +105,9 @@ class Plugin:
         self.name = name
         self._check = Checks(name)
         self.config_schema = None if config is None else self._check.schema(config, "config=")
+        if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
+            raise self._check.wrong(f"concurrency= must be 1 or more, not {concurrency!r}")
+        self.concurrency = concurrency
         self.handlers: dict[str, Handler] = {}
         self.topics: list[TopicFamily] = []
         self.connect_hooks: list[Hook] = []
@@ -113,6 +127,7 @@ class Plugin:
         reply: type[Schema] | Schema | None = None,
         dump: bool = False,
         scopes: Iterable[str] = (),
+        rate: str | None = None,
         timeout: str | float | None = None,
         concurrent: bool = False,
     ) -> Callable[[F], F]:
@@ -133,6 +148,9 @@ class Plugin:
                 ``reply``: for objects, other names on the wire, or formats of dates. Without it
                 the handler returns the reply as it is to be, which is faster.
             scopes: What the connection's identity must have, all of it; else ``forbidden``.
+            rate: How many of its messages a connection may send, as ``"20/s"``, ``"100/m"`` or
+                ``"1000/h"``: so many at once, and then as they come back, evenly. Past it the
+                client gets ``rate_limited`` and when to try again.
             timeout: How long it may take, in seconds or as ``"5s"``; then the client gets
                 ``timeout`` and the handler is cancelled (a thread can't be: its result is
                 dropped). The default is the server's ``limits.handler_timeout``; a stream has none.
@@ -154,6 +172,7 @@ class Plugin:
                 reply=reply_schema,
                 dump=dump,
                 scopes=required,
+                rate=limit,
                 timeout=seconds,
                 concurrent=concurrent,
             )
@@ -178,6 +197,7 @@ class Plugin:
                 f"dump= of {message_type!r} needs reply=, the schema to dump by"
             )
         required = self._check.scopes(scopes, f"scopes= of {message_type!r}")
+        limit = None if rate is None else self._check.rate(rate, f"rate= of {message_type!r}")
         seconds = None if timeout is None else self._seconds(message_type, timeout)
         return register
 

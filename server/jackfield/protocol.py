@@ -20,6 +20,8 @@ MAX_TYPE_LENGTH: Final = 128
 
 MessageId = int | str
 
+_TOO_DEEP: Final = "The message is nested too deeply."
+
 _TypeName = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TYPE_LENGTH)]
 _IntegerId = Annotated[int, msgspec.Meta(ge=0, le=MAX_ID)]
 _StringId = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)]
@@ -91,6 +93,23 @@ class Codec:
             pass
         raise self._explain(data)
 
+    def check_nesting(self, data: bytes, envelope: Envelope, limit: int) -> None:
+        """Refuse a message whose payload is nested too deeply.
+
+        Args:
+            data: The message.
+            envelope: What it was decoded to.
+            limit: Objects and lists that may lie within each other, the payload among them.
+
+        Raises:
+            MalformedError: There are more.
+        """
+        if self.opcode == frames.TEXT and data.count(b"[") + data.count(b"{") <= limit:
+            return
+        if _is_nested_deeper(envelope.payload, limit):
+            message_id = None if envelope.id is msgspec.UNSET else envelope.id
+            raise MalformedError(Error("invalid_json", _TOO_DEEP), message_id)
+
     def _explain(self, data: bytes) -> MalformedError:
         """Say what is wrong with a message that is not an envelope."""
         encoding = "MessagePack"
@@ -103,7 +122,7 @@ class Codec:
         except UnicodeDecodeError:
             reason = "The message has text that is not UTF-8."
         except RecursionError:
-            reason = "The message is nested too deeply."
+            reason = _TOO_DEEP
         except msgspec.ValidationError:
             reason = "The message has a number that is out of range."
         except msgspec.DecodeError:
@@ -243,6 +262,21 @@ def _check_envelope(value: Any) -> tuple[Error, MessageId | None]:
     if not faults:  # what is left of it would do
         faults.append(field_fault("", "invalid", "Has a key more than once."))
     return with_faults("invalid_message", faults), message_id
+
+
+def _is_nested_deeper(payload: dict[str, Any], limit: int) -> bool:
+    """Whether more objects and lists than this lie within each other, the payload among them."""
+    level: list[Any] = [payload]
+    for _ in range(limit):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if type(outer) is dict else outer)
+            if type(inner) is dict or type(inner) is list
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _is_utf8(data: bytes) -> bool:

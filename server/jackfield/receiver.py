@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 Incoming = WSMessage | WSMessageTextBytes
 
+#: What there may be only so much of; what is not among them ends the connection.
+_LIMITED: Final = (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG)
+
 _MESSAGE_KIND: Final = {frames.TEXT: WSMsgType.TEXT, frames.BINARY: WSMsgType.BINARY}
 
 
@@ -43,10 +46,12 @@ class Receiver:
         "_dispatcher",
         "_ended",
         "_in_turn",
+        "_loop",
         "_message_kind",
         "_queue",
         "_second_reader",
         "_socket",
+        "_starting",
         "last",
     )
 
@@ -56,11 +61,14 @@ class Receiver:
         self._connection = connection
         self._socket = socket
         self._dispatcher = dispatcher
+        self._loop = connection.node.watch.loop
         self._message_kind = _MESSAGE_KIND[connection.codec.opcode]
         self._in_turn: Request | None = None
         self._queue: deque[Request] | None = None  # few connections ever need one
         self._second_reader: asyncio.Task[None] | None = None
         self._ended = False
+        # Requests that were started and may not have begun.
+        self._starting = 0
         #: What ended the reading: a CLOSE with the client's code, ERROR, or CLOSED.
         self.last: Incoming | None = None
 
@@ -76,8 +84,10 @@ class Receiver:
                 if request is None:
                     continue
                 if request.route.concurrent:
-                    await self._dispatcher.start(request)
+                    await self._start(request)
                     continue
+                if self._starting:
+                    await self._begin_started()
                 self._in_turn = request
                 await run(request, task)
                 self._in_turn = None
@@ -86,11 +96,27 @@ class Receiver:
         finally:
             await self._stop_second_reader()
 
+    async def _start(self, request: "Request") -> None:
+        """Run a request beside others; those of one read begin together, in their order."""
+        self._dispatcher.start(request)
+        self._starting += 1
+        if self._starting >= self._dispatcher.max_starting:
+            await self._begin_started()
+
+    async def _begin_started(self) -> None:
+        """Let what was started begin, before what comes behind it is handled."""
+        self._starting = 0
+        await asyncio.sleep(0)
+
     def _take(self, message: Incoming) -> "Request | None":
         """What is to be run for what came in; None if nothing is."""
         connection = self._connection
         connection.alive = True
-        if message.type is not self._message_kind:
+        allowance = connection.allowance
+        allowance.left -= 1
+        if allowance.left < 0 and (wait := allowance.refill(self._loop.time())):
+            self._refuse(message, wait)
+        elif message.type is not self._message_kind:
             self._control(message)
         elif connection.closing is None:
             try:
@@ -99,8 +125,26 @@ class Receiver:
                 connection.close(CloseCode.INVALID_TEXT)
         return None
 
+    def _refuse(self, message: Incoming, wait: float) -> None:
+        """Refuse what is past the limit, which can be had again in so many seconds."""
+        connection = self._connection
+        if message.type not in _LIMITED:
+            self._control(message)
+        elif connection.closing is not None:
+            pass
+        elif connection.is_flooding():
+            connection.node.sparing_log.info("closed a flooding client", connection=connection.id)
+            connection.close(CloseCode.TOO_MANY_REQUESTS)
+            self._ended = True  # what it has sent already would take long to throw away
+        elif message.type is self._message_kind:
+            try:
+                self._dispatcher.refuse(connection, message.data, wait)
+            except NotUtf8Error:
+                connection.close(CloseCode.INVALID_TEXT)
+
     def _control(self, message: Incoming) -> None:
         """Answer what is not a message, and note what ends the reading."""
+        self._connection.control_frames += 1
         if message.type is WSMsgType.PING:
             self._connection.outbox.send(frames.frame(frames.PONG, message.data))
         elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
@@ -150,7 +194,7 @@ class Receiver:
             if request is None:
                 continue
             if request.route.concurrent:
-                await self._dispatcher.start(request)
+                await self._start(request)
             else:
                 queue.append(request)
 

@@ -13,6 +13,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
+from .bulkhead import Bulkhead
 from .config import ConfigError, PluginSettings, Problem, Section, Settings
 from .config.section import suggest
 from .context import Runtime
@@ -44,8 +45,8 @@ class Candidate:
     load: Callable[[], object]
 
 
-def discover() -> list[Candidate]:
-    """Everything installed that declares an entry point in the group ``jackfield.plugins``."""
+def discover(group: str = ENTRY_POINT_GROUP) -> list[Candidate]:
+    """Everything installed that declares an entry point in a group; by default every plugin."""
     return [
         Candidate(
             name=point.name,
@@ -53,7 +54,7 @@ def discover() -> list[Candidate]:
             version="" if point.dist is None else point.dist.version,
             load=point.load,
         )
-        for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
+        for point in importlib.metadata.entry_points(group=group)
     ]
 
 
@@ -191,11 +192,13 @@ class Registry:
         for _, plugin in self.plugins():
             runtime = runtimes[plugin.name]
             own = [(layer, runtime) for layer in plugin.own_middleware]
+            bulkhead = None if plugin.concurrency is None else Bulkhead(plugin.concurrency)
             for handler in plugin.handlers.values():
                 self.routes[handler.type] = Route(
                     handler,
                     runtime,
                     middleware=[*everywhere, *own],
+                    bulkhead=bulkhead,
                     default_timeout=settings.limits.handler_timeout,
                     executor=executor,
                     check_replies=settings.server.debug,

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from contextvars import copy_context
 from dataclasses import is_dataclass
 from functools import cached_property, partial
@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 from marshmallow import Schema, ValidationError
 
+from .bulkhead import Bulkhead
 from .compiled.dumping import Dump as Finish
 from .compiled.dumping import compile_dump
 from .context import Context, Runtime
@@ -33,6 +34,7 @@ class Route:
         handler: What the plugin declared.
         runtime: The plugin's runtime.
         middleware: What runs around it, outermost first, each with its own plugin's runtime.
+        bulkhead: What bounds how many of the plugin's handlers run at once; None if nothing does.
         default_timeout: Seconds for a handler that declares no timeout.
         executor: The threads that plain functions run in.
         check_replies: Whether replies are held against the declared schema.
@@ -44,6 +46,7 @@ class Route:
         runtime: Runtime,
         *,
         middleware: Sequence[tuple[Middleware, Runtime]],
+        bulkhead: Bulkhead | None,
         default_timeout: float,
         executor: Executor,
         check_replies: bool,
@@ -52,6 +55,9 @@ class Route:
         self.runtime = runtime
         self.type = handler.type
         self.scopes = handler.scopes
+        self.rate = handler.rate
+        #: Whether a message may be refused for more than its payload.
+        self.is_restricted = bool(handler.scopes) or handler.rate is not None
         self.streams = handler.kind is Kind.STREAM
         self.concurrent = handler.concurrent or self.streams
         self.timeout = handler.timeout
@@ -60,7 +66,7 @@ class Route:
         #: Whether its deadline may pass before the watch looks: then it has a timer at once.
         self.is_brief = self.timeout is not None and self.timeout < 2 * INTERVAL
         self.load = bind(handler.schema, handler.type)
-        self.call = _wrap(_innermost(handler, executor, check=check_replies), middleware)
+        self.call = _wrap(_innermost(handler, executor, bulkhead, check=check_replies), middleware)
         #: How many messages were answered, and how many with which error code.
         self.replies = 0
         self.failures: Counter[str] = Counter()
@@ -97,13 +103,32 @@ def _through(
     return layer(own, data, inner)
 
 
-def _innermost(handler: Handler, executor: Executor, *, check: bool) -> CallNext:
+def _innermost(
+    handler: Handler, executor: Executor, bulkhead: Bulkhead | None, *, check: bool
+) -> CallNext:
     """The handler itself, as an async function whatever its kind, with its answers made ready."""
     function, finish = handler.function, _finish(handler, check=check)
-    if handler.kind is Kind.STREAM:
-        return _streaming(function, finish)
-    call: CallNext = function if handler.kind is Kind.ASYNC else _threaded(function, executor)
+    if handler.kind is Kind.THREAD:
+        call = _threaded(function, executor, bulkhead)
+    else:
+        streams = handler.kind is Kind.STREAM
+        call = _streaming(function, finish) if streams else function
+        if bulkhead is not None:
+            call = _bounded(call, bulkhead)
+        if streams:
+            return call
     return call if finish is None else _finishing(call, finish)
+
+
+def _bounded(call: CallNext, bulkhead: Bulkhead) -> CallNext:
+    async def bounded(ctx: Context, data: Any) -> Any:
+        bulkhead.enter()
+        try:
+            return await call(ctx, data)
+        finally:
+            bulkhead.leave()
+
+    return bounded
 
 
 def _finish(handler: Handler, *, check: bool) -> Finish | None:
@@ -124,12 +149,26 @@ def _finish(handler: Handler, *, check: bool) -> Finish | None:
     return dump_and_check
 
 
-def _threaded(function: Callable[..., Any], executor: Executor) -> CallNext:
+def _threaded(
+    function: Callable[..., Any], executor: Executor, bulkhead: Bulkhead | None
+) -> CallNext:
     async def call(ctx: Context, data: Any) -> Any:
-        run = partial(copy_context().run, function, ctx, data)
-        return await asyncio.get_running_loop().run_in_executor(executor, run)
+        loop = asyncio.get_running_loop()
+        if bulkhead is not None:
+            bulkhead.enter()
+        future = executor.submit(copy_context().run, function, ctx, data)
+        if bulkhead is not None:
+            # Not when its time is up: a thread that goes on takes its place as before.
+            leave = partial(_call_on, loop, bulkhead.leave)
+            future.add_done_callback(leave)
+        return await asyncio.wrap_future(future, loop=loop)
 
     return call
+
+
+def _call_on(loop: asyncio.AbstractEventLoop, function: Callable[[], None], _: Future[Any]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody counts any more
+        loop.call_soon_threadsafe(function)
 
 
 def _streaming(function: Callable[..., Any], finish: Finish | None) -> CallNext:

@@ -16,12 +16,10 @@ from .app import busy_threads, create_app, drain
 from .config import Settings
 from .http_api import NODE
 from .node import Node
+from .site import Site, listening_address
 
 _log = structlog.get_logger("jackfield")
 
-#: Connections the kernel holds before they are accepted: a whole node's clients reconnect at once
-#: when another node goes.
-_BACKLOG: Final = 4096
 #: Seconds between looks at whether the last plain handlers have ended.
 _LOOK: Final = 0.02
 
@@ -48,9 +46,11 @@ async def serve(settings: Settings, on_started: Callable[[str, Node], None] | No
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     try:
         await runner.setup()
-        site = web.TCPSite(runner, settings.server.host, settings.server.port, backlog=_BACKLOG)
+        site = Site(runner, app[NODE].gate, settings.server)
+        if site.context is not None:
+            loop.add_signal_handler(signal.SIGHUP, site.reload_certificate)
         await site.start()
-        address = _address(runner)
+        address = listening_address(runner, settings.server)
         _log.info("serving", address=address, node=app[NODE].id)
         if on_started is not None:
             on_started(address, app[NODE])
@@ -60,11 +60,6 @@ async def serve(settings: Settings, on_started: Callable[[str, Node], None] | No
     finally:
         await _stop(runner, settings.drain.deadline)
     _log.info("stopped")
-
-
-def _address(runner: web.AppRunner) -> str:
-    host, port = runner.addresses[0][:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _relax_garbage_collection() -> None:

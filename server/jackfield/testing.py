@@ -19,6 +19,7 @@ from .http_api import NODE
 from .node import Node
 from .plugin import Plugin
 from .registry import Candidate, discover
+from .site import Site, listening_address
 
 
 class RunningServer:
@@ -72,8 +73,8 @@ async def run_server(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield RunningServer(app, f"http://127.0.0.1:{runner.addresses[0][1]}")
+        await Site(runner, app[NODE].gate, settings.server).start()
+        yield RunningServer(app, listening_address(runner, settings.server))
         await drain(app)
     finally:
         await runner.cleanup()

@@ -37,7 +37,7 @@ def users(count: int) -> list[Record]:
 
 
 @pytest.fixture
-def store(client: RedisClient, name: str) -> ConnectionStore:
+async def store(client: RedisClient, name: str) -> ConnectionStore:
     return ConnectionStore(client, Keys(name, "node"), LONG)
 
 

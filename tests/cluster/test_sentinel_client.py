@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from redis.asyncio.sentinel import Sentinel
@@ -159,7 +160,7 @@ async def test_over_tls_sentinels_and_master_are_both_asked_by_it(make_client: M
     client = make_client(url)
     servers = client._servers
     assert isinstance(servers, SentinelMaster)
-    master = servers.pool.make_connection()  # type: ignore[no-untyped-call]
+    master: Any = servers.pool.make_connection()
     assert (master.username, master.password, master.db) == ("user", "p", 2)
     assert master.ssl_context.ca_certs == "/ca.pem"
     for sentinel in sentinels_of(client).sentinels:

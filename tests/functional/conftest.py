@@ -1,25 +1,68 @@
-"""The Valkey server that tests share."""
+"""The Valkey server that tests share, and the log that they read."""
 
 import asyncio
+import contextlib
+import io
+import logging
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
+import structlog
+from redis.asyncio import Redis
 
+from jackfield import log
+from jackfield.config import LoggingSettings
 from jackfield.store.embedded import embedded_valkey
+
+#: What tests do behind the servers' backs, and no server does.
+_FOR_TESTS: Final = (
+    "+blpop +config|set +dbsize +echo +flushall +keys +pttl +rpush +scan +type +zcard"
+)
 
 
 @pytest.fixture(scope="session")
 def valkey_url() -> Iterator[str]:
-    """The address of a real Valkey, one for the whole run: each test keeps to keys of its own."""
+    """The address of a real Valkey, one for the whole run: each test keeps to keys of its own.
+
+    Whoever uses it is the user whose rights the documentation tells, and may do no more.
+    """
     # In a thread of its own, so that this loop and those of the tests never meet.
     with ThreadPoolExecutor(1) as thread, asyncio.Runner() as runner:
         valkey = embedded_valkey()
-        yield thread.submit(runner.run, valkey.__aenter__()).result()
+        url = thread.submit(runner.run, valkey.__aenter__()).result()
+        user, password = thread.submit(runner.run, _add_user(url)).result()
+        yield url.replace("unix://", f"unix://{user}:{password}@", 1)
         thread.submit(runner.run, valkey.__aexit__(None, None, None)).result()
         thread.submit(runner.close).result()
+
+
+async def _add_user(url: str) -> tuple[str, str]:
+    """Add the user of the documentation, for keys of any test's prefix; its name and password."""
+    page = Path(__file__).parents[2] / "docs/operations/redis.md"
+    (rule,) = re.findall(r"^user (jackfield on .*)$", page.read_text("utf-8"), re.MULTILINE)
+    name, on, password, *rights = rule.replace("jackfield:*", "test*").split()
+    async with Redis.from_url(url) as redis:
+        call: Any = redis.execute_command  # redis-py has no types for it
+        await call("ACL SETUSER", name, on, password, *rights, *_FOR_TESTS.split())
+    return name, password.removeprefix(">")
+
+
+@pytest.fixture
+def logged() -> Iterator[Callable[[], str]]:
+    """All that was logged so far, as it is written."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    with contextlib.redirect_stderr(io.StringIO()) as written:
+        log.configure(LoggingSettings(format="json", level="debug"))
+    yield written.getvalue
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture

@@ -205,7 +205,7 @@ def test_a_port_in_use_is_one_clear_line() -> None:
 
 
 def test_an_address_of_another_machine_is_one_clear_line() -> None:
-    quiet = environment(JACKFIELD__LOGGING__LEVEL="error", JACKFIELD__AUTH__ANONYMOUS="true")
+    quiet = environment(JACKFIELD__LOGGING__LEVEL="error", JACKFIELD__AUTH__ANONYMOUS="false")
     result = run("serve", "--port", "0", "--host", "192.0.2.1", env=quiet)  # of RFC 5737: no one's
     assert result.returncode == 1
     assert result.stderr == "192.0.2.1 of server.host is not an address of this machine.\n"

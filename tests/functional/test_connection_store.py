@@ -11,14 +11,13 @@ from typing import Any
 
 import pytest
 
-from jackfield.config import RedisSettings
 from jackfield.errors import Error
 from jackfield.store import connections, scripts
 from jackfield.store.client import RedisClient
 from jackfield.store.connections import Address, ConnectionStore, Departed
 from jackfield.store.embedded import embedded_valkey
 from jackfield.store.keys import Keys
-from tests.support import wait_until
+from tests.support import assert_every_key_expires, redis_settings, wait_until
 
 #: Seconds. Longer than any test; and short, for those in which something is to expire.
 LONG = 60.0
@@ -48,19 +47,7 @@ MakeNode = Callable[..., Node]
 
 
 def make_client(url: str, timeout: float = 10.0) -> RedisClient:
-    return RedisClient(
-        RedisSettings(url="", prefix="", password=None, timeout=timeout, pool=8), url
-    )
-
-
-async def assert_every_key_expires(client: RedisClient, pattern: str) -> None:
-    cursor = 0
-    while True:
-        cursor, keys = await client.execute("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
-        for key in keys:
-            assert await client.execute("PTTL", key) != -1, f"{key!r} has no TTL"
-        if int(cursor) == 0:
-            return
+    return RedisClient(redis_settings(timeout=timeout), url)
 
 
 @pytest.fixture
@@ -397,7 +384,7 @@ async def test_a_full_redis_keeps_what_it_has(make_node: MakeNode, own: RedisCli
     assert len(await node.store.of_user("alice")) == 2
     assert len(await node.store.reap()) == 1
     await node.store.remove_all([record])
-    assert await own.execute("DBSIZE") == 0
+    assert await own.execute("KEYS", "*") == [other.keys.reaped.encode()]
 
 
 async def test_what_a_dead_node_left_is_removed_and_told(
@@ -416,7 +403,7 @@ async def test_what_a_dead_node_left_is_removed_and_told(
     await wait_until(is_reaped)
     node = dead.keys.node_id
     assert set(departed) == {Departed(node, alice.id, "alice"), Departed(node, anonymous.id, None)}
-    assert await keys_of(client, prefix) == set()
+    assert await keys_of(client, prefix) == {dead.keys.reaped}
     assert await reaper.store.reap() == []
 
 
@@ -473,6 +460,7 @@ async def test_a_node_that_was_only_stopped_comes_back(
     await stopped.store.add(record)
     await kill(client, stopped)
     assert len(await reaper.store.reap()) == 1
+    assert await stopped.store.heartbeat([record]) is None  # others were told that it left
     assert await stopped.store.heartbeat([record]) == 1
     assert await reaper.store.of_user("alice") == [Address(stopped.keys.node_id, record.id)]
     assert await reaper.store.reap() == []

@@ -112,7 +112,7 @@ async def test_a_flushed_redis_is_written_again_with_all_fields() -> None:
 
 
 async def test_the_heartbeat_heals_a_flushed_redis_by_itself() -> None:
-    beating = {"heartbeat": "100ms", "ttl": "1s"}
+    beating = {"heartbeat": "500ms", "ttl": "2s"}
     async with server_and_redis(connections=beating) as (server, redis), server.connect() as client:
         await redis.flushall()
 
@@ -142,4 +142,5 @@ async def test_every_key_of_a_running_server_has_a_ttl_and_none_is_left_when_it_
                 assert any(b":conn:" in key for key in keys)
                 for key in keys:
                     assert await redis.pttl(key) > 0, key
-        assert [key for key in await redis.keys("*") if b"nodes" not in key] == []
+        left = [key for key in await redis.keys("*") if b":{t:" not in key]  # topics outlive it
+        assert [key for key in left if b"nodes" not in key] == []

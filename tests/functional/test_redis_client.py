@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import DataError, ResponseError
 
 from jackfield.errors import Error
 from jackfield.store.client import RedisClient, Script
 from jackfield.store.embedded import embedded_valkey
-from jackfield.store.servers import OneServer
+from jackfield.store.servers import OneServer, Packing
 from tests.support import redis_settings, wait_until
 
 #: Seconds, where no answer is expected.
@@ -62,7 +61,7 @@ async def pid_of(client: RedisClient) -> int:
     return int((await client.execute("INFO", "server"))["process_id"])
 
 
-def pool_of(client: RedisClient) -> BlockingConnectionPool:
+def pool_of(client: RedisClient) -> Packing:
     assert isinstance(client._servers, OneServer)
     return client._servers.pool
 

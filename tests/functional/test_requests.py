@@ -12,7 +12,7 @@ from marshmallow import Schema, fields
 from structlog.testing import capture_logs
 
 from jackfield import AnyPayload, Context, Error, Plugin
-from jackfield.auth import Identity
+from jackfield.auth import Credentials, Identity
 from jackfield.client import RequestError
 from jackfield.testing import run_server
 from tests.support import wait_until
@@ -57,12 +57,14 @@ async def test_an_answer_has_the_protocols_exact_bytes(config: Config) -> None:
     async with run_server(config=config) as server, Wire(server) as wire:
         welcome = await wire.receive()
         assert list(welcome) == ["type", "payload"]
+        (broadcast,) = welcome["payload"]["topics"].values()
         assert welcome["payload"] | {"connection": "c"} == {
             "connection": "c",
             "user": None,
             "protocol": 1,
             "heartbeat": 15,
             "limits": {"message_bytes": 65536, "in_flight": 64},
+            "topics": {"broadcast": {"epoch": broadcast["epoch"], "offset": 0}},
         }
         await wire.send_text('{"type":"session.ping","id":7,"payload":{"a":[1,"\\u00e9"]}}')
         assert await wire.receive_text() == '{"type":"reply","id":7,"payload":{"a":[1,"é"]}}'
@@ -429,7 +431,7 @@ async def test_an_answer_past_its_limit_is_too_large(config: Config) -> None:
     async def chunk(ctx: Context, data: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         yield {"text": "x" * data["n"]}
 
-    limited = {**config, "limits": {"reply_bytes": 2000}}
+    limited = {**config, "limits": {"reply_bytes": 2000, "event_bytes": 1024}}
     async with run_server(plugin, config=limited) as server, Wire(server, welcomed=True) as wire:
         for message_type in ("large.answer", "large.chunk"):
             refused = await wire.ask(message_type, {"n": 2000})
@@ -460,11 +462,12 @@ async def test_a_scope_that_is_lacking_is_named(config: Config) -> None:
     async def act(ctx: Context, data: dict[str, Any]) -> dict[str, Any]:
         return {"user": ctx.user, "admin": ctx.has_scope("admin")}
 
-    async def by_header(request: Any) -> Identity:
-        scopes = request.headers.get("X-Scopes", "").split()
-        return Identity("ada", frozenset(scopes))
+    class ByHeader:
+        async def authenticate(self, credentials: Credentials) -> Identity:
+            scopes = credentials.request.headers.get("X-Scopes", "").split()
+            return Identity("ada", frozenset(scopes))
 
-    async with run_server(plugin, config=config, authenticators=[by_header]) as server:
+    async with run_server(plugin, config=config, authenticators=[ByHeader()]) as server:
         async with server.connect(headers={"X-Scopes": "write"}) as client:
             with pytest.raises(RequestError) as caught:
                 await client.request("admin.act")

@@ -1,5 +1,6 @@
 """The configuration: what is accepted, what is refused, and in which words."""
 
+import hashlib
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -362,17 +363,103 @@ def test_on_a_loopback_host_anonymous_clients_are_allowed_unless_refused(host: s
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.com", "localhost.example"])
-def test_on_any_other_host_anonymous_clients_must_be_allowed_in_words(host: str) -> None:
-    assert load(server={"host": host}, auth={"anonymous": True}).auth.anonymous is True
-    for auth in ({}, {"anonymous": False}):
-        assert "Must be set to true" in problem_of(server={"host": host}, auth=auth)
+def test_on_any_other_host_anonymous_clients_must_be_allowed_twice(host: str) -> None:
+    server = {"host": host}
+    once, twice = {"anonymous": True}, {"anonymous": True, "anonymous_on_any_address": True}
+
+    assert "say it a second time" in problem_of(server=server, auth=once)
+    assert load(server=server, auth=twice).auth.anonymous is True
+    assert load(server=server, auth={"anonymous": False}).auth.anonymous is False
+    # The second word alone says nothing.
+    for auth in ({}, {"anonymous_on_any_address": True}):
+        assert "nothing says how their clients are" in problem_of(server=server, auth=auth)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_with_another_way_to_authenticate_nobody_is_anonymous_unless_allowed(
+    host: str, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(f"{'k' * 32} tickets\n")
+    server = {"host": host}
+
+    assert load(server=server, auth={"jwt": {}}).auth.anonymous is False
+    assert load(server=server, api={"keys_file": str(keys)}).auth.anonymous is False
+    assert load(auth={"anonymous": True, "jwt": {}}).auth.anonymous is True
 
 
 def test_the_problem_of_an_open_host_is_placed_at_what_was_set(toml: Toml) -> None:
     host = "[server]\nhost = '0.0.0.0'\n[auth]\n"
 
-    assert toml.lines(host) == {"auth.anonymous": "2"}
-    assert toml.lines(f"{host}anonymous = false") == {"auth.anonymous": "4"}
+    assert toml.lines(host) == {"server.host": "2"}
+    assert toml.lines(f"{host}anonymous = true") == {"auth.anonymous": "4"}
+
+
+def test_sections_of_authenticators_keep_their_order_and_may_come_from_variables() -> None:
+    sections = load_settings(
+        None,
+        {"JACKFIELD__AUTH__JWT__ISSUER": "i", "JACKFIELD__AUTH__CORP__URL": "u"},
+        {"auth": {"corp": {}, "alpha": {}}},
+    ).auth.sections
+
+    assert list(sections) == ["corp", "alpha", "jwt"]
+    assert sections["jwt"].environ == {"JACKFIELD__AUTH__JWT__ISSUER": "i"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[auth]\njwt = 1", "auth.jwt: Unknown key"),
+        ("[auth.Corp]", "auth.Corp: Not the name of an authenticator"),
+        ("[auth.anonymous]", "auth.anonymous: Not a valid boolean; got a table"),
+        ("[auth]\ncookie = 'a b'", 'auth.cookie: Not a valid name of a cookie; got "a b"'),
+        ("[auth]\ncookie = ''", 'auth.cookie: Not a valid name of a cookie; got ""'),
+        ("[auth]\ntimeout = 0", "auth.timeout: Must be more than 0"),
+    ],
+)
+def test_a_wrong_key_of_auth_is_named(toml: Toml, text: str, message: str) -> None:
+    ((_, found),) = toml.problems(text)
+
+    assert found.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "There is no key in the file"),
+        ("# nothing\n\n", "There is no key in the file"),
+        ("short tickets", "Line 1: a key has 32 characters at least"),
+        (f"\n{'k' * 32}", "Line 2: behind a key must stand what it may do"),
+        (f"{'k' * 32} tickets hunter2", "Line 1: behind a key must stand what it may do"),
+        (f"{'k' * 32} *\n{'k' * 32} revoke", "Line 2: this key has a line already"),
+    ],
+)
+def test_a_wrong_file_of_api_keys_is_refused_without_its_content(
+    text: str, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "keys"
+    path.write_text(text)
+
+    found = problem_of(api={"keys_file": str(path)})
+
+    assert message in found
+    assert "kkkk" not in found
+    assert "hunter2" not in found
+
+
+def test_api_keys_are_not_kept_and_not_shown(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_text(f"{'k' * 32} tickets revoke # of the shop\n{'j' * 40} *\n")
+
+    api = load(api={"keys_file": str(path)}).api
+
+    assert [key.scopes for key in api.keys] == [
+        {"tickets", "revoke"},
+        {"tickets", "revoke", "disconnect"},
+    ]
+    assert api.keys[0].fits(hashlib.sha256(b"k" * 32).digest())
+    assert "kkk" not in repr(api)
+    assert repr(api.keys[0].digest) not in repr(api)
 
 
 def test_a_wrong_host_is_not_also_called_open() -> None:

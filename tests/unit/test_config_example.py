@@ -4,6 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
+from jackfield.auth.jwt import JwtSchema
 from jackfield.config import SCHEMAS, load_settings
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "jackfield.toml"
@@ -12,9 +13,10 @@ EXAMPLE = Path(__file__).parents[2] / "config" / "jackfield.toml"
 def test_the_example_has_every_key_and_no_other() -> None:
     text = EXAMPLE.read_text("utf-8")
     uncommented = re.sub(r"(?m)^# (?=[a-z_]+ = |\[[a-z.]+\]$)", "", text)
-    # Only the chat plugin's section is there for show.
     stands = tomllib.loads(uncommented)
-    del stands["plugins"]["chat"]
+    # Only a plugin's section is there for show.
+    del stands["plugins"]["greeter"]
+    assert set(stands["auth"].pop("jwt")) == set(JwtSchema().fields)
 
     assert {name: set(table) for name, table in stands.items()} == {
         name: set(schema.fields) for name, schema in SCHEMAS.items()

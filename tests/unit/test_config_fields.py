@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from marshmallow import ValidationError, fields
 
 from jackfield.config.fields import (
     DurationField,
+    FileField,
     FlagField,
+    NetworkField,
     OriginField,
     Secret,
     SecretField,
@@ -203,3 +206,27 @@ def test_an_origin_is_kept_as_browsers_send_it(given: str, sent: str) -> None:
 )
 def test_what_no_browser_sends_is_no_origin(origin: object) -> None:
     assert refusal(OriginField(), origin).startswith("Not a valid ")
+
+
+def test_a_file_is_the_path_of_one_that_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "certificate.pem"
+    assert refusal(FileField(), str(path)) == (
+        "The file cannot be read: No such file or directory."
+    )
+    path.touch()
+    assert FileField().deserialize(str(path)) == str(path)
+    assert refusal(FileField(), str(tmp_path)) == "The file cannot be read: Is a directory."
+    assert refusal(FileField(), "a\0b") == "The file cannot be read: not a valid path."
+    assert refusal(FileField(), 5) == "Not a valid string."
+
+
+@pytest.mark.parametrize("text", ["10.0.0.0/8", "192.0.2.1", "2001:db8::/32", "::1"])
+def test_a_network_is_an_address_or_many(text: str) -> None:
+    assert NetworkField().deserialize(text) == ip_network(text)
+
+
+@pytest.mark.parametrize("text", ["", "localhost", "10.0.0.1/8", "10.0.0.0/33", "10.*", "*"])
+def test_what_is_no_network_is_refused(text: str) -> None:
+    assert refusal(NetworkField(), text).startswith(
+        'Not an IP address or a network such as "10.0.0.0/8": '
+    )

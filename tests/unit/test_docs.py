@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 import click
 import pytest
-from marshmallow import Schema
+from marshmallow import Schema, missing
 
 import jackfield
 from jackfield import client, testing
+from jackfield.auth.jwt import JwtSchema
 from jackfield.cli import main
 from jackfield.config import SCHEMAS, load_settings
 from jackfield.context import Context, Runtime
@@ -100,11 +101,12 @@ def test_a_page_for_authors_declares_plugins_that_load(page: Path, tmp_path: Pat
 
 
 def test_the_readmes_plugin_loads(tmp_path: Path) -> None:
-    (text,) = (
+    text = "\n".join(
         block.text
         for block in _blocks(ROOT / "README.md")
-        if block.language == "python" and "Plugin(" in block.text
+        if block.language == "python" and "jackfield.client" not in block.text
     )
+    assert "greeter.topic(" in text
     _assert_loads("readme_plugin", text, tmp_path)
 
 
@@ -162,7 +164,8 @@ def test_json_parses(block: Block) -> None:
 def test_ini_has_the_entry_point(block: Block) -> None:
     parser = configparser.ConfigParser()
     parser.read_string(block.text)
-    assert "=" in parser["options.entry_points"]["jackfield.plugins"]
+    (group,) = parser["options.entry_points"].values()
+    assert "=" in group
 
 
 def test_every_error_code_is_explained() -> None:
@@ -200,6 +203,19 @@ def test_every_key_of_the_configuration_is_explained_with_its_default(
     assert unset == set(table) - set(given)
 
 
+def test_every_key_of_jwt_is_explained_with_its_default() -> None:
+    _, _, section = _read("operations/configuration.md").partition("## `[auth.jwt]`")
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", section.partition("\n## ")[0], re.MULTILINE)
+    fields = JwtSchema().fields
+    assert set(dict(rows)) == set(fields)
+    for name, told in rows:
+        default = {"required": missing, "unset": None}.get(told, told)
+        if isinstance(default, str):
+            default = fields[name].deserialize(default.strip('`"'))
+        assert fields[name].load_default == default
+        assert fields[name].required is (told == "required")
+
+
 @pytest.mark.parametrize("module", [jackfield, client, testing], ids=lambda module: module.__name__)
 def test_every_public_name_is_in_the_reference(module: Any) -> None:
     page = _read("reference/api.md")
@@ -228,7 +244,8 @@ def test_every_command_and_option_is_explained() -> None:
         _, heading, section = page.partition(f"## `jackfield {name}`")
         assert heading
         section = section.partition("\n## ")[0]
-        for parameter in command.params:
+        below = command.commands.values() if isinstance(command, click.Group) else ()
+        for parameter in (*command.params, *(each for one in below for each in one.params)):
             if isinstance(parameter, click.Option):
                 for option in (*parameter.opts, *parameter.secondary_opts):
                     assert f"`{option}" in section, option

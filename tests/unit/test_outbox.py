@@ -539,3 +539,16 @@ def test_what_was_queued_before_the_close_arrives(run: Run) -> None:
             assert await read(client, 100) == frames.close(1000)
 
     run(main())
+
+
+async def test_several_frames_that_were_joined_are_compressed_one_by_one() -> None:
+    recorded = Recorded(compressor=at_once)
+    each = [b"one", b"", b"three" * 100, b"4" * 70_000]
+    recorded.outbox.send(b"".join(frames.frame(frames.TEXT, payload) for payload in each))
+    recorded.outbox.send(frames.frame(frames.BINARY, b"last"))
+    await turns()
+    assert recorded.frames == [
+        *((WSMsgType.TEXT, payload) for payload in each),
+        (WSMsgType.BINARY, b"last"),
+    ]
+    assert recorded.outbox.unsent == 0

@@ -99,6 +99,7 @@ def test_what_is_not_said_has_a_default() -> None:
     assert isinstance(handler.schema, NoPayload)
     assert handler.reply is None
     assert handler.scopes == frozenset()
+    assert handler.rate is None
     assert handler.timeout is None
     assert handler.concurrent is False
 
@@ -114,6 +115,15 @@ def test_what_is_said_is_kept() -> None:
     assert handler.scopes == {"chat", "room"}
     assert handler.timeout == 0.5
     assert handler.concurrent is True
+
+
+def test_a_rate_is_so_many_in_a_period() -> None:
+    assert declared(rate="100/m").rate == (100, 60)
+
+
+def test_a_plugin_runs_as_many_handlers_at_once_as_it_says() -> None:
+    assert Plugin("chat").concurrency is None
+    assert Plugin("chat", concurrency=5).concurrency == 5
 
 
 @pytest.mark.parametrize("timeout", ["5s", 5, 5.0])
@@ -298,6 +308,20 @@ WRONG: list[tuple[Callable[[Plugin], Any], str]] = [
     (
         handling(send, scopes=["a", ["b"]]),
         "scopes= of 'chat.send' must be a list of strings, not ['a', ['b']]",
+    ),
+    *(
+        (
+            handling(send, rate=bad),
+            f'rate= of \'chat.send\': {bad!r} is not a rate: write "20/s", "100/m" or "1000/h"',
+        )
+        for bad in ("20", "0/s", "20/day", 20)
+    ),
+    *(
+        (
+            lambda _, bad=bad: Plugin("chat", concurrency=bad),
+            f"concurrency= must be 1 or more, not {bad!r}",
+        )
+        for bad in (0, -1, 1.5, True, "5")
     ),
     *(
         (handling(send, timeout=bad), f"timeout= of 'chat.send': {bad!r} {NO_DURATION}")

@@ -20,6 +20,10 @@ from jackfield.protocol import (
     Envelope,
     MalformedError,
     NotUtf8Error,
+    event_head,
+    event_tail,
+    presence_head,
+    presence_snapshot,
 )
 
 ID_FAULT = (
@@ -477,18 +481,25 @@ ANSWERS = [
     ),
     (
         lambda codec: codec.welcome(
-            connection="c1", user="alice", heartbeat=15.0, limits={"message_bytes": 65536}
+            connection="c1",
+            user="alice",
+            heartbeat=15.0,
+            limits={"message_bytes": 65536},
+            topics={"user:alice": {"epoch": "e", "offset": 2}},
         ),
         (
             '{"type":"welcome","payload":{"connection":"c1","user":"alice","protocol":1,'
-            '"heartbeat":15,"limits":{"message_bytes":65536}}}'
+            '"heartbeat":15,"limits":{"message_bytes":65536},'
+            '"topics":{"user:alice":{"epoch":"e","offset":2}}}}'
         ),
     ),
     (
-        lambda codec: codec.welcome(connection="c1", user=None, heartbeat=0.5, limits={}),
+        lambda codec: codec.welcome(
+            connection="c1", user=None, heartbeat=0.5, limits={}, topics={}
+        ),
         (
             '{"type":"welcome","payload":{"connection":"c1","user":null,"protocol":1,'
-            '"heartbeat":0.5,"limits":{}}}'
+            '"heartbeat":0.5,"limits":{},"topics":{}}}'
         ),
     ),
     (
@@ -512,6 +523,43 @@ def test_an_answer_is_these_very_bytes(answer: Any, text: str) -> None:
     assert answer(MSGPACK) == msgspec.msgpack.encode(msgspec.json.decode(text))
 
 
+@given(
+    topic=st.text(st.characters(codec="utf-8"), max_size=20),
+    payload=st.dictionaries(st.text(max_size=5), values, max_size=3),
+    offset=st.integers(1, 2**53 - 1),
+)
+def test_an_event_is_made_of_two_parts_and_its_offset(
+    topic: str, payload: dict[str, Any], offset: int
+) -> None:
+    event = b"%b%d%b" % (event_head(topic), offset, event_tail(payload))
+    decoded = msgspec.json.decode(event)
+    assert decoded == {"type": "event", "topic": topic, "offset": offset, "payload": payload}
+    assert list(decoded) == ["type", "topic", "offset", "payload"]
+    assert JSON.from_json(event) is event
+    assert MSGPACK.from_json(event) == msgspec.msgpack.encode(decoded)
+
+
+def test_presence_is_these_very_bytes() -> None:
+    head = presence_head('room:"é"')
+    assert head == '{"type":"presence","topic":"room:\\"é\\"",'.encode()
+    assert presence_snapshot(head, {"members": [{"user": "a", "connections": 1}], "count": 1}) == (
+        head + b'"members":[{"user":"a","connections":1}],"count":1}'
+    )
+
+
+@both
+def test_a_message_is_embedded_in_another_as_it_is(codec: Codec) -> None:
+    event = b'{"type":"event","topic":"a","offset":1,"payload":{"x":1.50}}'
+    reply = codec.reply(7, {"events": [codec.embed(event)] * 2})
+    expected = msgspec.json.decode(event)
+    assert (msgspec.json if codec is JSON else msgspec.msgpack).decode(reply) == {
+        "type": "reply",
+        "id": 7,
+        "payload": {"events": [expected, expected]},
+    }
+    assert (event in reply) is (codec is JSON)
+
+
 @both
 @pytest.mark.parametrize("value", [object(), "\ud800", {1j: 1}])
 def test_what_can_not_be_encoded_raises(codec: Codec, value: Any) -> None:
@@ -520,3 +568,34 @@ def test_what_can_not_be_encoded_raises(codec: Codec, value: Any) -> None:
     with pytest.raises((TypeError, UnicodeEncodeError, msgspec.MsgspecError)):
         codec.chunk(1, 0, {"value": value})
     assert codec.reply(1, {}) == encode(codec, {"type": "reply", "id": 1, "payload": {}})
+
+
+def nested(codec: Codec, depth: int, *, lists: bool = True, text: str = "") -> bytes:
+    """A message whose payload is that deep, itself counted."""
+    value: Any = 1
+    for _ in range(depth - 1):
+        value = [value, 1] if lists else {"a": value, "b": text}
+    return encode(codec, {"type": "a.b", "id": 7, "payload": {"x": value}})
+
+
+@both
+@pytest.mark.parametrize("lists", [True, False], ids=["lists", "objects"])
+def test_a_payload_may_be_as_deep_as_the_limit_and_no_deeper(codec: Codec, lists: bool) -> None:  # noqa: FBT001
+    for depth, limit in ((1, 1), (2, 2), (50, 50)):
+        data = nested(codec, depth, lists=lists)
+        codec.check_nesting(data, codec.decode(data), limit)
+        data = nested(codec, depth + 1, lists=lists)
+        with pytest.raises(MalformedError) as caught:
+            codec.check_nesting(data, codec.decode(data), limit)
+        assert caught.value.id == 7
+        assert caught.value.error.code == "invalid_json"
+        assert caught.value.error.message == "The message is nested too deeply."
+
+
+@both
+def test_what_is_wide_is_not_deep(codec: Codec) -> None:
+    payload = {"x": [[{}, []] for _ in range(1000)], "brackets": "[{" * 1000}
+    data = encode(codec, {"type": "a.b", "payload": payload})
+    codec.check_nesting(data, codec.decode(data), 4)
+    with pytest.raises(MalformedError):
+        codec.check_nesting(data, codec.decode(data), 3)

@@ -12,6 +12,7 @@ from jackfield import Context, Error, Plugin, RegistrationError, Runtime
 from jackfield.config import ConfigError, PluginSettings, Problem, load_settings
 from jackfield.plugin import CallNext
 from jackfield.registry import Candidate, PluginFailures, Registry, Stage, State, discover
+from jackfield.topics.local import Topics
 
 Order = list[str]
 
@@ -73,7 +74,10 @@ def problems(*candidates: Candidate, **plugins: Any) -> list[Problem]:
 
 
 def resolved(made: Registry, executor: Executor) -> Registry:
-    runtimes = {entry.name: Runtime(entry.name, "node", entry.config) for entry in made.loaded}
+    nowhere = cast(Topics, None)  # nothing is published here
+    runtimes = {
+        entry.name: Runtime(entry.name, "node", entry.config, nowhere) for entry in made.loaded
+    }
     made.resolve(load_settings(None, {}, {}), runtimes, executor)
     return made
 
@@ -558,7 +562,8 @@ def test_a_topic_is_found_with_the_parts_of_its_name(executor: Executor) -> None
     chat = with_topics("chat", "room:{name}", "room:{name}:log", "broadcast")
     poll = with_topics("poll", "poll:{id}", "room:{name}:{poll}:{rest*}")
     made = registry(candidate(chat), candidate(poll))
-    assert made.find_family("room:lobby") is None
+    # Also before all are resolved: lifespans publish.
+    assert made.find_family("room:lobby") == (chat.topics[0], {"name": "lobby"})
     resolved(made, executor)
     assert made.find_family("room:lobby") == (chat.topics[0], {"name": "lobby"})
     assert made.find_family("room:lobby:log") == (chat.topics[1], {"name": "lobby"})

@@ -1,10 +1,21 @@
-"""Who a connection belongs to, and the authenticators that find it out."""
+"""Who a connection belongs to, and what an authenticator is that finds it out.
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Final
+An authenticator is found by its entry point in the group ``jackfield.authenticators``, the built-in
+ones as well, and is used where the configuration asks for it (see `auth.loading`).
+"""
+
+from dataclasses import dataclass, field
+from typing import Final, Literal, Protocol
 
 from aiohttp import web
+
+#: Characters. A header of aiohttp's holds no more, and no provider's tokens come near it.
+MAX_TOKEN_LENGTH: Final = 8192
+#: Characters of a user's id: ``user:<id>`` is the name of a topic, and must fit.
+MAX_USER_LENGTH: Final = 200
+
+#: Where a token came from; ``none`` is a client that sent nothing.
+Source = Literal["bearer", "ticket", "cookie", "message", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,19 +26,73 @@ class Identity:
         user: The user's id; None for somebody anonymous.
         scopes: What they may do.
         expires_at: When this runs out, in seconds since the epoch; None if never.
+        token_id: What the token that proves it can be revoked by; None if by nothing.
+        issued_at: When that token was made, in seconds since the epoch; None if it doesn't say.
     """
 
     user: str | None
     scopes: frozenset[str] = frozenset()
     expires_at: float | None = None
+    token_id: str | None = None
+    issued_at: float | None = None
 
 
-#: Tells whose an upgrade request is; None where it can't say.
-Authenticator = Callable[[web.Request], Awaitable[Identity | None]]
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a client has sent to prove who it is. Printing it shows no token.
+
+    Attributes:
+        source: Where it comes from: the ``Authorization: Bearer`` header, the ``ticket`` of the
+            URL, the cookie, a message over the socket, or none if it sent nothing.
+        token: The text; empty if it sent nothing.
+        request: The request for the WebSocket.
+    """
+
+    source: Source
+    token: str = field(repr=False)
+    request: web.Request = field(repr=False)
+
+
+class Authenticator(Protocol):
+    """Tells whose a connection is.
+
+    One that is an asynchronous context manager as well is entered when the server starts, and left
+    when it stops.
+    """
+
+    async def authenticate(self, credentials: Credentials) -> Identity | None:
+        """Find out who sent something.
+
+        Args:
+            credentials: What was sent.
+
+        Returns:
+            Whose the connection is; None to leave it to the other authenticators.
+
+        Raises:
+            Error: It is this one's to judge, and refused: ``unauthenticated``, ``token_expired``,
+                or ``unavailable`` if it can't be told now.
+        """
+
 
 ANONYMOUS: Final = Identity(user=None)
 
 
-async def anonymous(request: web.Request) -> Identity:
-    """Let everybody in, as nobody."""
-    return ANONYMOUS
+class Anonymous:
+    """Lets in whoever sends nothing, as nobody."""
+
+    def __init__(self, config: object = None) -> None:
+        """It has nothing to configure."""
+
+    async def authenticate(self, credentials: Credentials) -> Identity | None:
+        """Nobody, for a client that sent nothing."""
+        return ANONYMOUS if credentials.source == "none" else None
+
+
+def is_user(text: object) -> bool:
+    """Whether a text can be a user's id: it must fit into the name of a topic, and into a key."""
+    return (
+        isinstance(text, str)
+        and 1 <= len(text) <= MAX_USER_LENGTH
+        and text.isprintable()  # no control characters, and no half of a surrogate pair
+    )

@@ -2,7 +2,7 @@
 
 import click
 
-from . import call, check, plugins, serve
+from . import call, check, plugins, serve, token
 from .options import epilog
 
 __all__ = ["main"]
@@ -23,5 +23,5 @@ def main() -> None:
     """A WebSocket message server in which every message type is a plugin."""
 
 
-for _module in (serve, check, plugins, call):
+for _module in (serve, check, plugins, call, token):
     main.add_command(_module.command)

@@ -49,7 +49,7 @@ def _read_payload(
         [
             'jackfield call session.ping \'{"hello": "world"}\'',
             "jackfield call chat.send - < message.json",
-            'jackfield call chat.listen \'{"room": "lobby"}\' --timeout 0',
+            "jackfield call greeter.count_down '{\"start\": 60}' --timeout 0",
         ],
         {
             0: "answered",

@@ -9,6 +9,7 @@ import click
 from rich.text import Text
 
 from jackfield import log
+from jackfield.auth.loading import load_authenticators
 from jackfield.config import (
     ConfigError,
     LoggingSettings,
@@ -55,7 +56,7 @@ def _check(config: Path | None) -> tuple[list[str], Registry | None]:
     """All the problems, and the plugins as far as it could be told which are wanted."""
     problems: list[str] = []
     try:
-        load_settings(config)
+        load_authenticators(load_settings(config))
     except ConfigError as exc:
         problems += map(describe, exc.problems)
     try:

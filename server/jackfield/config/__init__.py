@@ -10,10 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from .api_keys import ApiKey
 from .fields import (
     DurationField,
     Secret,
     SecretField,
+    SecretFileField,
     is_loopback,
     parse_duration,
 )
@@ -21,6 +23,7 @@ from .redis_url import RedisAddress, split_redis_url
 from .schemas import SCHEMAS
 from .section import (
     EMPTY_SECTION,
+    NESTING,
     Loaded,
     Section,
     describe,
@@ -29,6 +32,7 @@ from .section import (
     variable,
 )
 from .settings import (
+    ApiSettings,
     AuthSettings,
     ConnectionSettings,
     DrainSettings,
@@ -40,10 +44,13 @@ from .settings import (
     Settings,
 )
 from .sources import ConfigError, Layer, Problem, override, read_toml
+from .tls import load_certificate, server_context
 
 __all__ = [
     "EMPTY_SECTION",
     "SCHEMAS",
+    "ApiKey",
+    "ApiSettings",
     "AuthSettings",
     "ConfigError",
     "ConnectionSettings",
@@ -57,21 +64,24 @@ __all__ = [
     "RedisSettings",
     "Secret",
     "SecretField",
+    "SecretFileField",
     "Section",
     "ServerSettings",
     "Settings",
     "is_loopback",
+    "load_certificate",
     "load_plugin_settings",
     "load_settings",
     "local_origins",
     "parse_duration",
+    "server_context",
     "split_redis_url",
     "suggest",
 ]
 
 #: The port a browser leaves out of an http origin.
 _HTTP_PORT: Final = 80
-_PLUGIN_NAME: Final = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
+_ENTRY_POINT: Final = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 
 
 def load_settings(
@@ -96,20 +106,24 @@ def load_settings(
     variables = split_environ(environ)
     problems = [*_unknown_tables(file), *_unknown_tables(forced), *_unknown_variables(variables)]
 
-    own_file, own_forced = _without_plugins(file), _without_plugins(forced)
+    own_file, own_forced = _without_nested(file), _without_nested(forced)
     loaded = {
         name: _section((name,), own_file, variables, own_forced).check(schema)
         for name, schema in SCHEMAS.items()
     }
     for section in loaded.values():
         problems += section.problems
-    problems += _identity_problems(loaded["server"], loaded["auth"])
+    authenticators = _nested_sections("auth", file, variables, forced)
+    problems += _identity_problems(
+        loaded["server"], loaded["auth"], others=bool(authenticators or _has_keys(loaded["api"]))
+    )
     problems += _password_problems(loaded["redis"], environ)
     if problems:
         raise ConfigError(problems)
 
-    plugins = _plugin_sections(file, variables, forced)
-    return _settings({name: section.values for name, section in loaded.items()}, plugins, environ)
+    values = {name: section.values for name, section in loaded.items()}
+    plugins = _nested_sections("plugins", file, variables, forced)
+    return _settings(values, plugins, authenticators, environ)
 
 
 def load_plugin_settings(
@@ -126,9 +140,9 @@ def load_plugin_settings(
     """
     file, forced = read_toml(path) if path else Layer(), Layer()
     variables = split_environ(os.environ if environ is None else environ)
-    own = _section(("plugins",), _without_plugins(file), variables, forced)
+    own = _section(("plugins",), _without_nested(file), variables, forced)
     values = own.load(SCHEMAS["plugins"])
-    return _plugin_settings(values, _plugin_sections(file, variables, forced))
+    return _plugin_settings(values, _nested_sections("plugins", file, variables, forced))
 
 
 def local_origins(port: int) -> tuple[str, ...]:
@@ -150,29 +164,37 @@ def _section(
     return Section(path, file.table(*path), variables.get(path, {}), forced.table(*path))
 
 
-def _plugin_sections(
-    file: Layer, variables: Mapping[tuple[str, ...], Mapping[str, str]], forced: Layer
+def _nested_sections(
+    outer: str,
+    file: Layer,
+    variables: Mapping[tuple[str, ...], Mapping[str, str]],
+    forced: Layer,
 ) -> dict[str, Section]:
-    named = {path[1] for path in variables if path[1:]}
+    """The sections of entry points within a section, in the order they stand in."""
+    named = [path[1] for path in variables if path[0] == outer and path[1:]]
     return {
-        name: _section(("plugins", name), file, variables, forced)
-        for name in sorted({*_plugin_tables(file), *_plugin_tables(forced), *named})
+        name: _section((outer, name), file, variables, forced)
+        for name in (*_nested_tables(outer, file), *_nested_tables(outer, forced), *named)
     }
 
 
-def _plugin_tables(layer: Layer) -> list[str]:
-    """The plugins that have a section: tables in ``[plugins]`` that are none of its own keys."""
+def _nested_tables(outer: str, layer: Layer) -> list[str]:
+    """The entry points that have a section: tables in a section that are none of its own keys."""
     return [
         name
-        for name, value in layer.table("plugins").values.items()
-        if isinstance(value, Mapping) and name not in SCHEMAS["plugins"].fields
+        for name, value in layer.table(outer).values.items()
+        if isinstance(value, Mapping) and name not in SCHEMAS[outer].fields
     ]
 
 
-def _without_plugins(layer: Layer) -> Layer:
-    table = layer.table("plugins").values
-    own = {key: table[key] for key in table if key not in _plugin_tables(layer)}
-    return Layer({**layer.values, "plugins": own}, layer.places)
+def _without_nested(layer: Layer) -> Layer:
+    values = dict(layer.values)
+    for outer in NESTING:
+        table = layer.table(outer).values
+        if outer not in values or isinstance(values[outer], Mapping):
+            nested = _nested_tables(outer, layer)
+            values[outer] = {key: table[key] for key in table if key not in nested}
+    return Layer(values, layer.places)
 
 
 def _unknown_tables(layer: Layer) -> Iterator[Problem]:
@@ -182,21 +204,23 @@ def _unknown_tables(layer: Layer) -> Iterator[Problem]:
             yield Problem(place, f"{describe((name,))}: Unknown section{suggest(name, SCHEMAS)}")
         elif not isinstance(value, Mapping):
             yield Problem(place, f"{name}: Must be a table, [{name}]")
-    for name in _plugin_tables(layer):
-        if not _PLUGIN_NAME.fullmatch(name):
-            path = ("plugins", name)
-            yield Problem(
-                layer.place(path),
-                f"{describe(path)}: Not the name of a plugin, which has lower-case letters, digits "
-                "and underscores only and starts with a letter",
-            )
+    for outer in NESTING:
+        for name in _nested_tables(outer, layer):
+            if not _ENTRY_POINT.fullmatch(name):
+                path = (outer, name)
+                what = "a plugin" if outer == "plugins" else "an authenticator"
+                yield Problem(
+                    layer.place(path),
+                    f"{describe(path)}: Not the name of {what}, which has lower-case letters, "
+                    "digits and underscores only and starts with a letter",
+                )
 
 
 def _unknown_variables(variables: Mapping[tuple[str, ...], Iterable[str]]) -> Iterator[Problem]:
     """The variables that name no section; their keys are the section's to check."""
     known = [variable(name, key) for name, schema in SCHEMAS.items() for key in schema.fields]
     for path, names in variables.items():
-        if path[0] in SCHEMAS and (len(path) == 1 or _can_be_plugin(path[1])):
+        if path[0] in SCHEMAS and (len(path) == 1 or _can_be_nested(*path)):
             continue
         for name in names:
             yield Problem(
@@ -204,26 +228,40 @@ def _unknown_variables(variables: Mapping[tuple[str, ...], Iterable[str]]) -> It
             )
 
 
-def _can_be_plugin(name: str) -> bool:
-    return bool(_PLUGIN_NAME.fullmatch(name)) and name not in SCHEMAS["plugins"].fields
+def _can_be_nested(outer: str, name: str) -> bool:
+    return bool(_ENTRY_POINT.fullmatch(name)) and name not in SCHEMAS[outer].fields
 
 
-def _identity_problems(server: Loaded, auth: Loaded) -> Iterator[Problem]:
-    """Nobody gets a server open to the network without having said so."""
+def _identity_problems(server: Loaded, auth: Loaded, *, others: bool) -> Iterator[Problem]:
+    """Nobody gets a server open to the network without having said so, and twice.
+
+    Args:
+        server: ``[server]``.
+        auth: ``[auth]``.
+        others: Whether clients can be anything but anonymous.
+    """
     host = server.values.get("host", "localhost")  # not there: not valid, and reported as such
-    anonymous = auth.values.get("anonymous", True)
-    if anonymous or is_loopback(host):
+    anonymous = auth.values.get("anonymous", False)
+    if is_loopback(host):
         return
-    if anonymous is None:
-        where = server.layer.place(("server", "host"))
-    else:
-        where = auth.layer.place(("auth", "anonymous"))
-    yield Problem(
-        where,
-        f"auth.anonymous: Must be set to true, because server.host is {host}, which other machines "
-        "can reach, and there is no other way to authenticate clients yet: whoever can reach the "
-        "port can then connect",
-    )
+    if anonymous is None and not others:
+        yield Problem(
+            server.layer.place(("server", "host")),
+            f"server.host: Other machines can reach {host}, and nothing says how their clients are "
+            "authenticated: add a section [auth.jwt], or set api.keys_file to give out tickets",
+        )
+    elif anonymous and not auth.values.get("anonymous_on_any_address", True):
+        yield Problem(
+            auth.layer.place(("auth", "anonymous")),
+            f"auth.anonymous: server.host is {host}, which other machines can reach: whoever can "
+            "reach the port could connect, without an identity. If that is meant, say it a second "
+            "time, with auth.anonymous_on_any_address = true; else set this to false",
+        )
+
+
+def _has_keys(api: Loaded) -> bool:
+    # One that is not valid is reported as such.
+    return bool(api.values.get("keys_file", True))
 
 
 def _password_problems(redis: Loaded, environ: Mapping[str, str]) -> Iterator[Problem]:
@@ -238,10 +276,12 @@ def _password_problems(redis: Loaded, environ: Mapping[str, str]) -> Iterator[Pr
 def _settings(
     values: Mapping[str, Mapping[str, Any]],
     plugins: Mapping[str, Section],
+    authenticators: Mapping[str, Section],
     environ: Mapping[str, str],
 ) -> Settings:
-    server = ServerSettings(**values["server"])
-    redis, auth = values["redis"], values["auth"]
+    proxies = tuple(values["server"]["trusted_proxies"])
+    server = ServerSettings(**{**values["server"], "trusted_proxies": proxies})
+    redis, auth, api = values["redis"], values["auth"], values["api"]
     password = redis["password"] or redis["password_file"]
     if redis["password_env"]:
         password = Secret(environ[redis["password_env"]])
@@ -255,13 +295,20 @@ def _settings(
             timeout=redis["timeout"],
             pool=redis["pool"],
             probe=redis["probe"],
+            tls_ca=redis["tls_ca"],
         ),
         connections=ConnectionSettings(**values["connections"]),
         auth=AuthSettings(
-            # Unset has passed only where the host is a loopback one.
-            anonymous=auth["anonymous"] is not False,
+            anonymous=_is_open(auth["anonymous"], others=bool(authenticators or api["keys_file"])),
             origins=local_origins(server.port) if origins is None else tuple(origins),
+            cookie=auth["cookie"],
+            timeout=auth["timeout"],
+            warn_before=auth["warn_before"],
+            grace=auth["grace"],
+            revocation_ttl=auth["revocation_ttl"],
+            sections=authenticators,
         ),
+        api=ApiSettings(keys=api["keys_file"] or (), ticket_ttl=api["ticket_ttl"]),
         limits=LimitSettings(**values["limits"]),
         plugins=_plugin_settings(values["plugins"], plugins),
         drain=DrainSettings(**values["drain"]),
@@ -269,10 +316,15 @@ def _settings(
     )
 
 
+def _is_open(anonymous: bool | None, *, others: bool) -> bool:  # noqa: FBT001 - as it is configured
+    """Whether clients need no identity. Unset, that has passed only on a loopback host."""
+    return not others if anonymous is None else anonymous
+
+
 def _plugin_settings(values: Mapping[str, Any], sections: Mapping[str, Section]) -> PluginSettings:
     return PluginSettings(
         enabled=tuple(values["enabled"]),
         disabled=tuple(values["disabled"]),
         strict=values["strict"],
-        sections=sections,
+        sections=dict(sorted(sections.items())),
     )

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +11,9 @@ from marshmallow import ValidationError, fields
 
 __all__ = [
     "DurationField",
+    "FileField",
     "FlagField",
+    "NetworkField",
     "OriginField",
     "Secret",
     "SecretField",
@@ -151,6 +153,36 @@ class SecretFileField(fields.Field[Secret]):
         if not text:
             raise ValidationError("The file is empty.")
         return Secret(text)
+
+
+class FileField(fields.String):
+    """The path of a file that can be read, loaded as it is written."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> str:
+        path = super()._deserialize(value, attr, data, **kwargs)
+        try:
+            with Path(path).open("rb"):
+                return path
+        except (OSError, ValueError) as exc:  # ValueError: it has a null character
+            reason = exc.strerror if isinstance(exc, OSError) else "not a valid path"
+            raise ValidationError(f"The file cannot be read: {reason}.") from None
+
+
+class NetworkField(fields.String):
+    """An IP address, or a network of them such as ``10.0.0.0/8``, loaded as a network."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Any:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        try:
+            return ip_network(text)
+        except ValueError as exc:
+            raise ValidationError(
+                f'Not an IP address or a network such as "10.0.0.0/8": {exc}.'
+            ) from None
 
 
 class FlagField(fields.Boolean):

@@ -9,15 +9,19 @@ from typing import Any, Final
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
+from .api_keys import ApiKeysField
 from .fields import (
     DurationField,
+    FileField,
     FlagField,
+    NetworkField,
     OriginField,
     SecretField,
     SecretFileField,
     check_host,
 )
 from .redis_url import check_redis_url, has_password
+from .tls import server_context
 
 __all__ = ["SCHEMAS"]
 
@@ -56,6 +60,22 @@ class ServerSchema(Schema):
     port = _integer(8080, _between(0, 65_535))  # 16 bits
     debug = FlagField(load_default=False)
     compression = FlagField(load_default=False)
+    trusted_proxies = fields.List(NetworkField(), load_default=list)
+    tls_certificate = FileField(load_default=None)
+    tls_key = FileField(load_default=None)
+    blocked_after = DurationField(load_default=0.25)
+
+    @validates_schema(skip_on_field_errors=True)
+    def certificate_and_key_fit(self, data: Mapping[str, Any], **_: Any) -> None:
+        """Learn here, and not at the first handshake, what is wrong with the files."""
+        certificate, key = data["tls_certificate"], data["tls_key"]
+        if certificate is not None:
+            try:
+                server_context(certificate, key)
+            except ValueError as exc:
+                raise ValidationError(str(exc), "tls_certificate") from None
+        elif key is not None:
+            raise ValidationError("There is no certificate: set server.tls_certificate.", "tls_key")
 
 
 class RedisSchema(Schema):
@@ -77,6 +97,15 @@ class RedisSchema(Schema):
     timeout = _positive_duration(1.0)
     pool = _integer(16, _at_least(1))
     probe = _positive_duration(2.0)
+    tls_ca = FileField(load_default=None)
+
+    @validates_schema(skip_on_field_errors=True)
+    def authorities_are_of_use(self, data: Mapping[str, Any], **_: Any) -> None:
+        """Whoever names authorities believes that the line is encrypted."""
+        if data["tls_ca"] is not None and not data["url"].startswith("rediss"):
+            raise ValidationError(
+                "Is of use only with TLS: redis.url must begin with rediss.", "tls_ca"
+            )
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
     def one_password(self, data: Mapping[str, Any], original: Mapping[str, Any], **_: Any) -> None:
@@ -118,16 +147,43 @@ class AuthSchema(Schema):
     """``[auth]``."""
 
     anonymous = FlagField(load_default=None)
+    anonymous_on_any_address = FlagField(load_default=False)
     origins = fields.List(OriginField(), load_default=None)
+    # RFC 6265, section 4.1.1: a token of RFC 7230.
+    cookie = fields.String(
+        load_default=None,
+        validate=validate.Regexp(
+            r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z", error="Not a valid name of a cookie."
+        ),
+    )
+    timeout = _positive_duration(10.0)
+    warn_before = DurationField(load_default=30.0)
+    grace = DurationField(load_default=10.0)
+    revocation_ttl = _positive_duration(86_400.0)
+
+
+class ApiSchema(Schema):
+    """``[api]``."""
+
+    keys_file = ApiKeysField(load_default=None)
+    ticket_ttl = _positive_duration(30.0)
 
 
 class LimitsSchema(Schema):
     """``[limits]``."""
 
     message_bytes = _size(65_536)
+    nesting = _integer(128, _at_least(1))
     queue_bytes = _size(1_048_576)
     reply_bytes = _size(524_288)
     connections = _integer(100_000, _at_least(1))
+    connections_per_address = _integer(1000, _at_least(1))
+    connections_per_user = _integer(100, _at_least(1))
+    unauthenticated = _integer(5000, _at_least(1))
+    header_bytes = _size(32_768)
+    header_timeout = _positive_duration(10.0)
+    idle_timeout = DurationField(load_default=0.0)
+    requests_per_second = _integer(1000, _at_least(1))
     in_flight = _integer(64, _at_least(1))
     topics = _integer(100, _at_least(1))
     event_bytes = _size(65_536)
@@ -135,6 +191,7 @@ class LimitsSchema(Schema):
     publishes_per_second = _integer(100, _at_least(1))
     handler_timeout = _positive_duration(30.0)
     write_timeout = _positive_duration(10.0)
+    threads = _integer(32, _at_least(1))
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
     def each_holds_the_smaller(
@@ -189,6 +246,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
     "redis": RedisSchema(),
     "connections": ConnectionsSchema(),
     "auth": AuthSchema(),
+    "api": ApiSchema(),
     "limits": LimitsSchema(),
     "plugins": PluginsSchema(),
     "drain": DrainSchema(),

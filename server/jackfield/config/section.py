@@ -31,6 +31,9 @@ __all__ = [
 #: service is named jackfield.
 _VARIABLE_PREFIX: Final = "JACKFIELD__"
 
+#: The sections that have others within them, each of an entry point's.
+NESTING: Final = ("plugins", "auth")
+
 Described = Schema | fields.Field[Any] | None
 
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
@@ -56,7 +59,7 @@ def split_environ(environ: Mapping[str, str]) -> dict[tuple[str, ...], dict[str,
         if name.startswith(_VARIABLE_PREFIX):
             section, _, rest = name.removeprefix(_VARIABLE_PREFIX).lower().partition("__")
             plugin, separator, _ = rest.partition("__")
-            path = (section, plugin) if section == "plugins" and separator else (section,)
+            path = (section, plugin) if section in NESTING and separator else (section,)
             sections.setdefault(path, {})[name] = text
     return sections
 

@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import fields as attributes
+from ipaddress import IPv4Network, IPv6Network
 
+from .api_keys import ApiKey
 from .fields import Secret
 from .redis_url import safe_redis_url
 from .section import Section
 
 __all__ = [
+    "ApiSettings",
     "AuthSettings",
     "ConnectionSettings",
     "DrainSettings",
@@ -30,12 +33,20 @@ class ServerSettings:
         port: The TCP port; 0 for any that is free.
         debug: Whether what plugins send is validated, too.
         compression: Whether permessage-deflate (RFC 7692) is offered.
+        trusted_proxies: Whose word is taken for whom they speak for.
+        tls_certificate: The file of the certificate and its chain; None without TLS.
+        tls_key: The file of its key; None where that is in the same one.
+        blocked_after: Seconds without a turn of the event loop that are reported; 0 for never.
     """
 
     host: str
     port: int
     debug: bool
     compression: bool
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
+    tls_certificate: str | None
+    tls_key: str | None
+    blocked_after: float
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -49,6 +60,7 @@ class RedisSettings:
         timeout: Seconds that a call may take.
         pool: Connections of one process to one server, at most.
         probe: Seconds within which a link to pub/sub must bring back what is sent over it.
+        tls_ca: The file of the authorities whose certificates are trusted; None for the system's.
     """
 
     url: str
@@ -57,6 +69,7 @@ class RedisSettings:
     timeout: float
     pool: int
     probe: float
+    tls_ca: str | None
 
     @property
     def safe_url(self) -> str:
@@ -91,10 +104,36 @@ class AuthSettings:
             if the host is a loopback one.
         origins: The origins whose pages may connect. Where the configuration doesn't say:
             `local_origins` of the configured port, which for port 0 match nothing.
+        cookie: The name of the cookie that may hold a token; None for none.
+        timeout: Seconds that a client has to say who it is over the socket.
+        warn_before: Seconds before an identity runs out at which its client is told; 0 for never.
+        grace: Seconds after an identity has run out at which its connection is closed.
+        revocation_ttl: Seconds that a revocation is kept, unless whoever revokes says.
+        sections: Each ``[auth.NAME]``, to be validated by the authenticator of that name; in the
+            order they are asked in.
     """
 
     anonymous: bool
     origins: tuple[str, ...]
+    cookie: str | None
+    timeout: float
+    warn_before: float
+    grace: float
+    revocation_ttl: float
+    sections: Mapping[str, Section]
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """``[api]``.
+
+    Attributes:
+        keys: Who may use the server API, and for what.
+        ticket_ttl: Seconds that a ticket can be used for.
+    """
+
+    keys: tuple[ApiKey, ...]
+    ticket_ttl: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +142,17 @@ class LimitSettings:
 
     Attributes:
         message_bytes: Of a message from a client.
+        nesting: Objects and lists within each other, in a message from a client.
         queue_bytes: Waiting to be sent to one client.
         reply_bytes: Of one message to a client.
         connections: Of one process.
+        connections_per_address: Of those, from one address.
+        connections_per_user: Of those, of one user.
+        unauthenticated: Of those, without an identity yet; and clients without a request under way.
+        header_bytes: Of the head of an HTTP request.
+        header_timeout: Seconds until the head of the next HTTP request must be there.
+        idle_timeout: Seconds that a client may send no message; 0 for ever.
+        requests_per_second: Of one connection.
         in_flight: Requests of one connection that run at the same time.
         topics: Subscriptions of one connection.
         event_bytes: Of one event.
@@ -113,12 +160,21 @@ class LimitSettings:
         publishes_per_second: Of one connection, by ``topic.publish``.
         handler_timeout: Seconds a handler may take that doesn't declare its own.
         write_timeout: Seconds that a client may leave what it is sent unread.
+        threads: That plain handlers run in.
     """
 
     message_bytes: int
+    nesting: int
     queue_bytes: int
     reply_bytes: int
     connections: int
+    connections_per_address: int
+    connections_per_user: int
+    unauthenticated: int
+    header_bytes: int
+    header_timeout: float
+    idle_timeout: float
+    requests_per_second: int
     in_flight: int
     topics: int
     event_bytes: int
@@ -126,6 +182,7 @@ class LimitSettings:
     publishes_per_second: int
     handler_timeout: float
     write_timeout: float
+    threads: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +234,7 @@ class Settings:
     redis: RedisSettings
     connections: ConnectionSettings
     auth: AuthSettings
+    api: ApiSettings
     limits: LimitSettings
     plugins: PluginSettings
     drain: DrainSettings

@@ -67,7 +67,7 @@ class Script:
 def _servers(settings: RedisSettings, url: str) -> Servers:
     address = split_redis_url(url)
     password = None if settings.password is None else settings.password.reveal()
-    options = PoolOptions(settings.pool, settings.timeout, password)
+    options = PoolOptions(settings.pool, settings.timeout, password, settings.tls_ca)
     if address.kind == "cluster":
         return Cluster(address.urls, options)
     if address.kind == "sentinel":

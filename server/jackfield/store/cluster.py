@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection, parse_url
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import (
@@ -25,7 +25,7 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from .servers import PoolOptions, connected, piped
+from .servers import Pool, PoolOptions, connected, piped
 
 _PORT: Final = 6379
 #: Redirections that one call follows. A failover takes one and a moving slot two; more is a Cluster
@@ -175,7 +175,7 @@ class Cluster:
         server = self._servers.get(name)
         if server is None:
             host, _, port = name.rpartition(":")
-            pool = BlockingConnectionPool(host=host, port=int(port), **self._arguments)
+            pool = Pool(host=host, port=int(port), **self._arguments)
             server = self._servers[name] = Redis(connection_pool=pool)
         return server
 

@@ -16,6 +16,7 @@ from jackfield.errors import Error
 from . import scripts
 from .client import RedisClient
 from .keys import Keys
+from .lanes import Lanes
 from .scripts import Row
 
 #: Connections per call. One of 250 keeps Redis, and so everybody else, for half a millisecond;
@@ -25,6 +26,8 @@ _BATCH: Final = 250
 #: index is what a reaper finds a dead node's connections by: it must still be there when the node's
 #: own hash has expired, for several turns of a reaper and an outage of minutes.
 _INDEX_TTLS: Final = 10
+#: The lane of all connections: a node's keys are of one slot, and its users' are sorted by theirs.
+_ANY: Final = ""
 #: The fields that are not a plugin's: those have a dot in their name.
 _OWN_FIELDS: Final = frozenset({"user", "node", "remote", "connected_at", "seen_at"})
 
@@ -114,18 +117,25 @@ class ConnectionStore:
         self._started_at: str | None = None
         #: Ids of connections that were removed since the last heartbeat began.
         self._left: set[str] = set()
+        # After another node has gone its clients come all at once, and so they go.
+        self._adding: Lanes[ConnectionRecord, None] = Lanes(self._add_all, _size)
+        self._removing: Lanes[ConnectionRecord, None] = Lanes(self._remove, _size)
 
     async def add(self, record: ConnectionRecord) -> None:
-        """Write a connection."""
+        """Write a connection; those of one tick go in one call."""
         if self._started_at is None:  # a node that dies before its first heartbeat is reaped too
             await self._register(connections=1)
-        await self._write([record], replace=True)
-        await self._refresh_users([record])
+        await self._adding.add(_ANY, record)
 
     async def remove(self, record: ConnectionRecord) -> None:
-        """Remove a connection, if it is there."""
+        """Remove a connection, if it is there; those of one tick go in one call."""
         self._left.add(record.id)
-        await self._remove([record])
+        await self._removing.add(_ANY, record)
+
+    async def close(self) -> None:
+        """Give up what is not written yet."""
+        await self._adding.close()
+        await self._removing.close()
 
     async def remove_all(self, records: Iterable[ConnectionRecord]) -> None:
         """Remove connections, and the node itself: it shuts down."""
@@ -313,11 +323,17 @@ class ConnectionStore:
         fields = {name: value for name, value in kept.items() if value is not None}
         return Row(record.id, record.user or "", {**own, **fields})
 
-    async def _remove(self, records: Sequence[ConnectionRecord]) -> None:
+    async def _add_all(self, records: Sequence[ConnectionRecord]) -> list[None]:
+        await self._write(records, replace=True)
+        await self._refresh_users(records)
+        return [None] * len(records)
+
+    async def _remove(self, records: Sequence[ConnectionRecord]) -> list[None]:
         ids = [record.id for record in records]
         keys = [self._keys.connection(each) for each in ids]
         await scripts.remove_connections(self._client, self._keys.connections, keys, ids=ids)
         await self._remove_from_users((self._keys, record.id, record.user) for record in records)
+        return [None] * len(records)
 
     async def _refresh_users(self, records: Iterable[ConnectionRecord]) -> None:
         entries = [
@@ -350,6 +366,10 @@ class ConnectionStore:
     async def _ids(self, keys: Keys) -> list[str]:
         reply = await self._client.execute("HKEYS", keys.connections)
         return [str(each, "utf-8") for each in reply]
+
+
+def _size(record: ConnectionRecord) -> int:
+    return sum(map(len, record.fields.values()))
 
 
 def _batches(items: Sequence[_T]) -> Iterator[Sequence[_T]]:

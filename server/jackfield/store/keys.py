@@ -11,6 +11,9 @@ share a slot, so that one script call may touch thousands of them.
 | ``<prefix>:{<node>}:reaped`` | string | others have taken the node for dead | longer |
 | ``<prefix>:{u:<user>}:conns`` | sorted set | ``<node>/<id>`` by when it expires, ms | the TTL |
 | ``<prefix>:nodes`` | sorted set | node -> its last heartbeat, ms | longer |
+| ``<prefix>:ticket:<sha256>`` | string | whom a one-time ticket lets in | ``api.ticket_ttl`` |
+| ``<prefix>:{revoked}`` | sorted set | revocations in their order | as long as the longest |
+| ``<prefix>:{revoked}:until`` | sorted set | the same by their ends, ms | as long as the longest |
 
 The keys of a topic start with ``<prefix>:{t:<topic>}``, which is also the name of its channel.
 Channels are of sharded pub/sub, which a server without a Cluster has as well.
@@ -74,6 +77,8 @@ class Keys:
         "nodes",
         "prefix",
         "reaped",
+        "revoked",
+        "revoked_until",
         "topic",
     )
 
@@ -92,6 +97,9 @@ class Keys:
         self.connections = f"{prefix}:{{{node}}}:conns"
         #: The mark that a node was taken for dead.
         self.reaped = f"{prefix}:{{{node}}}:reaped"
+        #: The sorted sets of what is revoked: by the order it came in, and by when that ends.
+        self.revoked = f"{prefix}:{{revoked}}"
+        self.revoked_until = f"{prefix}:{{revoked}}:until"
         self._connection = f"{prefix}:{{{node}}}:conn:"
         #: The keys of a topic, by its name.
         self.topic = lru_cache(_REMEMBERED)(self._topic)
@@ -111,6 +119,10 @@ class Keys:
         percent-encoded (RFC 3986, section 2.1), so no two users share a key.
         """
         return f"{self.prefix}:{{u:{quote(user, safe='')}}}:conns"
+
+    def ticket(self, digest: str) -> str:
+        """A one-time ticket, by its digest."""
+        return f"{self.prefix}:ticket:{digest}"
 
     def probe(self, number: int) -> str:
         """A channel for this node's probes; each number is of another slot."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
+from hiredis import pack_command
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import (
     AbstractConnection,
@@ -15,6 +16,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import DataError
 
 #: Sends one command, over a connection of a pool, and returns its reply.
 Call = Callable[..., Awaitable[Any]]
@@ -58,11 +60,13 @@ class PoolOptions(NamedTuple):
         size: Connections, at most.
         timeout: Seconds that making a connection, or waiting for one, may take.
         password: The password, where the URL has none.
+        tls_ca: The file of the authorities that may vouch for a server; None for the system's.
     """
 
     size: int
     timeout: float
     password: str | None
+    tls_ca: str | None
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of a pool."""
@@ -81,7 +85,11 @@ class PoolOptions(NamedTuple):
         }
         if self.password is not None:
             arguments["password"] = self.password
-        return arguments
+        return arguments | self.tls()
+
+    def tls(self) -> dict[str, Any]:
+        """Those of the arguments that are about TLS; there are some only where it is spoken."""
+        return {} if self.tls_ca is None else {"ssl_ca_certs": self.tls_ca}
 
 
 def never_again() -> Retry:
@@ -113,6 +121,30 @@ async def connected(pool: ConnectionPool) -> AbstractConnection:
     return connection
 
 
+class Packing(ConnectionPool):
+    """A pool whose connections pack commands by hiredis: it takes a fifth of redis-py's time."""
+
+    def make_connection(self) -> AbstractConnection:
+        """A new connection, not connected yet."""
+        connection: AbstractConnection = super().make_connection()  # type: ignore[no-untyped-call]
+        connection.pack_command = _pack  # type: ignore[method-assign,assignment]
+        return connection
+
+
+class Pool(Packing, BlockingConnectionPool):
+    """Connections to one server; who wants one waits while all are in use."""
+
+
+def _pack(*args: str | bytes | float) -> list[bytes]:
+    """A command as it is sent; a compound name (``SCRIPT FLUSH``) is two words of it."""
+    name, *rest = args
+    words = name.split() if isinstance(name, str) else [name]
+    try:
+        return [pack_command((*words, *rest))]
+    except TypeError as exc:
+        raise DataError(f"an argument that can't be sent: {exc}") from None
+
+
 class OneServer:
     """One server, always the same.
 
@@ -120,7 +152,7 @@ class OneServer:
         pool: Connections to it.
     """
 
-    def __init__(self, pool: BlockingConnectionPool) -> None:
+    def __init__(self, pool: Packing) -> None:
         self.pool = pool
         self._server = Redis(connection_pool=pool)
         # redis-py has no types for this one.
@@ -159,7 +191,7 @@ class OneServer:
 
 def one_server(url: str, options: PoolOptions) -> OneServer:
     """The server at a ``redis://``, ``rediss://`` or ``unix://`` URL."""
-    return OneServer(BlockingConnectionPool.from_url(url, **options.arguments()))
+    return OneServer(Pool.from_url(url, **options.arguments()))
 
 
 class _Sentinels(Sentinel):
@@ -180,7 +212,7 @@ class _Sentinels(Sentinel):
         return host, port
 
 
-class _MasterPool(SentinelConnectionPool, BlockingConnectionPool):
+class _MasterPool(SentinelConnectionPool, Pool):
     """Connections to the master: each asks the Sentinels who that is when it is made.
 
     When the answer is another one than before, the idle connections are closed; and so is one on
@@ -222,7 +254,7 @@ def sentinel_master(urls: Sequence[str], service: str, options: PoolOptions) -> 
     named: list[dict[str, Any]] = [dict(parse_url(url)) for url in urls]
     addresses = [(each.pop("host"), each.pop("port", _SENTINEL_PORT)) for each in named]
     given = named[0]
-    tls = {"ssl": given.pop("connection_class", None) is SSLConnection}
+    tls = {"ssl": given.pop("connection_class", None) is SSLConnection, **options.tls()}
     tls.update({name: value for name, value in given.items() if name.startswith("ssl_")})
     # They are asked in turn, the last that answered first, within the time of one call: one that
     # hangs must leave the others, and the call itself, theirs.

@@ -19,8 +19,9 @@ from .lua import load
 #: Milliseconds that an idempotency key is remembered: a client that has been away for longer asks
 #: before it sends again.
 _KEY_TTL: Final = 600_000
-#: Bytes of events in one reply of Redis: more would keep everybody else waiting.
-_PAGE_BYTES: Final = 1_048_576
+#: Bytes of events in one reply of Redis: more would keep everybody else waiting. And a page is sent
+#: to members in one piece: those that read must have room for it in their queues.
+_PAGE_BYTES: Final = 262_144
 
 _PUBLISH: Final = load("publish_events", part="open_topic")
 _READ: Final = load("read_topic", part="open_topic")
@@ -102,12 +103,13 @@ class TopicStore:
 
     def __init__(self, client: RedisClient) -> None:
         self._client = client
-        self._lanes: Lanes[Publication, Position] = Lanes(self._publish, _size)
+        self._publishing: Lanes[Publication, Position] = Lanes(self._publish, _size)
+        self._looking: Lanes[Place, Position] = Lanes(self.refresh, _size_of_place)
 
     def publish(self, publication: Publication) -> "asyncio.Future[Position]":
         """Publish an event; those of one tick and slot go in one call, in their order."""
         slot = self._client.slot(publication.place.keys.channel)
-        return self._lanes.add(slot, publication)
+        return self._publishing.add(slot, publication)
 
     async def read(
         self,
@@ -121,18 +123,23 @@ class TopicStore:
 
         Args:
             place: The topic.
-            since: The position; None for no events.
+            since: The position; None for no events. Topics of one tick and slot are then looked at
+                in one call, as after the loss of another node many are wanted at once.
             whatever: If the position is lost, read what there is of the present epoch.
             max_bytes: Of events.
         """
+        if since is None:
+            slot = self._client.slot(place.keys.channel)
+            epoch, offset = await self._looking.add(slot, place)
+            return Read(epoch, offset, recovered=False, after=offset, events=[])
         epoch, offset, recovered, after, *events = await self._client.run(
             _READ,
             [place.keys.meta, place.keys.log],
             [
                 _new_epoch(),
                 place.ttl,
-                "" if since is None else since.epoch,
-                "" if since is None else since.offset,
+                since.epoch,
+                since.offset,
                 max_bytes,
                 int(whatever),
             ],
@@ -181,7 +188,8 @@ class TopicStore:
 
     async def close(self) -> None:
         """Give up what is not published yet."""
-        await self._lanes.close()
+        await self._publishing.close()
+        await self._looking.close()
 
     async def _publish(self, publications: Sequence[Publication]) -> list[Position]:
         by_topic: dict[str, list[int]] = {}
@@ -209,6 +217,10 @@ class TopicStore:
 
 def _size(publication: Publication) -> int:
     return len(publication.tail)
+
+
+def _size_of_place(place: Place) -> int:
+    return len(place.keys.meta)
 
 
 def _new_epoch() -> str:

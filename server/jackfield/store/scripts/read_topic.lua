@@ -1,17 +1,13 @@
 #!lua flags=allow-oom
--- Where a topic stands, and what came after a position. Also when memory is full.
+-- What came after a position of a topic. Also when memory is full.
 -- KEYS: its meta and log.
--- ARGV: an epoch in case it has none, its ttl in ms, the position's epoch and offset ('' for none),
--- how many bytes of events to return at most, and '1' to return what there is of a position that is
--- lost.
+-- ARGV: an epoch in case it has none, its ttl in ms, the position's epoch and offset, how many bytes
+-- of events to return at most, and '1' to return what there is if the position is lost.
 -- Returns epoch, offset, '1' if nothing after the position is lost, the offset after which the events
 -- begin, and the events; all strings.
 local epoch, offset = open_topic(KEYS[1], KEYS[2], ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 local reply = {epoch, integer(offset), '0', integer(offset)}
-if ARGV[3] == '' then
-  return reply
-end
 local after, kept = tonumber(ARGV[4]), first_kept(KEYS[2], offset)
 if ARGV[3] == epoch and after <= offset and after >= kept - 1 then
   reply[3] = '1'

@@ -1,0 +1,28 @@
+"""``auth.*``: what a connection can do about who it belongs to."""
+
+from typing import Any
+
+from marshmallow import Schema, fields, validate
+
+from jackfield import Context, Plugin
+
+auth = Plugin("auth")
+
+
+class Refresh(Schema):
+    """A newer token of the same user."""
+
+    # The longest that any way of authenticating takes.
+    token = fields.String(required=True, validate=validate.Length(1, 8192))
+
+
+class Refreshed(Schema):
+    """Until when it is good."""
+
+    expires_at = fields.Float(required=True, allow_none=True)
+
+
+@auth.handler("auth.refresh", Refresh, reply=Refreshed)
+async def refresh(ctx: Context, data: dict[str, Any]) -> dict[str, Any]:
+    """Swap the token of this connection for a newer one of the same user, before it runs out."""
+    return {"expires_at": await ctx.refresh_identity(data["token"])}

@@ -1,0 +1,108 @@
+"""The authenticators of a node: asked in turn who sent something, and contained."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from jackfield.errors import CloseCode, Error
+
+from . import MAX_TOKEN_LENGTH, Authenticator, Credentials, Identity
+
+if TYPE_CHECKING:
+    from .revocations import Revocations
+
+#: Seconds that one authenticator may take: whoever waits is not let in yet, and takes a place.
+_TIMEOUT: Final = 10.0
+#: Seconds after which to try again where an authenticator has failed.
+_RETRY_AFTER: Final = 5.0
+
+
+class RefusedError(Exception):
+    """Somebody is not let in.
+
+    Args:
+        error: Why.
+        code: The code to close with.
+    """
+
+    def __init__(self, error: Error, code: CloseCode) -> None:
+        self.error = error
+        self.code = code
+        super().__init__(str(error))
+
+
+class AuthenticatorChain:
+    """The authenticators of one node.
+
+    Args:
+        authenticators: Asked in turn.
+        revocations: What is not let in whatever they say.
+        report: Logs a fault under an incident's id.
+    """
+
+    def __init__(
+        self,
+        authenticators: Sequence[Authenticator],
+        revocations: "Revocations",
+        report: Callable[..., Error],
+    ) -> None:
+        self._authenticators = authenticators
+        self._revocations = revocations
+        self._report = report
+
+    async def identify(self, credentials: Credentials) -> Identity | None:
+        """Who sent something.
+
+        Returns:
+            None for a client that sent nothing, and may still send something.
+
+        Raises:
+            RefusedError: They are not let in.
+        """
+        try:
+            identity = await self._ask(credentials)
+        except Error as error:
+            code = CloseCode.UNAUTHENTICATED
+            if error.code == "token_expired":
+                code = CloseCode.TOKEN_EXPIRED
+            elif error.retryable:
+                code = CloseCode.UNAVAILABLE
+            raise RefusedError(error, code) from None
+        if identity is not None:
+            self.check(identity)
+        return identity
+
+    def check(self, identity: Identity, connection_id: str | None = None) -> None:
+        """Refuse who is revoked.
+
+        Raises:
+            RefusedError: They are, or it is not known.
+        """
+        if not self._revocations.is_ready:
+            raise RefusedError(
+                Error("unavailable", retry_after=_RETRY_AFTER), CloseCode.UNAVAILABLE
+            )
+        if self._revocations.cover(identity, connection_id):
+            raise RefusedError(Error("unauthenticated", "The token is revoked."), CloseCode.REVOKED)
+
+    async def _ask(self, credentials: Credentials) -> Identity | None:
+        if len(credentials.token) > MAX_TOKEN_LENGTH:
+            raise Error("unauthenticated", "The token is too long.")
+        failed = False
+        for authenticator in self._authenticators:
+            try:
+                async with asyncio.timeout(_TIMEOUT):
+                    identity = await authenticator.authenticate(credentials)
+            except Error:
+                raise
+            except Exception as exc:  # noqa: BLE001 - it may be anyone's, and raise anything
+                self._report(exc, authenticator=type(authenticator).__name__)
+                failed = True
+                continue
+            if identity is not None:
+                return identity
+        if failed:  # who it was might have known them
+            raise Error("unavailable", retry_after=_RETRY_AFTER)
+        if credentials.source != "none" or not self._authenticators:
+            raise Error("unauthenticated", "No authenticator knows it.")
+        return None

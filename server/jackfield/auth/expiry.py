@@ -1,0 +1,121 @@
+"""When identities run out: their clients are warned before, and their connections closed after.
+
+One timer serves all connections of a node. It is for the next that is due.
+"""
+
+import asyncio
+import heapq
+import time
+from typing import TYPE_CHECKING, Final
+
+from jackfield.errors import CloseCode, Error
+
+if TYPE_CHECKING:
+    from jackfield.connection import Connection
+
+#: Seconds after which to look again at the latest: the clock that tokens go by may have been set.
+_LONGEST_WAIT: Final = 30.0
+#: What is left of connections that have ended is cleared away once it is half of all, and as many
+#: as it is worth a look.
+_FEW: Final = 256
+
+
+class Deadline:
+    """What is to be done about a connection next, and when."""
+
+    __slots__ = ("at", "connection", "is_last")
+
+    def __init__(self, connection: "Connection", at: float, *, is_last: bool) -> None:
+        self.connection: Connection | None = connection
+        #: Seconds since the epoch.
+        self.at = at
+        #: Whether it is the close, and not the warning.
+        self.is_last = is_last
+
+    def __lt__(self, other: "Deadline") -> bool:
+        return self.at < other.at
+
+
+class Expiry:
+    """The deadlines of one node's connections.
+
+    Args:
+        warn_before: Seconds before an identity runs out at which its client is told; 0 for never.
+        grace: Seconds after it has run out at which its connection is closed.
+    """
+
+    def __init__(self, *, warn_before: float, grace: float) -> None:
+        self._warn_before = warn_before
+        self._grace = grace
+        self._heap: list[Deadline] = []
+        self._dropped = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def watch(self, connection: "Connection") -> None:
+        """Go by a connection's identity, whatever it was before."""
+        self.forget(connection)
+        expires_at = connection.identity.expires_at
+        if expires_at is None:
+            return
+        if self._warn_before:
+            self._add(connection, expires_at - self._warn_before, is_last=False)
+        else:
+            self._add(connection, expires_at + self._grace, is_last=True)
+
+    def forget(self, connection: "Connection") -> None:
+        """A connection has ended, or has another identity."""
+        deadline, connection.deadline = connection.deadline, None
+        if deadline is None:
+            return
+        deadline.connection = None
+        self._dropped += 1
+        if self._dropped > _FEW and self._dropped > len(self._heap) // 2:
+            self._heap = [each for each in self._heap if each.connection is not None]
+            heapq.heapify(self._heap)
+            self._dropped = 0
+
+    def close(self) -> None:
+        """Watch no more."""
+        self._heap.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _add(self, connection: "Connection", at: float, *, is_last: bool) -> None:
+        deadline = connection.deadline = Deadline(connection, at, is_last=is_last)
+        heapq.heappush(self._heap, deadline)
+        if self._heap[0] is deadline:
+            self._arm()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._heap:
+            wait = min(max(self._heap[0].at - time.time(), 0), _LONGEST_WAIT)
+            self._timer = asyncio.get_running_loop().call_later(wait, self._look)
+
+    def _look(self) -> None:
+        now = time.time()
+        while self._heap and self._heap[0].at <= now:
+            deadline = heapq.heappop(self._heap)
+            connection = deadline.connection
+            if connection is None:
+                self._dropped -= 1
+            elif deadline.is_last:
+                connection.deadline = None
+                connection.close(CloseCode.TOKEN_EXPIRED)
+            else:
+                self._warn(connection)
+        self._arm()
+
+    def _warn(self, connection: "Connection") -> None:
+        expires_at = connection.identity.expires_at
+        assert expires_at is not None  # noqa: S101 - it has a deadline
+        error = Error(
+            "token_expired",
+            "The token runs out: send auth.refresh with a new one.",
+            retryable=True,
+            expires_at=expires_at,
+        )
+        connection.refuse(None, error)
+        self._add(connection, expires_at + self._grace, is_last=True)

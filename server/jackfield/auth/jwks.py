@@ -1,0 +1,207 @@
+"""`KeySet`: the public keys that an issuer publishes (RFC 7517), fetched where nobody waits for it.
+
+Whoever connects can name a key that there isn't, and so ask for the set to be fetched. However
+many do, it is fetched at most once in a while, and a set that can't be fetched leaves the last one
+in force.
+"""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from typing import Any, Final
+
+import aiohttp
+import msgspec
+import structlog
+
+from jackfield.errors import Error
+
+from .keys import Key, jwk_key
+
+_log = structlog.get_logger("jackfield")
+
+#: Seconds between two fetches when nothing asks for one. A key that is withdrawn is used no longer
+#: than this; issuers announce a new one for longer.
+_INTERVAL: Final = 600.0
+#: Seconds from one fetch to the next that an unknown key may cause.
+_COOLDOWN: Final = 30.0
+#: Seconds that a fetch may take.
+_TIMEOUT: Final = 5.0
+#: Seconds after a fetch that failed until the next; doubled each time, up to the second.
+_FIRST_PAUSE: Final = 1.0
+_LAST_PAUSE: Final = 60.0
+#: Of a set: a key has 1.5 KB with its certificates, and issuers publish a few.
+_MAX_BYTES: Final = 262_144
+_MAX_KEYS: Final = 100
+#: Clients that wait for one fetch; the others are told to come back.
+_MAX_WAITING: Final = 100
+
+
+class _Document(msgspec.Struct):
+    keys: list[dict[str, Any]]
+
+
+_read: Final = msgspec.json.Decoder(_Document).decode
+
+
+class _UnusableError(Exception):
+    """What came is no key set, or one without a key of use."""
+
+
+class KeySet:
+    """The keys of one issuer.
+
+    Args:
+        url: Where they are published.
+        algorithms: Those that may be used at all.
+        interval: Seconds between two fetches when nothing asks for one.
+        cooldown: Seconds from one fetch to the next that an unknown key may cause.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        algorithms: Sequence[str],
+        *,
+        interval: float = _INTERVAL,
+        cooldown: float = _COOLDOWN,
+    ) -> None:
+        self._url = url
+        self._algorithms = algorithms
+        self._interval = interval
+        self._cooldown = cooldown
+        #: By algorithm and key id; and by algorithm alone, for tokens that name no key.
+        self._keys: dict[tuple[str | None, str], Key] = {}
+        self._is_fetched = False
+        self._has_failed = False
+        self._fetching: asyncio.Task[bool] | None = None
+        self._waiting = 0
+        self._next_at = 0.0
+        self._keeping: asyncio.Task[None] | None = None
+        self._session: aiohttp.ClientSession | None = None
+
+    async def start(self) -> None:
+        """Fetch the keys, and keep them fresh until `close`; an issuer that is away is no fault."""
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=_TIMEOUT), auto_decompress=False
+        )
+        await asyncio.wait([self._fetch_once()])
+        self._keeping = asyncio.create_task(self._keep())
+
+    async def close(self) -> None:
+        """Fetch no more."""
+        tasks = [task for task in (self._keeping, self._fetching) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        if self._session is not None:
+            await self._session.close()
+
+    def find(self, key_id: str | None, algorithm: str) -> Key | None:
+        """A key that is there.
+
+        Args:
+            key_id: Its id; None for the only one that there is for the algorithm.
+            algorithm: What it is wanted for.
+        """
+        return self._keys.get((key_id, algorithm))
+
+    async def look_for(self, key_id: str | None, algorithm: str) -> Key | None:
+        """A key that is not there: the issuer may have one by now, if it is time to ask.
+
+        Args:
+            key_id: Its id.
+            algorithm: What it is wanted for.
+
+        Raises:
+            Error: ``unavailable``: no key was ever fetched, or too many wait for one.
+        """
+        now = asyncio.get_running_loop().time()
+        is_fetching = self._fetching is not None and not self._fetching.done()
+        if is_fetching or now >= self._next_at:
+            if self._waiting >= _MAX_WAITING:
+                raise Error("unavailable", retry_after=_TIMEOUT)
+            self._waiting += 1
+            try:
+                await asyncio.wait([self._fetch_once()])
+            finally:
+                self._waiting -= 1
+        if not self._is_fetched:
+            raise Error("unavailable", retry_after=_LAST_PAUSE)
+        return self.find(key_id, algorithm)
+
+    def _fetch_once(self) -> "asyncio.Task[bool]":
+        """Fetch the set in a task that all share who want it now."""
+        if self._fetching is None or self._fetching.done():
+            self._next_at = asyncio.get_running_loop().time() + self._cooldown
+            self._fetching = asyncio.create_task(self._fetch())
+        return self._fetching
+
+    async def _keep(self) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            if self._has_failed:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LAST_PAUSE)
+            else:
+                pause = _FIRST_PAUSE
+                # Servers that start together don't ask together for ever.
+                await asyncio.sleep(self._interval * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
+            await asyncio.wait([self._fetch_once()])
+
+    async def _fetch(self) -> bool:
+        """Fetch the set, once; what is there stays if that fails."""
+        try:
+            keys = self._choose(await self._download())
+        except (aiohttp.ClientError, TimeoutError, OSError, _UnusableError) as exc:
+            if not self._has_failed:
+                _log.warning(
+                    "the keys of an issuer can't be fetched",
+                    url=self._url,
+                    cause=str(exc) or type(exc).__name__,
+                    keys=len(self._keys),
+                )
+            self._has_failed = True
+            return False
+        if self._has_failed or not self._is_fetched:
+            _log.info("fetched the keys of an issuer", url=self._url, keys=len(keys))
+        self._keys = keys
+        self._is_fetched, self._has_failed = True, False
+        return True
+
+    async def _download(self) -> bytes:
+        assert self._session is not None  # noqa: S101 - `start` has made it
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        async with self._session.get(self._url, headers=headers, allow_redirects=False) as response:
+            if response.status != 200:  # noqa: PLR2004 - OK
+                raise _UnusableError(f"the answer is {response.status}")
+            body = b""
+            async for part in response.content.iter_any():
+                body += part
+                if len(body) > _MAX_BYTES:
+                    raise _UnusableError(f"it has more than {_MAX_BYTES} bytes")
+        return body
+
+    def _choose(self, body: bytes) -> dict[tuple[str | None, str], Key]:
+        """The keys of a set that are of use."""
+        try:
+            document = _read(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            raise _UnusableError("it is not a key set") from None
+        chosen: dict[tuple[str | None, str], Key] = {}
+        nameless: dict[str, list[Key]] = {}
+        for jwk in document.keys[:_MAX_KEYS]:
+            key = jwk_key(jwk, self._algorithms)
+            if key is None:
+                continue
+            for algorithm in key.algorithms:
+                nameless.setdefault(algorithm, []).append(key)
+                if isinstance(jwk.get("kid"), str):
+                    chosen.setdefault((jwk["kid"], algorithm), key)
+        for algorithm, keys in nameless.items():
+            if len(keys) == 1:
+                chosen[None, algorithm] = keys[0]
+        if not chosen:
+            raise _UnusableError("it has no key for the algorithms that are allowed")
+        return chosen

@@ -1,0 +1,172 @@
+"""The keys that tokens are verified with, and which algorithm each of them is for.
+
+An algorithm is only ever used with a key of its own kind: a public key is no secret, and whoever
+could have it taken for one would sign with it (RFC 8725, section 2.1).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from jwt import PyJWK, PyJWTError
+
+PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
+
+#: Bits of the shortest RSA key that is taken (RFC 7518, section 3.3).
+_RSA_BITS: Final = 2048
+
+
+class Kind(StrEnum):
+    """What a key is."""
+
+    SECRET = "a secret"  # noqa: S105 - a word
+    RSA = "RSA"
+    P256 = "P-256"
+    P384 = "P-384"
+    P521 = "P-521"
+    ED25519 = "Ed25519"
+
+
+#: What each algorithm needs (RFC 7518, section 3; RFC 8037).
+ALGORITHMS: Final = {
+    "HS256": Kind.SECRET,
+    "HS384": Kind.SECRET,
+    "HS512": Kind.SECRET,
+    "RS256": Kind.RSA,
+    "RS384": Kind.RSA,
+    "RS512": Kind.RSA,
+    "PS256": Kind.RSA,
+    "PS384": Kind.RSA,
+    "PS512": Kind.RSA,
+    "ES256": Kind.P256,
+    "ES384": Kind.P384,
+    "ES512": Kind.P521,
+    "EdDSA": Kind.ED25519,
+}
+#: Bytes of a secret, at least: as many as the hash has (RFC 7518, section 3.2).
+SECRET_BYTES: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
+
+_CURVES: Final = {"secp256r1": Kind.P256, "secp384r1": Kind.P384, "secp521r1": Kind.P521}
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key to verify with.
+
+    Attributes:
+        material: The secret, or the public key. Never shown.
+        algorithms: The only ones that it is used with.
+    """
+
+    material: bytes | PublicKey = field(repr=False)
+    algorithms: tuple[str, ...]
+
+
+def kinds(algorithms: Sequence[str]) -> list[Kind]:
+    """What kinds of key some algorithms need, each once."""
+    return list(dict.fromkeys(ALGORITHMS[name] for name in algorithms))
+
+
+def secret_key(secret: str, algorithms: Sequence[str]) -> Key:
+    """A secret as a key.
+
+    Raises:
+        ValueError: It can't be that: the words say why, and don't quote it.
+    """
+    for name in algorithms:
+        if ALGORITHMS[name] is not Kind.SECRET:
+            raise ValueError(f"{name} needs a public key, and not a secret: set public_key_file")
+    material = secret.encode()
+    if b"-----BEGIN " in material:
+        raise ValueError(
+            "This is a key in PEM, and not a secret: a public key that is used as a secret lets "
+            "everyone who has it sign tokens"
+        )
+    needed = max(SECRET_BYTES[name] for name in algorithms)
+    if len(material) < needed:
+        raise ValueError(
+            f"The secret is too short: {', '.join(algorithms)} need{'s' * (len(algorithms) == 1)} "
+            f"{needed} bytes at least, and it has {len(material)}"
+        )
+    return Key(material, tuple(algorithms))
+
+
+def public_key(pem: str, algorithms: Sequence[str]) -> Key:
+    """A public key in PEM as a key.
+
+    Raises:
+        ValueError: It can't be that: the words say why, and don't quote it.
+    """
+    if "PRIVATE KEY-----" in pem:
+        raise ValueError("This is a private key: the server needs the public one, and no other")
+    try:
+        material = load_pem_public_key(pem.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError("There is no public key in PEM in it") from None
+    kind = _kind(material)
+    if kind is None or not isinstance(material, PublicKey):
+        raise ValueError("No algorithm is for a key of this kind")
+    for name in algorithms:
+        if ALGORITHMS[name] is Kind.SECRET:
+            raise ValueError(
+                f"{name} needs a secret, and this is a public key: whoever has that could sign "
+                "tokens"
+            )
+        if ALGORITHMS[name] is not kind:
+            raise ValueError(f"{name} needs another kind of key: this is one of {kind}")
+    return Key(material, tuple(algorithms))
+
+
+def jwk_key(jwk: Mapping[str, Any], algorithms: Sequence[str]) -> Key | None:
+    """A public key of a JSON Web Key Set (RFC 7517) as a key.
+
+    Args:
+        jwk: The key as its set has it.
+        algorithms: Those that may be used at all.
+
+    Returns:
+        None if it is none to verify tokens with by any of these.
+    """
+    if jwk.get("kty") == "oct" or jwk.get("use", "sig") != "sig":
+        return None
+    operations = jwk.get("key_ops")
+    if operations is not None and not (isinstance(operations, list) and "verify" in operations):
+        return None
+    try:
+        material = PyJWK(dict(jwk)).key
+        kind = _kind(material)
+    except (PyJWTError, ValueError, TypeError, KeyError, OverflowError):
+        return None
+    usable = tuple(
+        name for name in algorithms if ALGORITHMS[name] is kind and jwk.get("alg", name) == name
+    )
+    if not usable or not isinstance(material, PublicKey):
+        return None
+    return Key(material, usable)
+
+
+def _kind(material: object) -> Kind | None:
+    """What a public key is; None if it is not of use here.
+
+    Raises:
+        ValueError: It is, and is too short.
+    """
+    match material:
+        case RSAPublicKey():
+            if material.key_size < _RSA_BITS:
+                raise ValueError(
+                    f"The RSA key is too short: it has {material.key_size} bits, and needs "
+                    f"{_RSA_BITS} at least"
+                )
+            return Kind.RSA
+        case EllipticCurvePublicKey():
+            return _CURVES.get(material.curve.name)
+        case Ed25519PublicKey():
+            return Kind.ED25519
+    return None

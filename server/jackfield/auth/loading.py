@@ -1,0 +1,80 @@
+"""Authenticators found by entry point: those that the configuration asks for, configured.
+
+One that can't be had stops the server, unlike a plugin: it was asked for by name, and without it
+its clients would be told not to come back.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from jackfield.config import ConfigError, Problem, Section, Settings
+from jackfield.config.section import suggest
+from jackfield.registry import Candidate, discover
+
+from . import Authenticator
+
+ENTRY_POINT_GROUP: Final = "jackfield.authenticators"
+
+
+def load_authenticators(
+    settings: Settings, candidates: Iterable[Candidate] | None = None
+) -> list[Authenticator]:
+    """Make the authenticators that the configuration asks for, in the order they are asked in.
+
+    Args:
+        settings: The server's settings.
+        candidates: What may be loaded; by default every one installed.
+
+    Raises:
+        ConfigError: Some can't be had, or their configuration is not valid: all the problems.
+    """
+    installed: dict[str, list[Candidate]] = {}
+    for candidate in discover(ENTRY_POINT_GROUP) if candidates is None else candidates:
+        installed.setdefault(candidate.name, []).append(candidate)
+    problems: list[Problem] = []
+    authenticators: list[Authenticator] = []
+    for name, section in _wanted(settings):
+        try:
+            authenticators.append(_make(name, section, installed))
+        except ConfigError as exc:
+            problems += exc.problems
+    if problems:
+        raise ConfigError(problems)
+    return authenticators
+
+
+def _wanted(settings: Settings) -> Iterator[tuple[str, Section]]:
+    sections = dict(settings.auth.sections)
+    if settings.api.keys:
+        yield "ticket", sections.pop("ticket", Section(("auth", "ticket")))
+    yield from sections.items()
+    if settings.auth.anonymous:
+        yield "anonymous", Section(("auth", "anonymous"))
+
+
+def _make(name: str, section: Section, installed: Mapping[str, list[Candidate]]) -> Authenticator:
+    found = installed.get(name, [])
+    if not found:
+        hint = suggest(name, sorted(installed))
+        raise _problem(section, f"no authenticator {name!r} is installed{hint}")
+    if len(found) > 1:
+        sources = " and ".join(f"{each.distribution} {each.version}" for each in found)
+        raise _problem(section, f"there are two authenticators {name!r}: of {sources}")
+    (candidate,) = found
+    what = f"the authenticator {name!r} of {candidate.distribution} {candidate.version}"
+    try:
+        factory: Any = candidate.load()
+    except (Exception, SystemExit) as exc:
+        raise _problem(section, f"{what} can't be imported: {type(exc).__name__}: {exc}") from exc
+    config = section.load(getattr(factory, "config_schema", None))
+    try:
+        authenticator: Authenticator = factory(config)
+    except Exception as exc:
+        raise _problem(section, f"{what} failed: {type(exc).__name__}: {exc}") from exc
+    if not callable(getattr(authenticator, "authenticate", None)):
+        raise _problem(section, f"{what} has no method 'authenticate'")
+    return authenticator
+
+
+def _problem(section: Section, message: str) -> ConfigError:
+    return ConfigError([Problem(section.place, message)])

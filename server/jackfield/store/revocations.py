@@ -1,0 +1,100 @@
+"""Revocations in Redis, where every node finds them, each until what it revokes has run out.
+
+Times are in seconds here, in ms there, and by the clock of Redis.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from .client import RedisClient
+from .keys import Keys
+from .lua import load
+
+_WRITE: Final = load("write_revocations")
+_READ: Final = load("read_revocations")
+
+#: Entries of one call.
+_BATCH: Final = 250
+
+
+class Entry(NamedTuple):
+    """Something revoked.
+
+    Attributes:
+        target: What it is; the words are up to the caller.
+        since: When it was revoked.
+        until: When that can be forgotten.
+    """
+
+    target: str
+    since: float
+    until: float
+
+
+class News(NamedTuple):
+    """What somebody who looks has to learn.
+
+    Attributes:
+        newest: What is known from now on.
+        entries: What was entered since.
+    """
+
+    newest: int
+    entries: list[Entry]
+
+
+class RevocationStore:
+    """The revocations that all nodes share.
+
+    Args:
+        client: The client.
+        keys: The keys of this node.
+    """
+
+    def __init__(self, client: RedisClient, keys: Keys) -> None:
+        self._client = client
+        self._keys = [keys.revoked, keys.revoked_until]
+
+    async def add(self, targets: Sequence[str], lifetime: float) -> None:
+        """Revoke from now on.
+
+        Args:
+            targets: What to revoke.
+            lifetime: Seconds until that can be forgotten.
+
+        Raises:
+            Error: ``unavailable``: Redis is away, and it may be revoked or not.
+        """
+        await self._client.run(_WRITE, self._keys, [round(lifetime * 1000), *targets])
+
+    async def restore(self, entries: Iterable[Entry]) -> None:
+        """Enter again what had gone.
+
+        Raises:
+            Error: ``unavailable``: Redis is away.
+        """
+        texts = [
+            f"{each.since * 1000:.0f} {each.until * 1000:.0f} {each.target}" for each in entries
+        ]
+        for start in range(0, len(texts), _BATCH):
+            await self._client.run(_WRITE, self._keys, [0, *texts[start : start + _BATCH]])
+
+    async def read(self, known: int) -> News:
+        """What was entered since somebody looked.
+
+        Args:
+            known: ``newest`` of that look; 0 for everything.
+
+        Returns:
+            Everything if ``newest`` is less than what is known: it has gone from Redis since.
+
+        Raises:
+            Error: ``unavailable``: Redis is away.
+        """
+        newest, *entries = await self._client.run(_READ, self._keys[:1], [known])
+        return News(int(newest), [_parse(entry) for entry in entries])
+
+
+def _parse(entry: bytes) -> Entry:
+    since, until, target = str(entry, "utf-8").split(" ", 2)
+    return Entry(target, int(since) / 1000, int(until) / 1000)
