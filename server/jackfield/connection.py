@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from .receiver import Receiver
     from .request import Request
     from .route import Route
-    from .topics.audience import Audience, Join
+    from .topics.audience import Audience
+    from .topics.join import Join
 
 #: Seconds a client has to answer a close frame before the socket is cut. A live one answers in
 #: one round trip; RFC 6455 leaves the time open.

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .protocol import MessageId
     from .route import Route
-    from .topics.audience import Join
+    from .topics.join import Join
 
 _TIMEOUT: Final = Error("timeout")
 

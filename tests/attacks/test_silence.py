@@ -38,7 +38,7 @@ def is_cut_off(sock: socket.socket) -> bool:
 
 
 async def test_half_open_heads_and_silent_sockets_hinder_no_honest_client(valkey_url: str) -> None:
-    async with attacked(valkey_url, limits={"header_timeout": "3s"}) as victim:
+    async with attacked(valkey_url, limits={"header_timeout": "2s"}) as victim:
         await victim.serves_the_honest(20)
         before = victim.resident_bytes()
         (sockets,) = await while_attacked(victim, [partial(besiege, victim, crowd())])

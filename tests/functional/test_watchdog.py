@@ -30,7 +30,7 @@ def reports(logs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 def hold_the_loop() -> None:
     """Block until the watchdog must have seen it, and then some."""
-    time.sleep(0.6)
+    time.sleep(0.4)
 
 
 def slow_to_validate(value: Any) -> None:

@@ -24,7 +24,7 @@ from jackfield.testing import RunningServer, run_server
 Config = Mapping[str, Any]
 
 #: Sequences of messages that are tried, for each encoding: a second or two of them.
-EXAMPLES = 100
+EXAMPLES = 60
 
 
 class Inner(Schema):

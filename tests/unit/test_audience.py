@@ -11,8 +11,9 @@ from jackfield.errors import Error
 from jackfield.protocol import JSON
 from jackfield.store.keys import Keys
 from jackfield.store.topics import Place, Read
-from jackfield.topics.audience import Audience, Join
+from jackfield.topics.audience import Audience
 from jackfield.topics.feed import Batch, Published
+from jackfield.topics.join import Join
 from tests.support import wait_until
 
 if TYPE_CHECKING:

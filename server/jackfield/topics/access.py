@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jackfield.context import Runtime
     from jackfield.request import Request
 
-    from .audience import Join
+    from .join import Join
 
 #: Seconds that a client is told to wait which is in too many topics: leaving one takes no longer.
 _RETRY_AFTER: Final = 1.0

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from jackfield.errors import Error
+from jackfield.log import SparingLog
 from jackfield.store.topics import Read
 from jackfield.topic import Position, TopicFamily
 
 from .feed import Batch, Feed, Members, Published
+from .join import Join
 from .presence import Presence
 
 if TYPE_CHECKING:
@@ -25,8 +27,11 @@ if TYPE_CHECKING:
     from jackfield.store.presence import PresenceStore
     from jackfield.store.topics import Place, TopicStore
 
-_log = structlog.get_logger("jackfield")
+#: A restarted Redis has all topics say the same at once.
+_log: Final = SparingLog(structlog.get_logger("jackfield"))
 
+#: Seconds that a client which wants to join waits for a gap to be filled.
+_SYNC_TIMEOUT: Final = 5.0
 #: Seconds between attempts to fill a gap while Redis is away, jittered: every audience has one.
 _RETRY_PAUSE: Final = 0.5
 
@@ -111,7 +116,7 @@ class Audience:
         info: dict[str, Any] | None = None,
         *,
         max_bytes: int,
-    ) -> "Join":
+    ) -> Join:
         """Prepare for a connection to become a member.
 
         Args:
@@ -294,7 +299,11 @@ class Audience:
                 return read
             # Another epoch has begun, and nobody here has been told of it yet.
             self.refill()
-            await self.in_sync()
+            try:
+                async with asyncio.timeout(_SYNC_TIMEOUT):
+                    await self.in_sync()
+            except TimeoutError:  # Redis went away just now
+                raise Error("unavailable", retry_after=_SYNC_TIMEOUT) from None
 
     @property
     def _is_refilling(self) -> bool:
@@ -344,55 +353,3 @@ def _look_at(task: "asyncio.Task[None]") -> None:
     """Take notice of how a task ended: whoever waits for it is told, and maybe nobody does."""
     if not task.cancelled():
         task.exception()
-
-
-class Join:
-    """A connection on its way into an audience.
-
-    Args:
-        audience: The audience.
-        connection: The connection.
-    """
-
-    __slots__ = ("_done", "audience", "connection", "presence", "read")
-
-    read: Read
-
-    def __init__(self, audience: Audience, connection: "Connection") -> None:
-        self.audience = audience
-        self.connection = connection
-        #: The version of the presence that the connection joined with.
-        self.presence = 0
-        self._done = False
-        audience.begin_use()
-
-    def activate(self) -> None:
-        """Make the connection a member, once it has been told where the topic stands."""
-        if self._done:
-            return
-        if self.connection.has_left:
-            self.abandon()
-            return
-        self._done = True
-        audience, connection = self.audience, self.connection
-        if connection not in audience.members:
-            audience.members.add(connection)
-            connection.topics.append(audience)
-        events, read = audience.events, self.read
-        if read.epoch == events.epoch and events.has_since(read.offset):
-            events.admit(connection, read.offset)
-        else:
-            connection.refuse(None, audience.gap())
-        if audience.presence is not None:
-            audience.presence.feed.admit(connection, self.presence)
-        audience.end_use()
-
-    def abandon(self) -> None:
-        """The connection does not become a member; no effect once it has."""
-        if self._done:
-            return
-        self._done = True
-        audience = self.audience
-        if audience.presence is not None and self.connection not in audience.members:
-            audience.presence.depart(self.connection)
-        audience.end_use()

@@ -17,8 +17,9 @@ from jackfield.store.presence import PresenceStore
 from jackfield.store.topics import Place, Publication, TopicStore
 from jackfield.topic import Position, TopicFamily
 
-from .audience import Audience, Join
+from .audience import Audience
 from .feed import parse
+from .join import Join
 from .presence import MAX_LISTED, as_reply
 
 if TYPE_CHECKING:
