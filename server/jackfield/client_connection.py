@@ -62,7 +62,9 @@ async def connect(
                 socket, welcome = await shake_hands(session, url, sent, subprotocol)
         except TimeoutError as error:
             raise ConnectionFailed(
-                None, f"The server did not welcome this client within {timeout:g} s."
+                None,
+                f"The server did not welcome this client within {timeout:g} s."
+                + ("" if token else " It may be waiting for a token, and was given none."),
             ) from error
         client = Client(socket, welcome, buffer_bytes)
         try:

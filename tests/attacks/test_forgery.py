@@ -17,7 +17,7 @@ from jackfield.testing import RunningServer, run_server
 from tests.attacks.careless import careless
 from tests.raw import CLOSE, TEXT, masked
 from tests.support import wait_until
-from tests.wire import Wire
+from tests.wire import PATIENCE, Wire
 
 Config = Mapping[str, Any]
 
@@ -52,11 +52,11 @@ async def test_a_forwarding_header_of_a_stranger_changes_nothing(
 
 
 async def say(server: RunningServer, data: bytes) -> None:
-    """Send bytes, take what comes, and go."""
+    """Send bytes, and a close frame behind them, which ends whatever they have begun."""
     reader, writer = await asyncio.open_connection(*server.address[7:].split(":"))
-    writer.write(data)
-    with contextlib.suppress(ConnectionError, TimeoutError):
-        async with asyncio.timeout(0.2):
+    writer.write(data + masked(CLOSE, (1000).to_bytes(2)))
+    with contextlib.suppress(ConnectionError):
+        async with asyncio.timeout(PATIENCE):
             await reader.read()
     writer.close()
 
