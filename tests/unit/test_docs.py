@@ -77,7 +77,7 @@ def _pages(pages: list[Path]) -> list[Any]:
 def test_every_fence_is_one_that_these_tests_know(page: Path) -> None:
     fences = re.findall(r"^```.*$", page.read_text("utf-8"), re.MULTILINE)
     assert len(fences) == 2 * len(list(_blocks(page)))
-    known = {"python", "toml", "json", "ini", "js", "console"}
+    known = {"python", "toml", "json", "ini", "js", "console", "text"}
     assert {block.language for block in _blocks(page)} <= known
 
 
