@@ -242,16 +242,16 @@ async def _open(request: web.Request, node: Node, connection: Connection) -> Soc
         raise ConnectionResetError("the client left during the handshake")
     connection.request = request
     connection.transport = transport
-    if isinstance(request.protocol, Peer):
-        request.protocol.upgrade(connection)
 
     def stalled() -> None:
         node.sparing_log.info("cut off a client that does not read", connection=connection.id)
         connection.abort(CloseCode.SLOW_CONSUMER)
 
     outbox: Callable[..., Outbox] = Outbox
-    if transport.get_extra_info("sslcontext") is None:
-        outbox = partial(Outbox, descriptor=transport.get_extra_info("socket").fileno())
+    if isinstance(request.protocol, Peer):
+        request.protocol.upgrade(connection)
+        if transport.get_extra_info("sslcontext") is None:
+            outbox = partial(Outbox, descriptor=transport.get_extra_info("socket").fileno())
     if socket.compress:
         outbox = partial(CompressedOutbox, send_frame=socket.send_frame)
     connection.outbox = outbox(

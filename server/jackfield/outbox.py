@@ -10,7 +10,7 @@ another.
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from aiohttp import WSMsgType
@@ -70,12 +70,13 @@ class Outbox:
         on_stalled: Called once, from the event loop, for a client past either bound.
         turn: Shared with the other outboxes of the loop; one of its own if left out.
         descriptor: The file descriptor of the transport's socket, if that takes the bytes as they
-            are; None if it doesn't, as with TLS.
+            are, and `discard` is called before it is closed; else None, as with TLS.
     """
 
     __slots__ = (
         "_call_in_turn",
         "_check_timer",
+        "_clear",
         "_descriptor",
         "_drain",
         "_flush_scheduled",
@@ -114,6 +115,9 @@ class Outbox:
         self._pending = 0
         self._flush_scheduled = False
         self._sealed = False
+        #: Whether the socket is open and nothing waits before it, here or in the transport.
+        self._clear = False
+        #: Bytes that were given to the transport, and of those what the client had taken lately.
         self._written = 0
         self._taken = 0
         self._check_timer: asyncio.TimerHandle | None = None
@@ -126,6 +130,7 @@ class Outbox:
         """
         if self._sealed:
             return
+        self._clear = False
         self._frames.append(frame)
         self._pending += len(frame)
         if not self._flush_scheduled:
@@ -134,37 +139,15 @@ class Outbox:
         elif self._pending > self._limit:
             self._stalled()
 
-    def send_now(self, frame: bytes) -> None:
-        """Write a frame at once, if nothing waits before it; else queue it, as `send` does.
-
-        For one frame to a great many: queueing costs each of them as much again as writing does
-        beside its system call. More of it in the same turn is better queued, and written joined.
-        """
-        transport = self._transport
-        if (
-            self._pending
-            or self._descriptor is None
-            or self._sealed
-            or transport.is_closing()
-            or transport.get_write_buffer_size()
-        ):
-            self.send(frame)
-            return
-        try:
-            sent = os.write(self._descriptor, frame)
-        except OSError:  # full, or gone: the transport knows what to do
-            sent = 0
-        self._written += sent
-        if sent < len(frame):
-            self.send(frame[sent:])
-
     def seal(self) -> None:
         """Take no more frames; what is queued is still sent."""
         self._sealed = True
+        self._clear = False
 
     def discard(self) -> None:
         """Take no more frames and forget what is queued: the connection is gone."""
         self._sealed = True
+        self._clear = False
         self._frames.clear()
         self._pending = 0
         if self._check_timer is not None:
@@ -204,11 +187,11 @@ class Outbox:
         if waiting == 0 and self._descriptor is not None:
             try:
                 sent = os.write(self._descriptor, data)
-            except OSError:  # as above
+            except OSError:  # full, or gone: the transport knows what to do
                 sent = 0
-            self._written += sent
             self._pending -= sent
             if not self._pending:
+                self._clear = not self._sealed
                 return
             data = data[sent:]
         self._watch(self._pending, waiting)
@@ -259,6 +242,25 @@ class Outbox:
     def _stalled(self) -> None:
         self.discard()
         self._on_stalled()
+
+
+def send_to_all(outboxes: "Iterable[Outbox]", frame: bytes) -> None:
+    """Write a frame to a great many at once; queue it, as `Outbox.send` does, where others wait.
+
+    Queueing costs each of them as much again as writing does beside its system call. More in the
+    same turn of the loop is better queued, and written joined.
+    """
+    size, write = len(frame), os.write
+    for outbox in outboxes:
+        if not outbox._clear or outbox._descriptor is None:  # noqa: SLF001 - a method, for many
+            outbox.send(frame)
+            continue
+        try:
+            sent = write(outbox._descriptor, frame)  # noqa: SLF001
+        except OSError:  # full, or gone: the transport knows what to do
+            sent = 0
+        if sent < size:
+            outbox.send(frame[sent:])
 
 
 class CompressedOutbox(Outbox):

@@ -106,7 +106,9 @@ class Peer(web.RequestHandler):
         self._gate.enter(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """The client has gone."""
+        """The client has gone; its socket is closed only after this."""
+        if self._connection is not None:
+            self._connection.outbox.discard()
         self._gate.leave(self)
         super().connection_lost(exc)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from jackfield import frames
+from jackfield.outbox import send_to_all
 
 if TYPE_CHECKING:
     from jackfield.connection import Connection
@@ -110,8 +111,7 @@ class Members:
 
 def _send_to_all(connections: "dict[Connection, None]", data: bytes) -> None:
     if len(connections) >= _MANY and next(iter(connections)).node.turn.is_first():
-        for connection in connections:
-            connection.outbox.send_now(data)
+        send_to_all([connection.outbox for connection in connections], data)
     else:
         for connection in connections:
             connection.outbox.send(data)
