@@ -315,6 +315,8 @@ async def _end(request: web.Request, connection: Connection) -> None:
 
 async def _stop(connection: Connection) -> None:
     """Cancel what still runs for a connection that has ended, and wait for it."""
+    if not connection.requests:
+        return
     connection.stop_requests(Error("cancelled"))
     await asyncio.sleep(0)  # those that had not begun begin now, and see that they were stopped
     tasks = {

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Final
 
 import structlog
@@ -106,15 +107,31 @@ class Node:
         Raises:
             Error: A plugin refuses the connection.
         """
-        for entry, plugin in self.registry.plugins():
-            for hook in plugin.connect_hooks:
-                await self._run_hook(hook, connection, entry.name, may_refuse=True)
+        for name, hook in self._connect_hooks:
+            await self._run_hook(hook, connection, name, may_refuse=True)
 
     async def run_disconnect_hooks(self, connection: Connection) -> None:
         """Run every plugin's ``on_disconnect``; none can keep another from running."""
-        for entry, plugin in self.registry.plugins():
-            for hook in plugin.disconnect_hooks:
-                await self._run_hook(hook, connection, entry.name, may_refuse=False)
+        for name, hook in self._disconnect_hooks:
+            await self._run_hook(hook, connection, name, may_refuse=False)
+
+    # Listed when the first client comes: until then a plugin may fail to start.
+
+    @cached_property
+    def _connect_hooks(self) -> list[tuple[str, Hook]]:
+        return [
+            (plugin.name, hook)
+            for _, plugin in self.registry.plugins()
+            for hook in plugin.connect_hooks
+        ]
+
+    @cached_property
+    def _disconnect_hooks(self) -> list[tuple[str, Hook]]:
+        return [
+            (plugin.name, hook)
+            for _, plugin in self.registry.plugins()
+            for hook in plugin.disconnect_hooks
+        ]
 
     async def _run_hook(
         self, hook: Hook, connection: Connection, plugin: str, *, may_refuse: bool

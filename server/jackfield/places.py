@@ -3,6 +3,7 @@
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from types import TracebackType
 from typing import Final, Self
@@ -145,6 +146,7 @@ class Place:
         self._places.waiting.pop(self, None)
 
 
+@lru_cache(4096)
 def _origin(address: str) -> str | None:
     """What the connections from an address are counted by; None for one of this machine.
 

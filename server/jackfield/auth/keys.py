@@ -4,6 +4,7 @@ An algorithm is only ever used with a key of its own kind: a public key is no se
 could have it taken for one would sign with it (RFC 8725, section 2.1).
 """
 
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -64,7 +65,7 @@ class Key:
         algorithms: The only ones that it is used with.
     """
 
-    material: bytes | PublicKey = field(repr=False)
+    material: bytes | PublicKey | PyJWK = field(repr=False)
     algorithms: tuple[str, ...]
 
 
@@ -94,7 +95,12 @@ def secret_key(secret: str, algorithms: Sequence[str]) -> Key:
             f"The secret is too short: {', '.join(algorithms)} need{'s' * (len(algorithms) == 1)} "
             f"{needed} bytes at least, and it has {len(material)}"
         )
-    return Key(material, tuple(algorithms))
+    if len(algorithms) > 1:
+        return Key(material, tuple(algorithms))
+    # PyJWT looks at a plain secret anew for each token, whether it isn't a key in disguise.
+    encoded = str(urlsafe_b64encode(material).rstrip(b"="), "ascii")
+    prepared = PyJWK({"kty": "oct", "k": encoded, "alg": algorithms[0]})
+    return Key(prepared, tuple(algorithms))
 
 
 def public_key(pem: str, algorithms: Sequence[str]) -> Key:
