@@ -6,6 +6,7 @@ a follower's events come in order, each once, and none is missing unless it was 
 
 import asyncio
 import secrets
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
@@ -49,7 +50,7 @@ class Event(NamedTuple):
     payload: Message
 
 
-class _Dialled:
+class _Dialled(ABC):
     """One client, with one connection after another.
 
     Args:
@@ -95,8 +96,9 @@ class _Dialled:
             max_size=None,
         )
 
+    @abstractmethod
     async def _converse(self, socket: ClientConnection) -> None:
-        raise NotImplementedError
+        """Use one connection to its end."""
 
     async def _receive(self, socket: ClientConnection) -> Message:
         while True:
@@ -130,10 +132,10 @@ class _Dialled:
             self._refused(answer["error"]["code"])
             await asyncio.sleep(_PAUSE)
 
-    def _take(self, message: Message) -> None:
+    def _take(self, message: Message) -> None:  # noqa: B027 - not everyone listens
         """Take what answers nothing."""
 
-    def _refused(self, code: str) -> None:
+    def _refused(self, code: str) -> None:  # noqa: B027 - not everyone counts
         """Note that a request has to be tried again."""
 
 

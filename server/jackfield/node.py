@@ -1,9 +1,10 @@
 """One server process: what all of its connections share."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from operator import attrgetter
 from typing import Final
 
 import structlog
@@ -21,7 +22,7 @@ from .hub import Hub
 from .log import SparingLog
 from .outbox import Turn
 from .places import Places
-from .plugin import Hook
+from .plugin import Hook, Plugin
 from .proxies import TrustedProxies
 from .registry import Registry
 from .site import Gate
@@ -119,19 +120,14 @@ class Node:
 
     @cached_property
     def _connect_hooks(self) -> list[tuple[str, Hook]]:
-        return [
-            (plugin.name, hook)
-            for _, plugin in self.registry.plugins()
-            for hook in plugin.connect_hooks
-        ]
+        return self._hooks(attrgetter("connect_hooks"))
 
     @cached_property
     def _disconnect_hooks(self) -> list[tuple[str, Hook]]:
-        return [
-            (plugin.name, hook)
-            for _, plugin in self.registry.plugins()
-            for hook in plugin.disconnect_hooks
-        ]
+        return self._hooks(attrgetter("disconnect_hooks"))
+
+    def _hooks(self, of: Callable[[Plugin], list[Hook]]) -> list[tuple[str, Hook]]:
+        return [(plugin.name, hook) for _, plugin in self.registry.plugins() for hook in of(plugin)]
 
     async def _run_hook(
         self, hook: Hook, connection: Connection, plugin: str, *, may_refuse: bool

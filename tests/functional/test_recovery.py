@@ -114,6 +114,35 @@ async def test_more_than_fits_into_a_reply_is_read_from_the_history_in_parts(
             assert len(newest) < 15
 
 
+async def test_an_event_that_no_reply_can_hold_is_refused_and_not_passed_over(
+    config: Config,
+) -> None:
+    config = {**config, "limits": {"reply_bytes": 20_000, "event_bytes": 20_000}}
+    async with serve_topics(config=config) as server, Member(server) as member:
+        standing = await member.subscribe("feed:a")
+        await publish(server, "feed:a", 1, text="x" * 19_500)
+        assert offsets(await member.events("feed:a", 1)) == [1]
+        for wanted in ({}, {"after": 0}):
+            error = await member.error("topic.history", topic="feed:a", **wanted)
+            assert error["code"] == "too_large"
+        reply = await member.subscribe("feed:a", since=position(standing))
+        assert reply["recovered"] is False
+
+
+async def test_an_event_larger_than_a_page_fills_a_gap_all_the_same(config: Config) -> None:
+    config = {**config, "limits": {"event_bytes": 400_000}}
+    async with serve_topics(config=config) as server:
+        ear = Ear(server)
+        async with Member(server) as member:
+            await member.subscribe("feed:a")
+            ear.is_deaf = True
+            await publish(server, "feed:a", 2, text="x" * 300_000)
+            await wait_until(lambda: "feed:a" in ear.heard)
+            ear.is_deaf = False
+            await publish(server, "feed:a", 1)
+            assert offsets(await member.events("feed:a", 3)) == [1, 2, 3]
+
+
 async def test_the_history_is_read_from_either_end(config: Config) -> None:
     async with serve_topics(config=config) as server, Member(server) as member:
 

@@ -126,9 +126,12 @@ async def test_the_server_stops_cleanly_while_redis_is_away() -> None:
     async with embedded_valkey() as url, Redis.from_url(url, protocol=2) as redis:
         pid = await pid_of(redis)
         config = {"redis": {"url": url, "prefix": "test", "timeout": "200ms"}}
-        async with run_server(state, config=config) as server, server.connect():
-            os.kill(pid, signal.SIGSTOP)
+        with capture_logs() as logs:
+            async with run_server(state, config=config) as server, server.connect():
+                os.kill(pid, signal.SIGSTOP)
         os.kill(pid, signal.SIGCONT)
+        assert any("this node's state is left to its TTL" in each["event"] for each in logs)
+        assert not [each for each in logs if each["log_level"] in ("error", "critical")]
 
 
 async def test_every_key_of_a_running_server_has_a_ttl_and_none_is_left_when_it_stops() -> None:

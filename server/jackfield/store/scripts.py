@@ -5,10 +5,10 @@ memory is full: those two that write new state, and no others.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.resources import files
 from typing import Final, NamedTuple
 
 from .client import RedisClient, Script
+from .lua import load
 
 
 class Row(NamedTuple):
@@ -19,23 +19,19 @@ class Row(NamedTuple):
     fields: Mapping[str, str | bytes]
 
 
-def _load(name: str) -> Script:
-    return Script((files(__package__) / "scripts" / f"{name}.lua").read_text("utf-8"))
-
-
-_REGISTER_NODE: Final = _load("register_node")
-_ANNOUNCE_NODE: Final = _load("announce_node")
-_SILENT_NODES: Final = _load("silent_nodes")
-_FORGET_NODE: Final = _load("forget_node")
-_REFRESH_CONNECTIONS: Final = _load("refresh_connections")
-_WRITE_CONNECTIONS: Final = _load("write_connections")
-_SET_FIELDS: Final = _load("set_fields")
-_REMOVE_CONNECTIONS: Final = _load("remove_connections")
-_SWEEP_INDEX: Final = _load("sweep_index")
-_REAP_CONNECTIONS: Final = _load("reap_connections")
-_REFRESH_USERS: Final = _load("refresh_users")
-_REMOVE_FROM_USERS: Final = _load("remove_from_users")
-_USER_CONNECTIONS: Final = _load("user_connections")
+_REGISTER_NODE: Final = load("register_node")
+_ANNOUNCE_NODE: Final = load("announce_node")
+_SILENT_NODES: Final = load("silent_nodes")
+_FORGET_NODE: Final = load("forget_node")
+_REFRESH_CONNECTIONS: Final = load("refresh_connections")
+_WRITE_CONNECTIONS: Final = load("write_connections")
+_SET_FIELDS: Final = load("set_fields")
+_REMOVE_CONNECTIONS: Final = load("remove_connections")
+_SWEEP_INDEX: Final = load("sweep_index")
+_REAP_CONNECTIONS: Final = load("reap_connections")
+_REFRESH_USERS: Final = load("refresh_users")
+_REMOVE_FROM_USERS: Final = load("remove_from_users")
+_USER_CONNECTIONS: Final = load("user_connections")
 
 
 async def register_node(

@@ -151,6 +151,8 @@ class TopicAccess:
             events = self._fitting(connection, reversed(past.events))[::-1]
         else:
             events = self._fitting(connection, past.events)
+        if past.events and not events:  # an empty page would look like the end
+            raise Error("too_large", "One event is larger than a reply may be.")
         return {"epoch": past.epoch, "offset": past.offset, "events": events}
 
     async def presence(

@@ -109,6 +109,10 @@ class Topics:
         """A topic by its name; None if no plugin declares one of that name."""
         return self._find(topic)
 
+    def look_anew(self) -> None:
+        """Forget what was found: a plugin that has failed to start has no topics."""
+        self._find.cache_clear()
+
     async def publish(self, topic: str, payload: Any, *, key: str | None = None) -> Position:
         """Publish an event for the server itself; see `jackfield.Runtime.publish`."""
         address = self._find(topic)

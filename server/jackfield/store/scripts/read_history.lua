@@ -2,7 +2,8 @@
 -- A part of a topic's past. Also when memory is full.
 -- KEYS: its meta and log.
 -- ARGV: an epoch in case it has none, its ttl in ms, the offset to begin after ('' for the newest),
--- the offset to end before ('' for the end), how many events, how many bytes of them.
+-- the offset to end before ('' for the end), how many events, how many bytes of them
+-- if they are several.
 -- Returns epoch, offset, '1' if nothing between is lost, and the events.
 local epoch, offset = open_topic(KEYS[1], KEYS[2], ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
@@ -25,10 +26,10 @@ if ARGV[3] ~= '' then
 elseif last > 0 then
   entries = redis.call('XREVRANGE', KEYS[2], integer(last), '-', 'COUNT', ARGV[5])
 end
-for _, entry in ipairs(entries or {}) do
+for place, entry in ipairs(entries or {}) do
   local event = entry[2][2]
   room = room - #event
-  if room < 0 then
+  if room < 0 and place > 1 then
     break
   end
   reply[#reply + 1] = event

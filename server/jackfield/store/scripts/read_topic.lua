@@ -2,7 +2,8 @@
 -- What came after a position of a topic. Also when memory is full.
 -- KEYS: its meta and log.
 -- ARGV: an epoch in case it has none, its ttl in ms, the position's epoch and offset, how many bytes
--- of events to return at most, and '1' to return what there is if the position is lost.
+-- of events to return at most, if they are several, and '1' to return what there is if the position
+-- is lost.
 -- Returns epoch, offset, '1' if nothing after the position is lost, the offset after which the events
 -- begin, and the events; all strings.
 local epoch, offset = open_topic(KEYS[1], KEYS[2], ARGV[1])
@@ -23,7 +24,7 @@ while after < offset do
   for _, entry in ipairs(entries) do
     local event = entry[2][2]
     room = room - #event
-    if room < 0 then
+    if room < 0 and #reply > 4 then
       return reply
     end
     reply[#reply + 1] = event
