@@ -7,7 +7,7 @@ import msgspec
 import structlog
 
 from .auth.sessions import refresh
-from .topic import Position
+from .topic import BROADCAST, USER, Position
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -68,14 +68,14 @@ class Runtime:
 
         The arguments and errors are those of `publish`.
         """
-        return await self._topics.publish(f"user:{user}", payload, key=key)
+        return await self._topics.publish(USER + user, payload, key=key)
 
     async def broadcast(self, payload: Any, /, *, key: str | None = None) -> Position:
         """Publish an event to all connections of all nodes: to the topic ``broadcast``.
 
         The arguments and errors are those of `publish`.
         """
-        return await self._topics.publish("broadcast", payload, key=key)
+        return await self._topics.publish(BROADCAST, payload, key=key)
 
 
 class Context:
@@ -259,8 +259,8 @@ class Context:
             The reply of ``topic.history``: where the topic stands, and the events in their order.
 
         Raises:
-            Error: ``unrecoverable`` if what is behind ``after`` is no longer kept; ``not_found``;
-                ``unavailable``.
+            Error: ``unrecoverable`` if what is behind ``after`` is no longer kept; ``too_large`` if
+                one event is larger than a reply may be; ``not_found``; ``unavailable``.
         """
         return await self._access.history(
             self._connection, self._request, topic, after=after, before=before, limit=limit

@@ -22,6 +22,9 @@ Maker = Callable[..., Awaitable[Mapping[str, Any]]]
 MAX_HISTORY: Final = 100_000
 #: Seconds. Less, and a client that reconnects at once would already find nothing.
 MIN_TTL: Final = 1.0
+#: The topic that everybody is in, and the start of the name of a user's own.
+BROADCAST: Final = "broadcast"
+USER: Final = "user:"
 #: Names that are remembered.
 _REMEMBERED: Final = 1024
 

@@ -15,7 +15,7 @@ from jackfield.route import as_payload, check_against
 from jackfield.store.bus import Bus
 from jackfield.store.presence import PresenceStore
 from jackfield.store.topics import Place, Publication, TopicStore
-from jackfield.topic import Position, TopicFamily
+from jackfield.topic import BROADCAST, USER, Position, TopicFamily
 
 from .audience import Audience
 from .feed import parse
@@ -43,9 +43,6 @@ MAX_KEY_LENGTH: Final = 128
 _ON_ITS_WAY: Final = 1.0
 #: Seconds between attempts to make up for a gap while Redis is away.
 _RETRY_PAUSE: Final = 0.5
-#: The topic that everybody is in, and the start of the name of a user's own.
-BROADCAST: Final = "broadcast"
-USER: Final = "user:"
 
 
 class Address(NamedTuple):
