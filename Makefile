@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 CHAT := plugins/jackfield-chat
 PEERS := benchmarks/peers
+CLIENT := client
+CONSOLE_CLIENT := server/jackfield/console/static/jackfield
 # What a plain install copies, so that a change of it installs the plugin again.
 CHAT_SOURCES := $(CHAT)/setup.cfg $(wildcard $(CHAT)/jackfield_chat/*.py)
 
@@ -11,7 +13,7 @@ CHAT_SOURCES := $(CHAT)/setup.cfg $(wildcard $(CHAT)/jackfield_chat/*.py)
 OLDEST_MARSHMALLOW := $(shell sed -n 's/^ *marshmallow >= \([0-9.]*\),.*/\1/p' setup.cfg)
 VALIDATION_TESTS := $(addprefix tests/unit/test_,compiled.py dumping.py validation.py json_schema.py)
 
-.PHONY: run test test-oldest chaos lint bench bench-fanout docs serve-docs wheel clean help
+.PHONY: run test test-oldest chaos lint bench bench-fanout bench-agents console docs serve-docs wheel clean help
 .DEFAULT_GOAL := help
 
 help: ## Show this
@@ -20,7 +22,7 @@ help: ## Show this
 run: $(VENV)/chat ## Serve on 127.0.0.1:8080: an embedded Valkey and the demo plugin
 	@exec $(BIN)/jackfield serve --config config/jackfield.toml
 
-test: $(VENV)/test ## Run every test
+test: $(VENV)/test $(VENV)/client ## Run every test
 	@$(BIN)/pytest
 
 test-oldest: $(VENV)-oldest/test ## Run the tests of validation with the oldest marshmallow that setup.cfg allows
@@ -44,6 +46,12 @@ bench: $(VENV)/bench $(VENV)/node ## Measure requests, side by side with other s
 bench-fanout: $(VENV)/bench $(VENV)/node ## Measure topics, side by side with other servers; OPTIONS as for bench
 	@$(BIN)/python -m benchmarks.fanout $(OPTIONS)
 
+console: ## Copy the client into the console, which serves it
+	@rm -rf $(CONSOLE_CLIENT) && mkdir $(CONSOLE_CLIENT) && cp $(CLIENT)/src/*.js $(CONSOLE_CLIENT)
+
+bench-agents: $(VENV)/bench ## Measure calls of agents and their streams; OPTIONS as for bench
+	@$(BIN)/python -m benchmarks.agents $(OPTIONS)
+
 docs: $(VENV)/docs ## Build the documentation into site/
 	$(BIN)/mkdocs build --strict --quiet
 
@@ -55,7 +63,7 @@ wheel: $(VENV)/lint ## Build the distributions into dist/
 	$(BIN)/python -m build --quiet --outdir dist $(CHAT)
 
 clean: ## Remove what was made
-	rm -rf $(VENV) $(VENV)-oldest $(PEERS)/node_modules build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-oldest $(PEERS)/node_modules $(CLIENT)/node_modules $(CLIENT)/types build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Jackfield needs Python 3.11 or later; name one with make PYTHON=...")'
@@ -89,3 +97,9 @@ $(VENV)/node: $(BIN)/python $(PEERS)/package.json $(PEERS)/package-lock.json
 		echo "Installing the packages of the peers that run on Node ..."; \
 		npm ci --silent --prefix $(PEERS) && touch $@; \
 	fi
+
+# Without npm on this machine there is the one that pip has put into .venv for the tests.
+$(VENV)/client: $(VENV)/test $(CLIENT)/package.json $(CLIENT)/package-lock.json
+	@echo "Installing what the JavaScript client is checked with ..."
+	@PATH="$$PATH:$(CURDIR)/$(BIN)" npm ci --silent --prefix $(CLIENT)
+	@touch $@

@@ -177,6 +177,11 @@ class RunningServer:
         self._log = log
         self._redis = redis
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
     def measure(self, shape: Shape, seconds: float, core: int | None) -> Measurement:
         """Put it under load, by a process of its own.
 

@@ -36,10 +36,23 @@ class MessageType(Schema):
     reply = fields.Dict(required=True, allow_none=True)
 
 
+class TopicFamily(Schema):
+    """What a client may know of the topics of one pattern."""
+
+    pattern = fields.String(required=True)
+    plugin = fields.String(required=True)
+    history = fields.Integer(required=True)
+    presence = fields.Boolean(required=True)
+    publish = fields.Boolean(required=True)
+    scopes = fields.List(fields.String(), required=True)
+    event = fields.Dict(required=True)
+
+
 class Described(Schema):
-    """The message types this connection may use."""
+    """The message types this connection may use, and where none is named, the kinds of topics."""
 
     types = fields.List(fields.Nested(MessageType), required=True)
+    topics = fields.List(fields.Nested(TopicFamily))
 
 
 @session.handler("session.whoami", reply=WhoAmI)
@@ -61,5 +74,5 @@ async def ping(ctx: Context, data: dict[str, Any]) -> dict[str, Any]:
 
 @session.handler("session.describe", Describe, reply=Described)
 async def describe(ctx: Context, data: dict[str, Any]) -> dict[str, Any]:
-    """List the message types this connection may use, each with its JSON Schemas."""
+    """List the message types and kinds of topics this connection may use, with JSON Schemas."""
     return ctx.describe(data.get("type"))

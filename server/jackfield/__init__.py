@@ -4,11 +4,13 @@ What stands here is what a plugin may import; nothing else is public, except the
 `jackfield.client`, the Python client, and `jackfield.testing`, for plugins' tests.
 """
 
+from .answer import Reply
 from .auth import Credentials, Identity
 from .config.fields import DurationField, Secret, SecretField
-from .context import Context, Runtime
+from .context import Context
 from .errors import Error, RegistrationError
 from .plugin import CallNext, Plugin
+from .runtime import Runtime
 from .topic import Position, TopicFamily
 from .validation import AnyPayload, NoPayload
 
@@ -24,6 +26,7 @@ __all__ = [
     "Plugin",
     "Position",
     "RegistrationError",
+    "Reply",
     "Runtime",
     "Secret",
     "SecretField",

@@ -15,6 +15,7 @@ from . import server_api
 from .auth import Authenticator
 from .auth.loading import load_authenticators
 from .config import Settings
+from .console import console_routes
 from .endpoint import websocket
 from .errors import CONTAINED, Error
 from .heartbeat import Heartbeat
@@ -64,7 +65,7 @@ def create_app(
     if authenticators is None:
         authenticators = load_authenticators(settings)
     app = web.Application(middlewares=[at_the_gate])
-    app.router.add_get("/", root)
+    app.add_routes(console_routes() if settings.server.console else [web.get("/", root)])
     app.router.add_get("/ws", websocket)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
@@ -113,6 +114,7 @@ async def _running_node(
         stack.callback(node.watch.close)
         stack.enter_context(node.watchdog)
         stack.push_async_callback(node.topics.close)
+        stack.push_async_callback(node.agents.close)
         for entry, plugin in list(registry.plugins()):
             if plugin.lifespan_function is not None:
                 await _start(stack, entry, plugin.lifespan_function, node)
@@ -129,6 +131,7 @@ async def _running_node(
             await node.revocations.look()
         await stack.enter_async_context(_running(node.revocations.run()))
         await stack.enter_async_context(_running(Heartbeat(node).run()))
+        await stack.enter_async_context(_running(node.agents.run()))
         yield node
 
 

@@ -7,9 +7,13 @@
                 print(item)
 
 It speaks `jackfield.v1` (JSON). A connection that is lost stays lost: `ConnectionClosed` says
-whether to connect again, and after how long. `follow` does that by itself, for one topic.
+whether to connect again, and after how long. `follow` does that by itself, for one topic. `Agent`
+does too: it is for those who are called.
 """
 
+from .client_agent import Agent
+from .client_agent_skill import Rejected
+from .client_agent_task import Task
 from .client_connection import Client, connect
 from .client_errors import (
     ConnectionClosed,
@@ -23,6 +27,7 @@ from .client_subscription import Event, Gap, History, Presence, Subscription
 from .topic import Position
 
 __all__ = [
+    "Agent",
     "Client",
     "ConnectionClosed",
     "ConnectionFailed",
@@ -32,9 +37,11 @@ __all__ = [
     "History",
     "Position",
     "Presence",
+    "Rejected",
     "RequestError",
     "StreamBroken",
     "Subscription",
+    "Task",
     "connect",
     "follow",
 ]

@@ -121,3 +121,17 @@ class EventsLost(Exception):  # noqa: N818 - it names what happened
 
 class StreamBroken(Exception):  # noqa: N818 - it names what happened
     """A stream has lost chunks: what was read of it is good, and there is no more of it."""
+
+
+def retry_after(error: Exception) -> float | None:
+    """Seconds that the server wants to be left alone; None if there is nothing to wait for."""
+    match error:
+        case ConnectionFailed(reconnect=True, retry_after=after):
+            return after or 0
+        case ConnectionClosed(reconnect=True, after=after):
+            return after or 0
+        case RequestError(retryable=True, extra=extra):
+            return extra.get("retry_after") or 0
+        case TimeoutError():
+            return 0
+    return None

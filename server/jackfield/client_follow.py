@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Mapping
 from time import monotonic
 
 from .client_connection import BUFFER_BYTES, connect
-from .client_errors import ConnectionClosed, ConnectionFailed, RequestError
+from .client_errors import ConnectionClosed, ConnectionFailed, RequestError, retry_after
 from .client_subscription import Event, Gap, Presence
 from .topic import Position
 
@@ -72,7 +72,7 @@ async def follow(
                     if not isinstance(item, Presence):
                         yield item
         except (ConnectionFailed, ConnectionClosed, RequestError, TimeoutError) as error:
-            after = _wait_for(error)
+            after = retry_after(error)
             if after is None:
                 raise
             if monotonic() - standing_since >= max_backoff:
@@ -82,17 +82,3 @@ async def follow(
             words = str(error) or "The server did not answer in time."
             _log.warning("Following %s again in %.1f s. %s", topic, wait, words)
         await asyncio.sleep(wait)
-
-
-def _wait_for(error: Exception) -> float | None:
-    """Seconds that the server wants to be left alone; None if there is nothing to wait for."""
-    match error:
-        case ConnectionFailed(reconnect=True, retry_after=after):
-            return after or 0
-        case ConnectionClosed(reconnect=True, after=after):
-            return after or 0
-        case RequestError(retryable=True, extra=extra):
-            return extra.get("retry_after") or 0
-        case TimeoutError():
-            return 0
-    return None

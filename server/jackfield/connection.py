@@ -16,6 +16,7 @@ from .protocol import Codec, MessageId
 from .rate import Allowance, Rate, TokenBucket
 
 if TYPE_CHECKING:
+    from .agents.instance import Instance
     from .auth.expiry import Deadline
     from .node import Node
     from .receiver import Receiver
@@ -65,6 +66,7 @@ class Connection:
         "has_left",
         "id",
         "identity",
+        "instance",
         "node",
         "outbox",
         "publish_bucket",
@@ -117,6 +119,8 @@ class Connection:
         self.has_left = False
         #: How many of them it did not ask for.
         self.given_topics = 0
+        #: Which instance of which agent it is, if it is one.
+        self.instance: Instance | None = None
         #: What hooks have it join before it is welcomed; None once it is.
         self.early_joins: list[Join] | None = []
         #: What it publishes: one at a time, and so many a second; made for the first.
@@ -145,13 +149,15 @@ class Connection:
             data = self.codec.error(message_id, fault)
         self.send(data)
 
-    def send_chunk(self, message_id: MessageId, seq: int, payload: Any) -> None:
+    def send_chunk(
+        self, message_id: MessageId, seq: int, payload: Any, state: str | None = None
+    ) -> None:
         """Queue one part of a streamed answer.
 
         Raises:
             Error: ``too_large``: it is past ``limits.reply_bytes``.
         """
-        data = self.codec.chunk(message_id, seq, payload)
+        data = self.codec.chunk(message_id, seq, payload, state)
         if len(data) > self.node.settings.limits.reply_bytes:
             raise Error("too_large", "A chunk is larger than the server sends.")
         self.send(data)
@@ -203,7 +209,7 @@ class Connection:
                 request.stop(reason)
 
     def describe(self, message_type: str | None) -> dict[str, Any]:
-        """The message types it may use; `Context.describe` is the public side of this."""
+        """What it may use; `Context.describe` is the public side of this."""
         return self.node.registry.describe(self.identity.scopes, message_type)
 
     async def write_fields(self, changes: Mapping[str, bytes | None]) -> None:
@@ -269,8 +275,7 @@ class Connection:
 
     def _end_writing(self) -> None:
         self.outbox.seal()
-        loop = asyncio.get_running_loop()
-        self._abort_timer = loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
+        self._abort_timer = self.node.watch.loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
 
     def gone(self) -> None:
         """The socket is closed: leave nothing scheduled, unless it still has bytes to send.

@@ -1,81 +1,22 @@
 """`Context`: one request (or hook) of one connection, and all that a handler may do with it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
 
+from .agents.access import AgentAccess
+from .agents.direct import call_agent, stream_agent
 from .auth.sessions import refresh
-from .topic import BROADCAST, USER, Position
+from .topic import Position
 
 if TYPE_CHECKING:
     from .connection import Connection
     from .protocol import MessageId
     from .request import Request
+    from .runtime import Runtime
     from .topics.access import TopicAccess
-    from .topics.local import Topics
-
-
-class Runtime:
-    """What a plugin's lifespan is given: its part of the server it runs in.
-
-    It may be kept for background tasks, which publish by it.
-
-    Attributes:
-        plugin: The plugin's name.
-        node: The id of this server process among all that share a Redis.
-        config: The plugin's section of the configuration, as its schema loaded it.
-        log: A structlog logger bound to the plugin.
-    """
-
-    __slots__ = ("_topics", "config", "log", "node", "plugin", "resource")
-
-    def __init__(self, plugin: str, node: str, config: Mapping[str, Any], topics: "Topics") -> None:
-        self.plugin = plugin
-        self.node = node
-        self.config = config
-        self._topics = topics
-        self.log: structlog.stdlib.BoundLogger = structlog.get_logger("jackfield").bind(
-            plugin=plugin
-        )
-        #: What the lifespan yielded; None before, and for a plugin that has none.
-        self.resource: Any = None
-
-    async def publish(self, topic: str, payload: Any, /, *, key: str | None = None) -> Position:
-        """Publish an event to a topic, for its members on all nodes.
-
-        Args:
-            topic: The topic's name; any plugin's.
-            payload: What the event carries, a mapping.
-            key: Makes it idempotent: of several with the same key within ten minutes, only the
-                first is published, and all return its position.
-
-        Returns:
-            Where in the topic the event stands. It is stored then, and on its way.
-
-        Raises:
-            Error: ``unavailable`` if Redis is away, and then it may have been published or not;
-                ``too_large`` past ``limits.event_bytes``; ``not_found`` if no plugin declares such
-                a topic.
-            TypeError: The payload can't be JSON.
-            ValueError: The key is empty or longer than 128 characters.
-        """
-        return await self._topics.publish(topic, payload, key=key)
-
-    async def send_to_user(self, user: str, payload: Any, /, *, key: str | None = None) -> Position:
-        """Publish an event to all connections of a user on all nodes: to the topic ``user:<id>``.
-
-        The arguments and errors are those of `publish`.
-        """
-        return await self._topics.publish(USER + user, payload, key=key)
-
-    async def broadcast(self, payload: Any, /, *, key: str | None = None) -> Position:
-        """Publish an event to all connections of all nodes: to the topic ``broadcast``.
-
-        The arguments and errors are those of `publish`.
-        """
-        return await self._topics.publish(BROADCAST, payload, key=key)
 
 
 class Context:
@@ -84,7 +25,7 @@ class Context:
     __slots__ = ("_connection", "_request", "_runtime")
 
     def __init__(
-        self, connection: "Connection", runtime: Runtime, request: "Request | None" = None
+        self, connection: "Connection", runtime: "Runtime", request: "Request | None" = None
     ) -> None:
         self._connection = connection
         self._runtime = runtime
@@ -281,11 +222,44 @@ class Context:
     def _access(self) -> "TopicAccess":
         return self._connection.node.access
 
+    async def call_agent(
+        self,
+        agent: str | None,
+        payload: Mapping[str, Any],
+        /,
+        *,
+        skill: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - of the task, wherever it runs
+    ) -> dict[str, Any]:
+        """Call an agent for this connection's user; see `Runtime.call_agent`."""
+        agents = self._connection.node.agents
+        return await call_agent(
+            agents, agent, skill, input=payload, caller=self.user, timeout=timeout
+        )
+
+    def stream_agent(
+        self,
+        agent: str | None,
+        payload: Mapping[str, Any],
+        /,
+        *,
+        skill: str | None = None,
+        timeout: float | None = None,
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Call an agent and iterate over its chunks; see `Runtime.stream_agent`."""
+        agents = self._connection.node.agents
+        return stream_agent(agents, agent, skill, input=payload, caller=self.user, timeout=timeout)
+
+    @property
+    def agents(self) -> "AgentAccess":
+        """What this connection may do with agents, as the built-in ``agent.*`` types do it."""
+        return AgentAccess(self._connection.node.agents, self._connection, self._request)
+
     def describe(self, message_type: str | None = None) -> dict[str, Any]:
-        """The message types this connection may use, each with its documentation and JSON Schemas.
+        """The message types this connection may use, and the kinds of topics, with JSON Schemas.
 
         Args:
-            message_type: Only this one.
+            message_type: Only this one, and no topics.
 
         Raises:
             Error: ``not_found`` if there is none of that name, or none for this connection.

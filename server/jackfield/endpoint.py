@@ -214,6 +214,7 @@ async def _serve(request: web.Request, node: Node, connection: Connection) -> No
         node.expiry.forget(connection)
         await _stop(connection)
         node.topics.leave_all(connection)
+        node.agents.leave(connection)
         connection.gone()
         if hooked:
             await node.run_disconnect_hooks(connection)

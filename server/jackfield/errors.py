@@ -34,6 +34,7 @@ ERROR_CODES: dict[str, ErrorSpec] = {
     "unavailable": ErrorSpec("This is unavailable for now.", retryable=True),
     "unrecoverable": ErrorSpec("What was missed is no longer kept."),
     "agent_gone": ErrorSpec("The agent is gone.", retryable=True),
+    "agent_failed": ErrorSpec("The agent has failed."),
     "internal": ErrorSpec("The server failed to handle this message."),
 }
 

@@ -70,6 +70,25 @@ class NodeCollector(Collector):
             "1 while every link to Redis's pub/sub brings its probes back.",
             value=float(topics.bus.healthy),
         )
+        agents = self._node.agents
+        yield GaugeMetricFamily(
+            "jackfield_agent_instances",
+            "Instances of agents that are connected to this node.",
+            value=agents.instances,
+        )
+        yield CounterMetricFamily(
+            "jackfield_agent_calls", "Calls of agents made at this node.", value=agents.called
+        )
+        yield GaugeMetricFamily(
+            "jackfield_agent_calls_followed",
+            "Tasks whose callers at this node wait for what becomes of them.",
+            value=agents.following,
+        )
+        yield CounterMetricFamily(
+            "jackfield_agent_reports_dropped",
+            "What agents said of tasks that had ended, or were not theirs.",
+            value=agents.dropped,
+        )
         plugins = GaugeMetricFamily(
             "jackfield_plugin_state",
             "1 for the state each plugin is in: loaded, disabled or failed.",

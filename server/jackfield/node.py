@@ -9,13 +9,14 @@ from typing import Final
 
 import structlog
 
+from .agents.local import Agents
 from .auth import Authenticator
 from .auth.chain import AuthenticatorChain
 from .auth.expiry import Expiry
 from .auth.revocations import Revocations
 from .config import Settings
 from .connection import Connection
-from .context import Context, Runtime
+from .context import Context
 from .dispatch import Dispatcher
 from .errors import CONTAINED, Error
 from .hub import Hub
@@ -25,6 +26,7 @@ from .places import Places
 from .plugin import Hook, Plugin
 from .proxies import TrustedProxies
 from .registry import Registry
+from .runtime import Runtime
 from .site import Gate
 from .store.client import RedisClient
 from .store.connections import ConnectionStore
@@ -82,8 +84,9 @@ class Node:
         self.turn = Turn()
         self.executor = ThreadPoolExecutor(settings.limits.threads, THREAD_NAME)
         self.topics = Topics(settings, registry, redis, keys)
+        self.agents = Agents(settings, redis, keys, self.topics)
         self.runtimes = {
-            entry.name: Runtime(entry.name, self.id, entry.config, self.topics)
+            entry.name: Runtime(entry.name, self.id, entry.config, self.topics, self.agents)
             for entry in registry.loaded
         }
         self.access = TopicAccess(self.topics, self.runtimes)

@@ -29,7 +29,8 @@ class Turn:
     """
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        #: Kept, as asking asyncio for it costs a system call for each client.
+        self.loop = asyncio.get_running_loop()
         self._callbacks: list[Callable[[], None]] = []
         self._asked = False
 
@@ -47,7 +48,7 @@ class Turn:
     def call(self, callback: Callable[[], None]) -> None:
         """Call this in the next turn; it must not raise for what others could have caused."""
         if not self._callbacks:
-            self._loop.call_soon(self._call_all)
+            self.loop.call_soon(self._call_all)
         self._callbacks.append(callback)
 
     def _call_all(self) -> None:
@@ -56,7 +57,7 @@ class Turn:
             try:
                 callback()
             except Exception as exc:  # noqa: BLE001 - the others' turn comes all the same
-                self._loop.call_exception_handler({"message": "a write failed", "exception": exc})
+                self.loop.call_exception_handler({"message": "a write failed", "exception": exc})
 
 
 class Outbox:
@@ -104,13 +105,14 @@ class Outbox:
         descriptor: int | None = None,
     ) -> None:
         self._descriptor = descriptor
-        self._call_in_turn = (Turn() if turn is None else turn).call
+        turn = Turn() if turn is None else turn
+        self._loop = turn.loop
+        self._call_in_turn = turn.call
         self._transport = transport
         self._drain = drain
         self._limit = limit
         self._timeout = timeout
         self._on_stalled = on_stalled
-        self._loop = asyncio.get_running_loop()
         self._frames: list[bytes] = []
         self._pending = 0
         self._flush_scheduled = False

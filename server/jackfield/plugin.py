@@ -13,11 +13,12 @@ from typing import Any, Final, TypeVar, overload
 
 from marshmallow import Schema
 
-from .context import Context, Runtime
+from .context import Context
 from .declaration import Checks, function_name
 from .errors import RegistrationError
 from .protocol import MAX_TYPE_LENGTH
 from .rate import Rate
+from .runtime import Runtime
 from .topic import TopicFamily
 from .validation import AnyPayload, NoPayload
 
@@ -210,6 +211,7 @@ class Plugin:
         ttl: str | float = "1h",
         presence: bool = False,
         publish: bool = False,
+        replay: bool = False,
         scopes: Iterable[str] = (),
     ) -> TopicFamily:
         """Declare the topics whose names are of one pattern; no others exist.
@@ -226,6 +228,7 @@ class Plugin:
                 or as ``"1d"``; at least a second.
             presence: Let members see each other, and who comes and goes.
             publish: Let clients publish.
+            replay: Send who subscribes without a position all that is kept, in the reply.
             scopes: What a connection's identity must have, all of it; to others the topics are as
                 ``not_found`` as any that isn't declared.
 
@@ -240,6 +243,7 @@ class Plugin:
             ttl=ttl,
             presence=presence,
             publish=publish,
+            replay=replay,
             scopes=scopes,
         )
         for other in self.topics:

@@ -46,6 +46,13 @@ class _Chunk(msgspec.Struct, tag_field="type", tag="chunk", gc=False):
     payload: Any
 
 
+class _Stated(msgspec.Struct, tag_field="type", tag="chunk", gc=False):
+    id: MessageId
+    seq: int
+    state: str
+    payload: Any
+
+
 class MalformedError(Exception):
     """A message whose envelope can't be read; the connection lives on.
 
@@ -135,8 +142,12 @@ class Codec:
         """The message that answers a request. Raises whatever the payload can't be encoded for."""
         return self._encode(_Reply(message_id, payload))
 
-    def chunk(self, message_id: MessageId, seq: int, payload: Any) -> bytes:
-        """The message that carries one part of a streamed answer."""
+    def chunk(
+        self, message_id: MessageId, seq: int, payload: Any, state: str | None = None
+    ) -> bytes:
+        """The message that carries one part of a streamed answer, or tells what state it is in."""
+        if state is not None:
+            return self._encode(_Stated(message_id, seq, state, payload))
         return self._encode(_Chunk(message_id, seq, payload))
 
     def error(self, message_id: MessageId | None, error: Error) -> bytes:

@@ -76,7 +76,7 @@ class Receiver:
         """Read, and handle in order what is to be, until the socket ends."""
         receive = self._socket.receive
         run = self._dispatcher.run
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         assert task is not None  # noqa: S101 - this runs in one
         try:
             while not self._ended:
@@ -176,8 +176,7 @@ class Receiver:
             self._queue = deque()
         # An earlier second reader may have stopped at a full queue, in which there is room by now.
         if len(self._queue) < self._queue_limit:
-            loop = asyncio.get_running_loop()
-            self._second_reader = loop.create_task(self._read_meanwhile(self._queue))
+            self._second_reader = self._loop.create_task(self._read_meanwhile(self._queue))
 
     @property
     def _queue_limit(self) -> int:

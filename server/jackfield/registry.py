@@ -16,10 +16,10 @@ from typing import Any, Final
 from .bulkhead import Bulkhead
 from .config import ConfigError, PluginSettings, Problem, Section, Settings
 from .config.section import suggest
-from .context import Runtime
 from .errors import Error, RegistrationError
 from .plugin import Plugin
 from .route import Route
+from .runtime import Runtime
 from .topic import TopicFamily
 from .validation import resolve_nested
 
@@ -220,11 +220,11 @@ class Registry:
         return None
 
     def describe(self, scopes: frozenset[str], message_type: str | None) -> dict[str, Any]:
-        """The message types that an identity with these scopes may use.
+        """The message types that an identity with these scopes may use, and the kinds of topics.
 
         Args:
             scopes: The identity's scopes.
-            message_type: Only this one.
+            message_type: Only this one, and no topics.
 
         Raises:
             Error: ``not_found``: there is none, or none for these scopes.
@@ -236,7 +236,12 @@ class Registry:
         ]
         if message_type is not None and not types:
             raise Error("not_found", "There is no such message type.")
-        return {"types": types}
+        if message_type is not None:
+            return {"types": types}
+        families = [family for _, plugin in self.plugins() for family in plugin.topics]
+        families.sort(key=lambda family: str(family.pattern))
+        topics = [family.description for family in families if family.scopes <= scopes]
+        return {"types": types, "topics": topics}
 
     def _check_names(self) -> None:
         """Refuse a configuration that speaks of plugins that aren't there: it is a slip."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .errors import Error
 
 if TYPE_CHECKING:
+    from .agents.instance import Instance
     from .connection import Connection
     from .protocol import MessageId
     from .route import Route
@@ -53,8 +54,8 @@ class Request:
         #: Why it was stopped, if it was: what its client is told.
         self.stopped: Error | None = None
         self.done = False
-        #: Topics that its connection joins as soon as it is answered.
-        self.joins: list[Join] | None = None
+        #: What begins once it is answered: topics that its connection joins, tasks it is sent.
+        self.joins: list[Join | Instance] | None = None
 
     def is_slow(self) -> None:
         """It did not finish at once: start its timer, and let its connection read on."""
@@ -90,6 +91,12 @@ class Request:
         if self.stopped is None or self.task is None:
             return False
         return self.task.uncancel() == 0
+
+    def call_when_answered(self, waiting: "Join | Instance") -> None:
+        """Have something go on behind the reply, or be abandoned without one."""
+        if self.joins is None:
+            self.joins = []
+        self.joins.append(waiting)
 
     def answered(self) -> None:
         """It has been answered with a reply."""

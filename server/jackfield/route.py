@@ -17,12 +17,14 @@ from typing import Any
 import msgspec
 from marshmallow import Schema, ValidationError
 
+from .answer import Reply, Stated
 from .bulkhead import Bulkhead
 from .compiled.dumping import Dump as Finish
 from .compiled.dumping import compile_dump
-from .context import Context, Runtime
+from .context import Context
 from .json_schema import json_schema
 from .plugin import CallNext, Handler, Kind, Middleware
+from .runtime import Runtime
 from .validation import bind
 from .watch import INTERVAL
 
@@ -172,20 +174,26 @@ def _call_on(loop: asyncio.AbstractEventLoop, function: Callable[[], None], _: F
 
 
 def _streaming(function: Callable[..., Any], finish: Finish | None) -> CallNext:
-    async def call(ctx: Context, data: Any) -> None:
+    async def call(ctx: Context, data: Any) -> Any:
         connection = ctx._connection  # noqa: SLF001 - the context's other side
         message_id = ctx.id
         assert message_id is not None  # noqa: S101 - dispatch refuses a stream without an id
         seq = 0
         async with contextlib.aclosing(function(ctx, data)) as chunks:
             async for chunk in chunks:
-                answer = chunk if finish is None else finish(chunk)
-                connection.send_chunk(message_id, seq, as_payload(answer))
+                if type(chunk) is Reply:
+                    return chunk.payload
+                if type(chunk) is Stated:
+                    connection.send_chunk(message_id, seq, as_payload(chunk.payload), chunk.state)
+                else:
+                    answer = chunk if finish is None else finish(chunk)
+                    connection.send_chunk(message_id, seq, as_payload(answer))
                 seq += 1
                 try:
                     await connection.outbox.room()
                 except ConnectionError:  # nobody is left to stream to
-                    return
+                    return None
+        return None
 
     return call
 
@@ -227,7 +235,7 @@ def as_payload(result: Any) -> Any:
         return {}
     if isinstance(result, Mapping):
         return dict(result)
-    if isinstance(result, msgspec.Struct) or (
+    if isinstance(result, msgspec.Struct | msgspec.Raw) or (
         is_dataclass(result) and not isinstance(result, type)
     ):
         return result

@@ -4,13 +4,14 @@ What a family is told by its options and hooks is checked here and done elsewher
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from marshmallow import Schema
 
 from .declaration import Checks, function_name
 from .errors import RegistrationError
+from .json_schema import json_schema
 from .pattern import Pattern
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -59,6 +60,7 @@ class TopicFamily:
         ttl: Seconds after a topic's last event until its history and position are forgotten.
         presence: Whether members see each other.
         client_publish: Whether clients may publish.
+        replay: Whether who subscribes without a position is sent all that is kept.
         scopes: What the identity of a connection must all have, to subscribe and to publish.
         join_check: Who may subscribe, beyond the scopes; None for everyone.
         publish_check: Which client may publish, beyond the scopes; None for every client.
@@ -76,6 +78,7 @@ class TopicFamily:
         ttl: str | float,
         presence: bool,
         publish: bool,
+        replay: bool,
         scopes: Iterable[str],
     ) -> None:
         self._check = Checks(plugin)
@@ -93,6 +96,7 @@ class TopicFamily:
             raise self._check.wrong(f"ttl= of {self} must be at least {MIN_TTL:g} s, not {ttl!r}")
         self.presence = presence
         self.client_publish = publish
+        self.replay = replay
         self.scopes = self._check.scopes(scopes, f"scopes= of {self}")
         self.join_check: Check | None = None
         self.publish_check: Check | None = None
@@ -104,6 +108,19 @@ class TopicFamily:
 
     def __repr__(self) -> str:
         return f"TopicFamily({str(self.pattern)!r})"
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """What a client may know of the family: options, and the JSON Schema of its events."""
+        return {
+            "pattern": str(self.pattern),
+            "plugin": self.plugin,
+            "history": self.history,
+            "presence": self.presence,
+            "publish": self.client_publish,
+            "scopes": sorted(self.scopes),
+            "event": json_schema(self.event),
+        }
 
     def authorize(self, function: F) -> F:
         """Say who may subscribe, and see history and members.

@@ -21,7 +21,7 @@ from jackfield.store.embedded import embedded_valkey
 
 #: What tests do behind the servers' backs, and no server does.
 _FOR_TESTS: Final = (
-    "+blpop +config|set +dbsize +echo +flushall +keys +pttl +rpush +scan +type +zcard"
+    "+blpop +config|set +dbsize +echo +flushall +keys +rpush +scan +type +zcard"
 )
 
 

@@ -113,3 +113,5 @@ def test_the_wheel_holds_the_packages_and_nothing_else(tmp_path: Path) -> None:
     assert {top for top in tops if ".dist-info" not in top} == {"jackfield", "jackfield_handlers"}
     assert "jackfield/py.typed" in names
     assert ".lua" in names
+    for page in ("index.html", "base.css", "main.js", "jackfield/index.js"):
+        assert f"jackfield/console/static/{page}" in names

@@ -42,6 +42,7 @@ class FakeRedis:
     """A store and a bus that answer when they are told to."""
 
     def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
         self.reads: list[tuple[Position | None, asyncio.Future[Read]]] = []
         self.subscriptions: list[asyncio.Future[None]] = []
 
@@ -285,6 +286,39 @@ async def test_a_join_that_is_cancelled_stops_what_it_alone_has_begun() -> None:
     assert joining.cancelled()
     assert stage.emptied == 1
     assert stage.redis.subscriptions[0].cancelled()
+
+
+async def test_whoever_waits_for_another_that_is_cancelled_opens_it_instead() -> None:
+    stage = Stage()
+    fakes = [FakeConnection() for _ in range(3)]
+    first, *others = [asyncio.create_task(stage.join(fake)) for fake in fakes]
+    await wait_until(lambda: stage.redis.subscriptions)
+    first.cancel()
+    await wait_until(lambda: len(stage.redis.subscriptions) == 2)
+    await turns()
+    cancelled, subscription = stage.redis.subscriptions
+    assert cancelled.cancelled()
+    subscription.set_result(None)
+    await stage.redis.answer(read(5))
+    for join, fake in zip(await asyncio.gather(*others), fakes[1:], strict=True):
+        join.activate()
+        assert join.connection is cast("Connection", fake)
+    stage.audience.receive(published(6))
+    assert [fake.got for fake in fakes] == [[], [6], [6]]
+
+
+async def test_all_that_wait_are_told_that_it_can_not_be_opened() -> None:
+    stage = Stage()
+    joining = [asyncio.create_task(stage.join(FakeConnection())) for _ in range(3)]
+    await wait_until(lambda: stage.redis.subscriptions)
+    await turns()
+    (subscription,) = stage.redis.subscriptions
+    subscription.set_exception(Error("unavailable"))
+    for outcome in await asyncio.gather(*joining, return_exceptions=True):
+        assert isinstance(outcome, Error)
+        assert outcome.code == "unavailable"
+    assert len(stage.redis.subscriptions) == 1
+    assert stage.emptied == 1
 
 
 async def test_an_audience_that_was_given_up_asks_nothing_any_more() -> None:

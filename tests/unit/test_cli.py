@@ -70,7 +70,9 @@ def lines(text: str) -> list[str]:
 # Help
 
 
-@pytest.mark.parametrize("command", [[], ["serve"], ["check"], ["plugins"], ["call"]])
+@pytest.mark.parametrize(
+    "command", [[], ["serve"], ["check"], ["plugins"], ["types"], ["call"], ["agents"]]
+)
 @pytest.mark.parametrize("option", ["--help", "-h"])
 def test_every_command_has_help_with_an_example_and_its_exit_codes(
     command: list[str], option: str

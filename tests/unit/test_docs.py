@@ -21,10 +21,11 @@ from jackfield import client, testing
 from jackfield.auth.jwt import JwtSchema
 from jackfield.cli import main
 from jackfield.config import SCHEMAS, load_settings
-from jackfield.context import Context, Runtime
+from jackfield.context import Context
 from jackfield.errors import CLOSE_REASONS, ERROR_CODES, CloseCode
 from jackfield.plugin import Plugin
 from jackfield.registry import Candidate, Registry
+from jackfield.runtime import Runtime
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -77,7 +78,7 @@ def _pages(pages: list[Path]) -> list[Any]:
 def test_every_fence_is_one_that_these_tests_know(page: Path) -> None:
     fences = re.findall(r"^```.*$", page.read_text("utf-8"), re.MULTILINE)
     assert len(fences) == 2 * len(list(_blocks(page)))
-    known = {"python", "toml", "json", "ini", "js", "console", "text"}
+    known = {"python", "toml", "json", "ini", "js", "ts", "console", "text"}
     assert {block.language for block in _blocks(page)} <= known
 
 

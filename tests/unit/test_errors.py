@@ -22,6 +22,7 @@ RETRYABLE = {
     "unavailable": True,
     "unrecoverable": False,
     "agent_gone": True,
+    "agent_failed": False,
     "internal": False,
 }
 

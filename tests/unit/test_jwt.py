@@ -396,6 +396,8 @@ def test_a_wrong_configuration_is_refused_in_words(
         ("x" * 47, ["HS256", "HS384"], "HS256, HS384 need 48 bytes at least"),
         ("x" * 63, ["HS512"], "HS512 needs 64 bytes at least"),
         (public_pem("RSA"), ["HS256"], "This is a key in PEM, and not a secret"),
+        (f'{{"kty": "oct", "k": "{SECRET}"}}', ["HS256"], "in a format of its own"),
+        (f"ssh-ed25519 {'A' * 68}", ["HS256", "HS384"], "in a format of its own"),
     ],
 )
 def test_a_secret_that_is_none_is_refused(

@@ -9,6 +9,7 @@ import pytest
 from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from jackfield import Context, Error, Plugin, RegistrationError, Runtime
+from jackfield.agents.local import Agents
 from jackfield.config import ConfigError, PluginSettings, Problem, load_settings
 from jackfield.plugin import CallNext
 from jackfield.registry import Candidate, PluginFailures, Registry, Stage, State, discover
@@ -74,9 +75,10 @@ def problems(*candidates: Candidate, **plugins: Any) -> list[Problem]:
 
 
 def resolved(made: Registry, executor: Executor) -> Registry:
-    nowhere = cast(Topics, None)  # nothing is published here
+    nowhere, nobody = cast(Topics, None), cast(Agents, None)  # nothing is published or called here
     runtimes = {
-        entry.name: Runtime(entry.name, "node", entry.config, nowhere) for entry in made.loaded
+        entry.name: Runtime(entry.name, "node", entry.config, nowhere, nobody)
+        for entry in made.loaded
     }
     made.resolve(load_settings(None, {}, {}), runtimes, executor)
     return made

@@ -201,6 +201,7 @@ def test_a_family_shows_as_its_pattern() -> None:
         ttl=60,
         presence=False,
         publish=False,
+        replay=False,
         scopes=(),
     )
     assert str(room) == "topic 'room:{name}'"

@@ -4,6 +4,7 @@ An authenticator is found by its entry point in the group ``jackfield.authentica
 ones as well, and is used where the configuration asks for it (see `auth.loading`).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
 
@@ -79,14 +80,18 @@ ANONYMOUS: Final = Identity(user=None)
 
 
 class Anonymous:
-    """Lets in whoever sends nothing, as nobody."""
+    """Lets in whoever sends nothing, as nobody.
 
-    def __init__(self, config: object = None) -> None:
-        """It has nothing to configure."""
+    Args:
+        scopes: What nobody may do.
+    """
+
+    def __init__(self, scopes: Iterable[str] = ()) -> None:
+        self._nobody = Identity(None, frozenset(scopes)) if scopes else ANONYMOUS
 
     async def authenticate(self, credentials: Credentials) -> Identity | None:
         """Nobody, for a client that sent nothing."""
-        return ANONYMOUS if credentials.source == "none" else None
+        return self._nobody if credentials.source == "none" else None
 
 
 def is_user(text: object) -> bool:

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from jwt import PyJWK, PyJWTError
+from jwt import InvalidKeyError, PyJWK, PyJWTError
+from jwt.algorithms import HMACAlgorithm
 
 PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 
@@ -69,6 +70,18 @@ class Key:
     algorithms: tuple[str, ...]
 
 
+class _Examined(HMACAlgorithm):
+    """HMAC with a secret that has been looked at before.
+
+    PyJWT looks anew for each token whether it isn't a key or a certificate in disguise, which takes
+    a third of the time that verifying one does.
+    """
+
+    def prepare_key(self, key: str | bytes) -> bytes:
+        """The secret as it is."""
+        return key if isinstance(key, bytes) else key.encode()
+
+
 def kinds(algorithms: Sequence[str]) -> list[Kind]:
     """What kinds of key some algorithms need, each once."""
     return list(dict.fromkeys(ALGORITHMS[name] for name in algorithms))
@@ -95,11 +108,18 @@ def secret_key(secret: str, algorithms: Sequence[str]) -> Key:
             f"The secret is too short: {', '.join(algorithms)} need{'s' * (len(algorithms) == 1)} "
             f"{needed} bytes at least, and it has {len(material)}"
         )
+    try:
+        HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(material)
+    except InvalidKeyError:
+        raise ValueError(
+            "This is a key or a certificate in a format of its own, and not a secret"
+        ) from None
     if len(algorithms) > 1:
         return Key(material, tuple(algorithms))
-    # PyJWT looks at a plain secret anew for each token, whether it isn't a key in disguise.
     encoded = str(urlsafe_b64encode(material).rstrip(b"="), "ascii")
     prepared = PyJWK({"kty": "oct", "k": encoded, "alg": algorithms[0]})
+    assert isinstance(prepared.Algorithm, HMACAlgorithm)  # noqa: S101 - as all are of secrets
+    prepared.Algorithm = _Examined(prepared.Algorithm.hash_alg)
     return Key(prepared, tuple(algorithms))
 
 

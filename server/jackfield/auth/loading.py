@@ -11,7 +11,7 @@ from jackfield.config import ConfigError, Problem, Section, Settings
 from jackfield.config.section import suggest
 from jackfield.registry import Candidate, discover
 
-from . import Authenticator
+from . import Anonymous, Authenticator
 
 ENTRY_POINT_GROUP: Final = "jackfield.authenticators"
 
@@ -40,6 +40,8 @@ def load_authenticators(
             problems += exc.problems
     if problems:
         raise ConfigError(problems)
+    if settings.auth.anonymous:
+        authenticators.append(Anonymous(settings.auth.anonymous_scopes))
     return authenticators
 
 
@@ -48,8 +50,6 @@ def _wanted(settings: Settings) -> Iterator[tuple[str, Section]]:
     if settings.api.keys:
         yield "ticket", sections.pop("ticket", Section(("auth", "ticket")))
     yield from sections.items()
-    if settings.auth.anonymous:
-        yield "anonymous", Section(("auth", "anonymous"))
 
 
 def _make(name: str, section: Section, installed: Mapping[str, list[Candidate]]) -> Authenticator:

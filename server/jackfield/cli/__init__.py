@@ -2,7 +2,7 @@
 
 import click
 
-from . import call, check, plugins, serve, token
+from . import agents, call, check, plugins, serve, token, types
 from .options import epilog
 
 __all__ = ["main"]
@@ -23,5 +23,5 @@ def main() -> None:
     """A WebSocket message server in which every message type is a plugin."""
 
 
-for _module in (serve, check, plugins, call, token):
+for _module in (serve, check, plugins, types, call, agents, token):
     main.add_command(_module.command)

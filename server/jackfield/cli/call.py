@@ -18,14 +18,28 @@ from .terminal import Failure, NotConnectedError, print_json
 
 DEFAULT_URL: Final = "ws://127.0.0.1:8080/ws"
 #: 128 and the number of SIGINT, as shells have it: Ctrl-C is how one leaves an endless stream.
-_INTERRUPTED: Final = 130
+INTERRUPTED: Final = 130
+
+url_option = click.option(
+    "--url",
+    metavar="URL",
+    default=DEFAULT_URL,
+    show_default=True,
+    envvar="JACKFIELD_URL",
+    show_envvar=True,
+    help="The address of the server's WebSocket.",
+)
+token_option = click.option(
+    "--token-env", metavar="NAME", help="The environment variable with a token to send."
+)
 
 
-def _read_duration(_context: click.Context, _option: click.Parameter, value: str) -> float:
+def read_duration(_context: click.Context, option: click.Parameter, value: str) -> float:
+    """Read what an option says, in seconds."""
     try:
         return parse_duration(value)
     except ValueError as exc:
-        raise click.BadParameter(f"{exc}.", param_hint="--timeout") from None
+        raise click.BadParameter(f"{exc}.", param_hint=option.opts[0]) from None
 
 
 def _read_payload(
@@ -62,24 +76,16 @@ def _read_payload(
 )
 @click.argument("message_type", metavar="TYPE")
 @click.argument("payload", metavar="[JSON]", default="{}", callback=_read_payload)
-@click.option(
-    "--url",
-    metavar="URL",
-    default=DEFAULT_URL,
-    show_default=True,
-    envvar="JACKFIELD_URL",
-    show_envvar=True,
-    help="The address of the server's WebSocket.",
-)
+@url_option
 @click.option(
     "--timeout",
     metavar="DURATION",
-    callback=_read_duration,
+    callback=read_duration,
     default="10s",
     show_default=True,
     help="How long to wait for the connection, and for each answer; 0 waits for ever.",
 )
-@click.option("--token-env", metavar="NAME", help="The environment variable with a token to send.")
+@token_option
 @click.pass_context
 def command(
     context: click.Context,
@@ -98,14 +104,16 @@ def command(
     """
     if not message_type.isprintable():
         raise click.BadParameter("Not a message type.", param_hint="TYPE")
-    token = None if token_env is None else _token(token_env)
     try:
-        asyncio.run(_call(url, token, message_type, payload, timeout or None))
+        asyncio.run(_call(url, read_token(token_env), message_type, payload, timeout or None))
     except KeyboardInterrupt:
-        context.exit(_INTERRUPTED)
+        context.exit(INTERRUPTED)
 
 
-def _token(variable: str) -> str:
+def read_token(variable: str | None) -> str | None:
+    """The token of an environment variable, None if none is named."""
+    if variable is None:
+        return None
     token = os.environ.get(variable, "")
     if not token:
         raise click.BadParameter(f"{variable} is not set, or is empty.", param_hint="--token-env")
@@ -137,11 +145,16 @@ async def _call(
                 elif answer["payload"] or not streamed:
                     print_json(answer["payload"], may_wrap=True)
         except RequestError as exc:
-            raise Failure(f"{exc.code}: {exc.message}", *_details(exc)) from exc
+            raise refused(exc) from exc
         except (ConnectionClosed, StreamBroken) as exc:
             raise Failure(str(exc)) from exc
         except TimeoutError as exc:
             raise Failure(f"No answer to {message_type} came within {seconds:g} s.") from exc
+
+
+def refused(error: RequestError) -> Failure:
+    """What the server has answered with an error."""
+    return Failure(f"{error.code}: {error.message}", *_details(error))
 
 
 def _details(error: RequestError) -> Iterator[str]:

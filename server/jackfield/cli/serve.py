@@ -107,6 +107,8 @@ def _summary(settings: Settings, address: str, node: Node) -> Iterator[tuple[str
     socket_url = address.replace("http", "ws", 1) + "/ws"
     option = "" if socket_url == DEFAULT_URL else f"--url {socket_url} "
     yield "WebSocket", socket_url
+    if settings.server.console:
+        yield "Console", f"{address}/"
     yield "Redis", "an embedded Valkey" if embedded else settings.redis.safe_url
     yield "Plugins", ", ".join(entry.name for entry in node.registry.loaded) or "none"
     for entry in node.registry.failed:

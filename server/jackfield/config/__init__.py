@@ -32,6 +32,7 @@ from .section import (
     variable,
 )
 from .settings import (
+    AgentSettings,
     ApiSettings,
     AuthSettings,
     ConnectionSettings,
@@ -49,6 +50,7 @@ from .tls import load_certificate, server_context
 __all__ = [
     "EMPTY_SECTION",
     "SCHEMAS",
+    "AgentSettings",
     "ApiKey",
     "ApiSettings",
     "AuthSettings",
@@ -280,7 +282,11 @@ def _settings(
     environ: Mapping[str, str],
 ) -> Settings:
     proxies = tuple(values["server"]["trusted_proxies"])
-    server = ServerSettings(**{**values["server"], "trusted_proxies": proxies})
+    console = values["server"]["console"]
+    if console is None:
+        console = is_loopback(values["server"]["host"])
+    given = {"trusted_proxies": proxies, "console": console}
+    server = ServerSettings(**{**values["server"], **given})
     redis, auth, api = values["redis"], values["auth"], values["api"]
     password = redis["password"] or redis["password_file"]
     if redis["password_env"]:
@@ -300,6 +306,7 @@ def _settings(
         connections=ConnectionSettings(**values["connections"]),
         auth=AuthSettings(
             anonymous=_is_open(auth["anonymous"], others=bool(authenticators or api["keys_file"])),
+            anonymous_scopes=tuple(auth["anonymous_scopes"]),
             origins=local_origins(server.port) if origins is None else tuple(origins),
             cookie=auth["cookie"],
             timeout=auth["timeout"],
@@ -310,6 +317,7 @@ def _settings(
         ),
         api=ApiSettings(keys=api["keys_file"] or (), ticket_ttl=api["ticket_ttl"]),
         limits=LimitSettings(**values["limits"]),
+        agents=AgentSettings(**values["agents"]),
         plugins=_plugin_settings(values["plugins"], plugins),
         drain=DrainSettings(**values["drain"]),
         logging=LoggingSettings(**values["logging"]),

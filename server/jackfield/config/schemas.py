@@ -58,6 +58,7 @@ class ServerSchema(Schema):
 
     host = fields.String(load_default="127.0.0.1", validate=check_host)
     port = _integer(8080, _between(0, 65_535))  # 16 bits
+    console = FlagField(load_default=None)
     debug = FlagField(load_default=False)
     compression = FlagField(load_default=False)
     trusted_proxies = fields.List(NetworkField(), load_default=list)
@@ -148,6 +149,9 @@ class AuthSchema(Schema):
 
     anonymous = FlagField(load_default=None)
     anonymous_on_any_address = FlagField(load_default=False)
+    anonymous_scopes = fields.List(
+        fields.String(validate=validate.Length(min=1)), load_default=list
+    )
     origins = fields.List(OriginField(), load_default=None)
     # RFC 6265, section 4.1.1: a token of RFC 7230.
     cookie = fields.String(
@@ -209,6 +213,34 @@ class LimitsSchema(Schema):
                 )
 
 
+class AgentsSchema(Schema):
+    """``[agents]``."""
+
+    lease = _positive_duration(30.0)
+    timeout = _positive_duration(300.0)
+    max_timeout = _positive_duration(86_400.0)
+    queue = _integer(1000, _at_least(1))
+    events = _integer(10_000, _between(100, 100_000))
+    attempts = _integer(3, _at_least(1))
+    ttl = _positive_duration(3600.0)
+    remember = _positive_duration(86_400.0)
+
+    @validates_schema(pass_original=True, skip_on_field_errors=False)
+    def what_is_shorter_than_what(
+        self, data: Mapping[str, Any], original: Mapping[str, Any], **_: Any
+    ) -> None:
+        """A default past the maximum, or an instance forgotten while it is leased, is a mistake."""
+        for small, large, outcome in (
+            ("timeout", "max_timeout", "no call could have it"),
+            ("lease", "ttl", "instances would be forgotten while they live"),
+        ):
+            if data.get(small, 0) > data.get(large, math.inf):
+                raise ValidationError(
+                    f"agents.{small} must be at most agents.{large}, or {outcome}.",
+                    _given(original, small, large)[0],
+                )
+
+
 class PluginsSchema(Schema):
     """``[plugins]``, without the plugins' own sections."""
 
@@ -248,6 +280,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
     "auth": AuthSchema(),
     "api": ApiSchema(),
     "limits": LimitsSchema(),
+    "agents": AgentsSchema(),
     "plugins": PluginsSchema(),
     "drain": DrainSchema(),
     "logging": LoggingSchema(),

@@ -11,6 +11,7 @@ from .redis_url import safe_redis_url
 from .section import Section
 
 __all__ = [
+    "AgentSettings",
     "ApiSettings",
     "AuthSettings",
     "ConnectionSettings",
@@ -31,6 +32,8 @@ class ServerSettings:
     Attributes:
         host: The address to listen on.
         port: The TCP port; 0 for any that is free.
+        console: Whether the console is served. Where the configuration doesn't say: true, if the
+            host is a loopback one.
         debug: Whether what plugins send is validated, too.
         compression: Whether permessage-deflate (RFC 7692) is offered.
         trusted_proxies: Whose word is taken for whom they speak for.
@@ -41,6 +44,7 @@ class ServerSettings:
 
     host: str
     port: int
+    console: bool
     debug: bool
     compression: bool
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
@@ -102,6 +106,7 @@ class AuthSettings:
     Attributes:
         anonymous: Whether clients need no identity. Where the configuration doesn't say: true,
             if the host is a loopback one.
+        anonymous_scopes: What those may do that have none.
         origins: The origins whose pages may connect. Where the configuration doesn't say:
             `local_origins` of the configured port, which for port 0 match nothing.
         cookie: The name of the cookie that may hold a token; None for none.
@@ -114,6 +119,7 @@ class AuthSettings:
     """
 
     anonymous: bool
+    anonymous_scopes: tuple[str, ...]
     origins: tuple[str, ...]
     cookie: str | None
     timeout: float
@@ -186,6 +192,31 @@ class LimitSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """``[agents]``.
+
+    Attributes:
+        lease: Seconds that an instance keeps its tasks without a sign of life.
+        timeout: Seconds that a call may take which says nothing else.
+        max_timeout: Seconds that any call may take.
+        queue: Calls of one agent that may wait for an instance.
+        events: Events of a task that are kept; an agent can't stream more.
+        attempts: How often a task is tried whose agent dies.
+        ttl: Seconds that a task can be read after its end.
+        remember: Seconds that an agent without an instance can still be called.
+    """
+
+    lease: float
+    timeout: float
+    max_timeout: float
+    queue: int
+    events: int
+    attempts: int
+    ttl: float
+    remember: float
+
+
+@dataclass(frozen=True, slots=True)
 class PluginSettings:
     """``[plugins]``.
 
@@ -236,6 +267,7 @@ class Settings:
     auth: AuthSettings
     api: ApiSettings
     limits: LimitSettings
+    agents: AgentSettings
     plugins: PluginSettings
     drain: DrainSettings
     logging: LoggingSettings

@@ -54,6 +54,8 @@ class Bus:
         on_gap: Callable[[bytes], None],
     ) -> None:
         self.client = client
+        #: Kept, as asking asyncio for it costs a system call for each channel.
+        self.loop = asyncio.get_running_loop()
         self.keys = keys
         self.interval = interval
         self.on_message = on_message
@@ -77,8 +79,7 @@ class Bus:
             Error: ``unavailable``: the link is down, or the server does not answer in time. The
                 channel is subscribed all the same as soon as may be.
         """
-        async with self.client.bounded():
-            await (await self._link(channel)).subscribe(channel)
+        await (await self._link(channel)).subscribe(channel)
 
     def unsubscribe(self, channel: str) -> None:
         """Listen to a channel no more."""
@@ -143,18 +144,22 @@ class Link:
         self._probe_sent = 0
         self._probe_seen = asyncio.Event()
         self._log = structlog.get_logger("jackfield").bind(shard=shard or None)
-        self._task = asyncio.create_task(self._run())
+        self._task = bus.loop.create_task(self._run())
 
     async def subscribe(self, channel: str) -> None:
-        """Listen to a channel; returns once the server has confirmed it."""
+        """Listen to a channel; returns once the server has confirmed it.
+
+        Raises:
+            Error: ``unavailable``: it has not in time.
+        """
         if self.channels.get(channel) and self._connection is not None:
             return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[None] = self._bus.loop.create_future()
         self._waiting.setdefault(channel, []).append(future)
         if channel not in self.channels:
             self.channels[channel] = False
             self._command("SSUBSCRIBE", channel)
-        await future
+        await self._bus.client.wait(future)
 
     def unsubscribe(self, channel: str) -> None:
         """Listen to a channel no more."""
@@ -298,7 +303,7 @@ class Link:
 
     async def _probe(self) -> None:
         interval = self._bus.interval
-        loop = asyncio.get_running_loop()
+        loop = self._bus.loop
         while True:
             due = loop.time() + interval
             self._probe_sent += 1

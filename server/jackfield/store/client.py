@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from redis import exceptions
 from redis.asyncio.connection import AbstractConnection
@@ -14,7 +14,9 @@ from jackfield.config import RedisSettings, split_redis_url
 from jackfield.errors import Error
 
 from .cluster import Cluster
-from .servers import PoolOptions, Servers, one_server, sentinel_master
+from .servers import OneServer, PoolOptions, Servers, one_server, sentinel_master
+
+Result = TypeVar("Result")
 
 #: What a command or a script is given.
 Argument = str | bytes | float
@@ -75,6 +77,11 @@ def _servers(settings: RedisSettings, url: str) -> Servers:
     return one_server(url, options)
 
 
+def _give_up(future: "asyncio.Future[Any]") -> None:
+    if not future.done():
+        future.set_exception(Error("unavailable", retry_after=_RETRY_AFTER))
+
+
 class RedisClient:
     """Connections to a Redis or Valkey: one server, a master that Sentinels name, or a Cluster.
 
@@ -113,6 +120,18 @@ class RedisClient:
             raise Error("unavailable", retry_after=_RETRY_AFTER) from exc
         except (exceptions.RedisError, OSError) as exc:  # TimeoutError is an OSError
             raise Error("unavailable", retry_after=_RETRY_AFTER) from exc
+
+    async def wait(self, future: "asyncio.Future[Result]") -> Result:
+        """Wait for what is to come over a `link`, bounded as all else: cheaper than `bounded`.
+
+        Raises:
+            Error: ``unavailable``: it does not come within ``redis.timeout``.
+        """
+        timer = future.get_loop().call_later(self._timeout, _give_up, future)
+        try:
+            return await future
+        finally:
+            timer.cancel()
 
     async def execute(self, *args: Argument) -> Any:
         """Send one command, once.
@@ -209,6 +228,8 @@ class RedisClient:
         Raises:
             Error: ``unavailable``, see `bounded`.
         """
+        if isinstance(self._servers, OneServer):  # nothing to find out: it need not be bounded
+            return ""
         async with self.bounded():
             return await self._servers.shard(key)
 

@@ -17,7 +17,7 @@ from . import scripts
 from .client import RedisClient
 from .keys import Keys
 from .lanes import Lanes
-from .scripts import Row
+from .scripts import Entry, Row
 
 #: Connections per call. One of 250 keeps Redis, and so everybody else, for half a millisecond;
 #: of 1000 for two, and costs only a tenth less per connection.
@@ -159,8 +159,7 @@ class ConnectionStore:
         removed = [name for name, value in fields.items() if value is None]
         changed = {name: value for name, value in fields.items() if value is not None}
         if not await scripts.set_fields(self._client, key, removed=removed, changed=changed):
-            await self._write([record], replace=True, changes=fields)
-            await self._refresh_users([record])
+            await self._enter([record], fields)
 
     async def heartbeat(self, records: Iterable[ConnectionRecord]) -> int | None:
         """Say that the node and these connections are alive; one heartbeat at a time.
@@ -188,7 +187,7 @@ class ConnectionStore:
                 await self._write([batch[place] for place in gone], replace=False)
                 rewritten += len(gone)
             try:
-                await self._refresh_users(batch)
+                await self._refresh_users(self._entries(batch))
             except Error as exc:  # in a Cluster perhaps of few users: the rest must live on
                 failure = exc
         # One that left meanwhile may have been written again after it was removed.
@@ -252,7 +251,11 @@ class ConnectionStore:
         with suppress(Error):  # their entries expire
             for batch in _batches(departed):
                 await self._remove_from_users(
-                    (self._keys.of(each.node), each.id, each.user) for each in batch
+                    [
+                        _entry(self._keys.of(each.node), each.id, each.user)
+                        for each in batch
+                        if each.user
+                    ]
                 )
         return departed
 
@@ -294,9 +297,20 @@ class ConnectionStore:
         )
         return reaped
 
+    async def _enter(
+        self,
+        records: Sequence[ConnectionRecord],
+        changes: Mapping[str, bytes | None] | None = None,
+    ) -> None:
+        """Write connections, and enter them with their users: but in a Cluster, in one call."""
+        near, far = self._by_slot(self._entries(records))
+        await self._write(records, near, replace=True, changes=changes)
+        await self._refresh_users(far)
+
     async def _write(
         self,
         records: Sequence[ConnectionRecord],
+        entries: Sequence[Entry] = (),
         *,
         replace: bool,
         changes: Mapping[str, bytes | None] | None = None,
@@ -308,6 +322,7 @@ class ConnectionStore:
             self._client,
             self._keys.connections,
             rows,
+            entries,
             replace=replace,
             ttl=self._ttl,
             index_ttl=self._index_ttl,
@@ -324,32 +339,34 @@ class ConnectionStore:
         return Row(record.id, record.user or "", {**own, **fields})
 
     async def _add_all(self, records: Sequence[ConnectionRecord]) -> list[None]:
-        await self._write(records, replace=True)
-        await self._refresh_users(records)
+        await self._enter(records)
         return [None] * len(records)
 
     async def _remove(self, records: Sequence[ConnectionRecord]) -> list[None]:
         ids = [record.id for record in records]
         keys = [self._keys.connection(each) for each in ids]
-        await scripts.remove_connections(self._client, self._keys.connections, keys, ids=ids)
-        await self._remove_from_users((self._keys, record.id, record.user) for record in records)
+        near, far = self._by_slot(self._entries(records))
+        await scripts.remove_connections(self._client, self._keys.connections, keys, near, ids=ids)
+        await self._remove_from_users(far)
         return [None] * len(records)
 
-    async def _refresh_users(self, records: Iterable[ConnectionRecord]) -> None:
-        entries = [
-            (self._keys.user_connections(record.user), self._keys.member(record.id))
-            for record in records
-            if record.user
-        ]
+    def _entries(self, records: Iterable[ConnectionRecord]) -> list[Entry]:
+        return [_entry(self._keys, record.id, record.user) for record in records if record.user]
+
+    def _by_slot(self, entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
+        """What is of this node's slot, which is all but in a Cluster, and what is not."""
+        slot = self._client.slot
+        own = slot(self._keys.connections)
+        near, far = list[Entry](), list[Entry]()
+        for entry in entries:
+            (near if slot(entry.key) == own else far).append(entry)
+        return near, far
+
+    async def _refresh_users(self, entries: Sequence[Entry]) -> None:
         if entries:
             await scripts.refresh_users(self._client, entries, ttl=self._ttl)
 
-    async def _remove_from_users(self, connections: Iterable[tuple[Keys, str, str | None]]) -> None:
-        entries = [
-            (keys.user_connections(user), keys.member(connection_id))
-            for keys, connection_id, user in connections
-            if user
-        ]
+    async def _remove_from_users(self, entries: Sequence[Entry]) -> None:
         if entries:
             await scripts.remove_from_users(self._client, entries)
 
@@ -366,6 +383,10 @@ class ConnectionStore:
     async def _ids(self, keys: Keys) -> list[str]:
         reply = await self._client.execute("HKEYS", keys.connections)
         return [str(each, "utf-8") for each in reply]
+
+
+def _entry(keys: Keys, connection_id: str, user: str) -> Entry:
+    return Entry(keys.user_connections(user), keys.member(connection_id))
 
 
 def _size(record: ConnectionRecord) -> int:

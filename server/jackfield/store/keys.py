@@ -27,6 +27,24 @@ Channels are of sharded pub/sub, which a server without a Cluster has as well.
 | ``...:here:<node>`` | hash | a node's members -> their connections | twice the TTL |
 | ``...:who`` | hash | all members -> their connections | twice the TTL |
 | ``...:info`` | hash | all members -> what others see of them | twice the TTL |
+
+The keys of an agent start with ``<prefix>:{a:<agent>}``; those of its tasks and of their topics do
+as well, so that one script call moves a task and tells everyone.
+
+| key | type | what it holds | lives for |
+|---|---|---|---|
+| ``<prefix>:agents`` | sorted set | agents by when they were last there, s | ``agents.remember`` |
+| ``...:skills`` | hash | skill -> its digest and definition | ``agents.remember`` |
+| ``...:i:<instance>`` | hash | an instance: its node, user, capacity, skills | ``agents.ttl`` |
+| ``...:leases`` | sorted set | instances by when their lease ends, ms | ``agents.ttl`` |
+| ``...:free:<skill>`` | sorted set | instances that can take more, by their load | ``agents.ttl`` |
+| ``...:work:<skill>`` | stream | tasks that wait or are under way; group ``agents`` | the tasks |
+| ``...:meta`` | hash | how many tasks wait | the tasks |
+| ``...:due`` | sorted set | tasks by when something is due, ms | the tasks |
+| ``...:task:<id>`` | hash | a task | its deadline and ``agents.ttl`` |
+| ``...:once:<key>`` | string | the task that was called for with a key | the task |
+| ``...:t:<id>:meta``, ``:log`` | | the topic of a task, as any topic's | the task |
+| ``...:n:<node>`` | channel | what a node has to know of tasks | |
 """
 
 import re
@@ -37,6 +55,9 @@ from urllib.parse import quote
 #: A brace would end the hash tag, a colon could make a user's key of a node's (``u:alice``), and a
 #: slash is what `Keys.member` puts behind the node.
 _NODE: Final = re.compile(r"[A-Za-z0-9._-]+")
+
+#: The topic of a task. Its keys are the agent's, so the name must be one that an agent can have.
+_TASK: Final = re.compile(r"task:(([a-z][a-z0-9_-]{0,63})\.[A-Za-z0-9_-]+)")
 
 #: Topics whose keys are remembered: making them costs 3 us, and most publications are to few.
 _REMEMBERED: Final = 10_000
@@ -71,6 +92,7 @@ class Keys:
 
     __slots__ = (
         "_connection",
+        "agents",
         "connections",
         "node",
         "node_id",
@@ -91,6 +113,8 @@ class Keys:
         self.node_id = node
         #: The sorted set of all nodes.
         self.nodes = f"{prefix}:nodes"
+        #: The sorted set of all agents.
+        self.agents = f"{prefix}:agents"
         #: The hash of this node.
         self.node = f"{prefix}:{{{node}}}:node"
         #: The hash of the ids of what this node holds.
@@ -128,8 +152,20 @@ class Keys:
         """A channel for this node's probes; each number is of another slot."""
         return f"{self.prefix}:{{probe:{self.node_id}:{number}}}"
 
+    def agent(self, name: str) -> str:
+        """What all keys of an agent start with, and of its tasks; they are of one slot."""
+        return f"{self.prefix}:{{a:{name}}}"
+
+    def agent_channel(self, name: str) -> str:
+        """The channel on which this node learns what becomes of an agent's tasks."""
+        return f"{self.agent(name)}:n:{self.node_id}"
+
     def _topic(self, topic: str) -> TopicKeys:
-        base = f"{self.prefix}:{{t:{quote(topic, safe=':')}}}"
+        task = _TASK.fullmatch(topic)
+        if task is None:
+            base = f"{self.prefix}:{{t:{quote(topic, safe=':')}}}"
+        else:
+            base = f"{self.agent(task[2])}:t:{task[1]}"
         return TopicKeys(
             base, *(f"{base}:{name}" for name in ("meta", "log", "nodes", "here", "who", "info"))
         )

@@ -8,19 +8,16 @@ from .client import Script
 _FOLDER: Final = files(__package__) / "scripts"
 
 
-def load(name: str, *, part: str | None = None) -> Script:
+def load(name: str, *parts: str) -> Script:
     """A script by the name of its file.
 
     Args:
         name: Its name, without the ending.
-        part: The name of a part that it shares with others; it stands before the script's own
+        *parts: The names of parts that it shares with others; they stand before the script's own
             text, behind the line that declares its flags.
     """
-    source = _read(name)
-    if part is not None:
-        flags, _, rest = source.partition("\n")
-        source = f"{flags}\n{_read(part)}{rest}"
-    return Script(source)
+    flags, _, rest = _read(name).partition("\n")
+    return Script("\n".join([flags, *map(_read, parts), rest]))
 
 
 def _read(name: str) -> str:

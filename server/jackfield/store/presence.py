@@ -14,9 +14,9 @@ from .keys import TopicKeys
 from .lanes import Lanes
 from .lua import load
 
-_WRITE: Final = load("write_presence", part="presence")
-_REFRESH: Final = load("refresh_presence", part="presence")
-_READ: Final = load("read_presence", part="presence")
+_WRITE: Final = load("write_presence", "presence")
+_REFRESH: Final = load("refresh_presence", "presence")
+_READ: Final = load("read_presence", "presence")
 
 
 class Attendance(NamedTuple):

@@ -11,6 +11,13 @@ from .client import RedisClient, Script
 from .lua import load
 
 
+class Entry(NamedTuple):
+    """A connection as it stands with its user: the key of that one's sorted set, and the member."""
+
+    key: str
+    member: str
+
+
 class Row(NamedTuple):
     """A connection as it is written: its id, its user or ``""``, and its other fields."""
 
@@ -83,27 +90,31 @@ async def write_connections(
     client: RedisClient,
     index: str,
     rows: Mapping[str, Row],
+    entries: Sequence[Entry],
     *,
     replace: bool,
     ttl: float,
     index_ttl: float,
 ) -> None:
-    """Write connections of one node whole.
+    """Write connections of one node whole, and enter them with their users.
 
     Args:
         client: The client.
         index: The key of the node's index.
         rows: What to write by the key to write it to.
+        entries: What to enter, of the index's slot.
         replace: Whether to write those that are there as well.
-        ttl: Of each connection.
+        ttl: Of each connection, and of its entry.
         index_ttl: Of the index.
     """
-    args: list[str | bytes | float] = [int(replace), _ms(ttl), _ms(index_ttl)]
+    args: list[str | bytes | float] = [int(replace), _ms(ttl), _ms(index_ttl), len(rows)]
     for row in rows.values():
         args += (row.id, row.user, 2 * len(row.fields))
         for pair in row.fields.items():
             args += pair
-    await client.run(_WRITE_CONNECTIONS, [index, *rows], args)
+    args += [entry.member for entry in entries]
+    keys = [index, *rows, *(entry.key for entry in entries)]
+    await client.run(_WRITE_CONNECTIONS, keys, args)
 
 
 async def set_fields(
@@ -115,10 +126,19 @@ async def set_fields(
 
 
 async def remove_connections(
-    client: RedisClient, index: str, keys: Sequence[str], *, ids: Sequence[str]
+    client: RedisClient,
+    index: str,
+    keys: Sequence[str],
+    entries: Sequence[Entry],
+    *,
+    ids: Sequence[str],
 ) -> None:
-    """Remove connections of one node."""
-    await client.run(_REMOVE_CONNECTIONS, [index, *keys], ids)
+    """Remove connections of one node, and their entries that are of the index's slot."""
+    await client.run(
+        _REMOVE_CONNECTIONS,
+        [index, *keys, *(entry.key for entry in entries)],
+        [len(ids), *ids, *(entry.member for entry in entries)],
+    )
 
 
 async def sweep_index(
@@ -151,21 +171,13 @@ async def reap_connections(
     return list(zip(words[::2], words[1::2], strict=True))
 
 
-async def refresh_users(
-    client: RedisClient, entries: Iterable[tuple[str, str]], *, ttl: float
-) -> None:
-    """Enter connections with their users, or refresh them.
-
-    Args:
-        client: The client.
-        entries: Pairs of a user's key and a connection's member.
-        ttl: Of the entries.
-    """
+async def refresh_users(client: RedisClient, entries: Iterable[Entry], *, ttl: float) -> None:
+    """Enter connections with their users, or refresh them."""
     await _run_by_slot(client, _REFRESH_USERS, entries, [_ms(ttl)])
 
 
-async def remove_from_users(client: RedisClient, entries: Iterable[tuple[str, str]]) -> None:
-    """Remove connections, as pairs of a user's key and a connection's member."""
+async def remove_from_users(client: RedisClient, entries: Iterable[Entry]) -> None:
+    """Remove connections from their users."""
     await _run_by_slot(client, _REMOVE_FROM_USERS, entries)
 
 
@@ -177,13 +189,13 @@ async def user_connections(client: RedisClient, key: str) -> list[str]:
 async def _run_by_slot(
     client: RedisClient,
     script: Script,
-    entries: Iterable[tuple[str, str]],
+    entries: Iterable[Entry],
     args: Sequence[str | bytes | float] = (),
 ) -> None:
     """Run a script that has an argument for each key: once, or in a Cluster once for each slot."""
-    by_slot: dict[int, list[tuple[str, str]]] = {}
+    by_slot: dict[int, list[Entry]] = {}
     for entry in entries:
-        by_slot.setdefault(client.slot(entry[0]), []).append(entry)
+        by_slot.setdefault(client.slot(entry.key), []).append(entry)
     calls = []
     for group in by_slot.values():
         keys, own = zip(*group, strict=True)

@@ -23,10 +23,10 @@ _KEY_TTL: Final = 600_000
 #: to members in one piece: those that read must have room for it in their queues.
 _PAGE_BYTES: Final = 262_144
 
-_PUBLISH: Final = load("publish_events", part="open_topic")
-_READ: Final = load("read_topic", part="open_topic")
-_HISTORY: Final = load("read_history", part="open_topic")
-_REFRESH: Final = load("refresh_topics", part="open_topic")
+_PUBLISH: Final = load("publish_events", "open_topic")
+_READ: Final = load("read_topic", "open_topic")
+_HISTORY: Final = load("read_history", "open_topic")
+_REFRESH: Final = load("refresh_topics", "open_topic")
 
 
 class Place(NamedTuple):

@@ -22,8 +22,8 @@ from .local import Address, Topics
 
 if TYPE_CHECKING:
     from jackfield.connection import Connection
-    from jackfield.context import Runtime
     from jackfield.request import Request
+    from jackfield.runtime import Runtime
 
     from .join import Join
 
@@ -64,15 +64,18 @@ class TopicAccess:
         if address.family.info_hook is not None:
             ctx = self._context(connection, request, address)
             info = as_payload(await address.family.info_hook(ctx, **address.parts))
+        replay = since is None and address.family.replay
         join = await self._topics.audience(address).join(
-            connection, since, info, max_bytes=self._room
+            connection, since, info, max_bytes=self._room, replay=replay
         )
         read = join.read
         reply: dict[str, Any] = {"epoch": read.epoch, "offset": read.offset}
-        if since is not None:
+        if since is not None or replay:
             # Where there is more than a reply may hold, the client reads the history in parts.
             events = self._fitting(connection, read.events)
-            recovered = read.recovered and read.after + len(events) == read.offset
+            recovered = read.after + len(events) == read.offset and (
+                read.after == 0 if replay else read.recovered
+            )
             reply["recovered"] = recovered
             if recovered:
                 reply["events"] = events
@@ -287,7 +290,5 @@ def _activate_behind_reply(join: "Join", request: "Request | None") -> None:
         join.connection.early_joins.append(join)
     elif request is None or request.route.streams:
         join.activate()
-    elif request.joins is None:
-        request.joins = [join]
     else:
-        request.joins.append(join)
+        request.call_when_answered(join)

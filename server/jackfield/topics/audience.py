@@ -36,6 +36,10 @@ _SYNC_TIMEOUT: Final = 5.0
 _RETRY_PAUSE: Final = 0.5
 
 
+#: Before all events, whatever their epoch.
+_BEGINNING: Final = Position("", 0)
+
+
 class Audience:
     """The members of one topic at this node.
 
@@ -97,7 +101,7 @@ class Audience:
         self._bus = bus
         self._gate = gate
         self._on_empty = on_empty
-        self._opening: asyncio.Task[None] | None = None
+        self._opening: asyncio.Future[None] | None = None
         self._refilling: asyncio.Task[None] | None = None
         # Whether nothing was found missing since what is under way to fill gaps has looked.
         self._is_filled = True
@@ -116,6 +120,7 @@ class Audience:
         info: dict[str, Any] | None = None,
         *,
         max_bytes: int,
+        replay: bool = False,
     ) -> Join:
         """Prepare for a connection to become a member.
 
@@ -124,6 +129,7 @@ class Audience:
             since: Up to where it knows the topic already, if it does.
             info: What others see of it.
             max_bytes: Of the events it has missed.
+            replay: Whether those are all there are.
 
         Returns:
             Where the topic stands; what comes behind that is sent once `Join.activate` is called.
@@ -136,7 +142,7 @@ class Audience:
             await self.open()
             if self.presence is not None:
                 join.presence = await self.presence.attend(connection, info)
-            join.read = await self._read(since, max_bytes)
+            join.read = await self._read(since, max_bytes, replay=replay)
         except BaseException:
             join.abandon()
             raise
@@ -148,12 +154,12 @@ class Audience:
         Raises:
             Error: ``unavailable``: Redis is away.
         """
-        if self.is_open:
-            return
-        if self._opening is None or self._opening.done():
-            self._opening = asyncio.create_task(self._open())
-            self._opening.add_done_callback(_look_at)
-        await asyncio.shield(self._opening)
+        while not self.is_open:
+            if self._opening is None:
+                await self._open_for_all()
+            else:
+                # Whoever opens it may be cancelled: then it is somebody else's turn.
+                await asyncio.shield(self._opening)
 
     def leave(self, connection: "Connection") -> None:
         """A connection is no member any more."""
@@ -243,14 +249,10 @@ class Audience:
     def cancel(self) -> "list[asyncio.Task[None]]":
         """Stop everything: the last member has left; returns what has still to end."""
         self.is_open = False
-        tasks = [
-            task
-            for task in (self._opening, self._refilling)
-            if task is not None and not task.done()
-        ]
-        for task in tasks:
-            task.cancel()
-        return tasks
+        if self._refilling is None or self._refilling.done():
+            return []
+        self._refilling.cancel()
+        return [self._refilling]
 
     def begin_use(self) -> None:
         """Somebody needs the audience, member or not."""
@@ -271,6 +273,20 @@ class Audience:
         if not self._uses and not len(self.members):
             self._on_empty(self)
 
+    async def _open_for_all(self) -> None:
+        # Not in a task of its own: most topics are one user's, and nobody else waits for it.
+        opening = self._opening = self._bus.loop.create_future()
+        try:
+            await self._open()
+        except Exception as exc:
+            opening.set_exception(exc)
+            opening.exception()  # nobody has to look at it
+            raise
+        finally:
+            self._opening = None
+            if not opening.done():
+                opening.set_result(None)
+
     async def _open(self) -> None:
         self._is_filled = True
         await self._bus.subscribe(self.place.keys.channel)
@@ -279,7 +295,6 @@ class Audience:
         if self.presence is not None:
             await self.presence.open()
         self.is_open = True
-        self._opening = None
         presence = self.presence
         if (
             not self._is_filled  # the channel was interrupted meanwhile
@@ -288,13 +303,15 @@ class Audience:
         ):
             self.refill()
 
-    async def _read(self, since: Position | None, max_bytes: int) -> Read:
+    async def _read(self, since: Position | None, max_bytes: int, *, replay: bool) -> Read:
+        if replay:
+            since = _BEGINNING
         while True:
             here = self.position
             if self.events.in_sync and since in (None, here):
                 # What is on its way comes behind this: Redis need not be asked.
                 return Read(*here, since is not None, here.offset, [])
-            read = await self._store.read(self.place, since, max_bytes=max_bytes)
+            read = await self._store.read(self.place, since, whatever=replay, max_bytes=max_bytes)
             if read.epoch == self.events.epoch:
                 return read
             # Another epoch has begun, and nobody here has been told of it yet.
@@ -347,9 +364,3 @@ class Audience:
         """What members are told when something is lost: where they are now."""
         epoch, offset = self.position
         return Error("unrecoverable", topic=self.topic, epoch=epoch, offset=offset)
-
-
-def _look_at(task: "asyncio.Task[None]") -> None:
-    """Take notice of how a task ended: whoever waits for it is told, and maybe nobody does."""
-    if not task.cancelled():
-        task.exception()

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -43,6 +43,10 @@ MAX_KEY_LENGTH: Final = 128
 _ON_ITS_WAY: Final = 1.0
 #: Seconds between attempts to make up for a gap while Redis is away.
 _RETRY_PAUSE: Final = 0.5
+
+
+#: Is called with a channel and what was published on it.
+Listener = Callable[[bytes, bytes], None]
 
 
 class Address(NamedTuple):
@@ -87,6 +91,8 @@ class Topics:
         self._presence = PresenceStore(redis, keys.node_id, settings.connections.ttl)
         self._audiences: dict[bytes, Audience] = {}
         self._suspects: dict[bytes, Audience] = {}
+        # Who listens to channels that are no topic's: to what comes, and that some was missed.
+        self._listeners: dict[bytes, tuple[Listener, Callable[[bytes], None]]] = {}
         self._checking: asyncio.Task[None] | None = None
         # Half of the connections to Redis, at most: requests go on while gaps are filled.
         self._gate = asyncio.Semaphore(max(1, settings.redis.pool // 2))
@@ -202,6 +208,27 @@ class Topics:
         for audience in topics:
             audience.leave(connection)
 
+    async def listen(
+        self, channel: str, on_message: "Listener", on_gap: Callable[[bytes], None]
+    ) -> None:
+        """Listen to a channel that is no topic's, until `listen_no_more`.
+
+        Args:
+            channel: The channel.
+            on_message: Called with the channel and what was published.
+            on_gap: Called with the channel when something may have been missed.
+
+        Raises:
+            Error: ``unavailable``: Redis is away.
+        """
+        self._listeners[channel.encode()] = (on_message, on_gap)
+        await self.bus.subscribe(channel)
+
+    def listen_no_more(self, channel: str) -> None:
+        """Listen to such a channel no more."""
+        if self._listeners.pop(channel.encode(), None) is not None:
+            self.bus.unsubscribe(channel)
+
     async def presence(self, address: Address) -> dict[str, Any]:
         """Who is in a topic, on all nodes.
 
@@ -268,10 +295,16 @@ class Topics:
 
     def _on_message(self, channel: bytes, data: bytes) -> None:
         audience = self._audiences.get(channel)
-        if audience is not None:  # it may have been given up just now
+        if audience is not None:
             audience.receive(parse(data))
+        elif (listener := self._listeners.get(channel)) is not None:
+            listener[0](channel, data)
+        # Else it has been given up just now.
 
     def _on_gap(self, channel: bytes) -> None:
+        listener = self._listeners.get(channel)
+        if listener is not None:
+            listener[1](channel)
         audience = self._audiences.get(channel)
         if audience is None:
             return

@@ -2,6 +2,9 @@
 -- A server process other than the one that wrote them may have lost the tail, after a restart or as
 -- the replica that took over: offsets go on from where it is, in a new epoch.
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+local function integer(number)
+  return string.format('%.0f', number)
+end
 local function open_topic(meta, log, new_epoch)
   local state = redis.call('HMGET', meta, 'epoch', 'offset', 'run')
   if state[3] == run then
@@ -20,6 +23,9 @@ local function first_kept(log, offset)
   local first = redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1]
   return first and tonumber(string.match(first[1], '%d+')) or offset + 1
 end
-local function integer(number)
-  return string.format('%.0f', number)
+-- Have a key live for at least so many ms.
+local function prolong(key, ms)
+  if redis.call('PTTL', key) < tonumber(ms) then
+    redis.call('PEXPIRE', key, integer(ms))
+  end
 end

@@ -6,7 +6,7 @@
 -- if they are several.
 -- Returns epoch, offset, '1' if nothing between is lost, and the events.
 local epoch, offset = open_topic(KEYS[1], KEYS[2], ARGV[1])
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
+prolong(KEYS[1], ARGV[2])
 local reply = {epoch, integer(offset), '1'}
 local last = offset
 if ARGV[4] ~= '' then

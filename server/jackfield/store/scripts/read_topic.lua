@@ -7,7 +7,7 @@
 -- Returns epoch, offset, '1' if nothing after the position is lost, the offset after which the events
 -- begin, and the events; all strings.
 local epoch, offset = open_topic(KEYS[1], KEYS[2], ARGV[1])
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
+prolong(KEYS[1], ARGV[2])
 local reply = {epoch, integer(offset), '0', integer(offset)}
 local after, kept = tonumber(ARGV[4]), first_kept(KEYS[2], offset)
 if ARGV[3] == epoch and after <= offset and after >= kept - 1 then

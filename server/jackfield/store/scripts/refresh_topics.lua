@@ -5,7 +5,7 @@
 local reply = {}
 for i = 1, #KEYS, 2 do
   local epoch, offset = open_topic(KEYS[i], KEYS[i + 1], ARGV[1])
-  redis.call('PEXPIRE', KEYS[i], ARGV[(i + 3) / 2])
+  prolong(KEYS[i], ARGV[(i + 3) / 2])
   reply[#reply + 1] = epoch
   reply[#reply + 1] = integer(offset)
 end

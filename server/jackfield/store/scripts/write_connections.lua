@@ -1,12 +1,14 @@
 #!lua
--- Write connections of one node whole.
--- KEYS: the node's index, then the connections' hashes.
--- ARGV: '1' to replace those that are there or '0' to leave them, their ttl in ms, the index's;
--- then for each its id, its user, how many values follow, and fields and values in turn.
+-- Write connections of one node whole, and enter them with their users.
+-- KEYS: the node's index, then the connections' hashes, then sorted sets of users.
+-- ARGV: '1' to replace those that are there or '0' to leave them, their ttl in ms, the index's, and
+-- how many they are; then for each its id, its user, how many values follow, and fields and values
+-- in turn; then for each sorted set its member.
 local time = redis.call('TIME')
-local now = string.format('%d.%03d', time[1], math.floor(time[2] / 1000))
-local at = 4
-for i = 2, #KEYS do
+local milliseconds = math.floor(time[2] / 1000)
+local now = string.format('%d.%03d', time[1], milliseconds)
+local last, at = 1 + ARGV[4], 5
+for i = 2, last do
   local id, user, first = ARGV[at], ARGV[at + 1], at + 3
   at = first + ARGV[at + 2]
   local there = redis.call('EXISTS', KEYS[i]) == 1
@@ -21,3 +23,9 @@ for i = 2, #KEYS do
   end
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
+local expires = time[1] * 1000 + milliseconds + ARGV[2]
+for i = last + 1, #KEYS do
+  redis.call('ZADD', KEYS[i], expires, ARGV[at])
+  redis.call('PEXPIRE', KEYS[i], ARGV[2])
+  at = at + 1
+end

@@ -1,0 +1,1 @@
+"""Agents: processes that serve tasks over the same socket as everyone else."""

@@ -1,0 +1,132 @@
+"""An instance of an agent at this node: its connection, and the tasks it has."""
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from jackfield.errors import Error
+
+if TYPE_CHECKING:
+    from jackfield.connection import Connection
+    from jackfield.store.agents import Held
+
+
+class Task:
+    """A task that an instance has.
+
+    Args:
+        attempt: Which attempt.
+        told: Whether the instance was told on this connection that it has it.
+    """
+
+    __slots__ = ("answers", "attempt", "go", "told")
+
+    def __init__(self, attempt: int, *, told: bool = True) -> None:
+        self.attempt = attempt
+        self.told = told
+        #: The number of the last answer that the instance was told.
+        self.answers = 0
+        #: Set while the caller keeps up.
+        self.go = asyncio.Event()
+        self.go.set()
+
+
+class Instance:
+    """An instance of an agent, for as long as its connection is here.
+
+    What it is told before the reply to its registration is kept until `activate`.
+
+    Args:
+        instance_id: Its id.
+        agent: The agent.
+        connection: Its connection.
+        on_active: Called once it has been told that it is registered.
+    """
+
+    __slots__ = ("_kept", "_on_active", "agent", "connection", "id", "tasks")
+
+    def __init__(
+        self,
+        instance_id: str,
+        agent: str,
+        connection: "Connection",
+        on_active: Callable[["Instance"], None],
+    ) -> None:
+        self._on_active = on_active
+        self.id = instance_id
+        self.agent = agent
+        self.connection = connection
+        self.tasks: dict[str, Task] = {}
+        self._kept: list[bytes] | None = []
+
+    def activate(self) -> None:
+        """It has been told that it is registered."""
+        kept, self._kept = self._kept or [], None
+        for message in kept:
+            self._send(message)
+        self._on_active(self)
+
+    def abandon(self) -> None:
+        """It was not told so: its request has failed, or its connection has ended."""
+
+    def obey(self, task: str, attempt: int, verb: str, message: bytes, number: int = 0) -> None:
+        """Do what came for it over the channel; what it was told already is dropped."""
+        held = self.tasks.get(task)
+        if verb == "assigned":
+            if held is None or held.attempt < attempt or not held.told:
+                self.tasks[task] = Task(attempt)
+                self._send(message)
+        elif held is None or held.attempt != attempt:
+            return
+        elif verb == "canceled":
+            self.drop(task)
+            self._send(message)
+        elif verb == "answered":
+            if number > held.answers:
+                held.answers = number
+                self._send(message)
+        elif verb == "hold":
+            held.go.clear()
+        elif verb == "go":
+            held.go.set()
+
+    def expect(self, held: "Held") -> None:
+        """It has a task that it was not told of on this connection; until then it may end it."""
+        self.tasks.setdefault(held.task, Task(held.attempt, told=False))
+
+    def has_missed(self, held: "Held") -> bool:
+        """Whether it was not told something of a task."""
+        mine = self.tasks.get(held.task)
+        return (
+            mine is None
+            or not mine.told
+            or mine.attempt != held.attempt
+            or mine.answers < held.answers
+        )
+
+    def cancel(self, task: str) -> None:
+        """It has lost a task without a word: tell it so."""
+        held = self.tasks.get(task)
+        if held is not None:
+            self.obey(task, held.attempt, "canceled", _canceled(task, held.attempt))
+
+    def drop(self, task: str) -> None:
+        """It has a task no longer; whoever waits in its name goes on."""
+        held = self.tasks.pop(task, None)
+        if held is not None:
+            held.go.set()
+
+    def _send(self, message: bytes) -> None:
+        if self._kept is not None:
+            self._kept.append(message)
+        else:
+            self.connection.send(self.connection.codec.from_json(message))
+
+
+def _canceled(task: str, attempt: int) -> bytes:
+    """What an instance is told which has a task no longer, and does not know why."""
+    error = Error("agent_gone", "The task is no longer this instance's.", task=task)
+    payload = {"task": task, "attempt": attempt, "error": error.as_dict()}
+    return msgspec.json.encode({"type": "agent.canceled", "payload": payload})

@@ -1,0 +1,122 @@
+"""What a node does for agents unasked: leases, missed orders and events, and what is due."""
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from jackfield.errors import CloseCode, Error
+from jackfield.store.agents import AgentStore, Held
+
+from .instance import Instance
+from .lines import Line, Lines
+from .task import ENDED
+
+if TYPE_CHECKING:
+    from jackfield.store.topics import TopicStore
+
+_log = structlog.get_logger("jackfield")
+
+#: Seconds between two looks for what is due: one call for each agent, however many tasks wait.
+_SWEEP: Final = 1.0
+#: Sweeps between two looks at agents that this node has nothing to do with: others may have died.
+_SWEEPS_OF_ALL: Final = 10
+#: A third of the lease passes between two signs of life: two may be lost.
+_BEATS: Final = 3
+#: Topics of one look. Redis does one in 8 us, and nothing else meanwhile.
+_BATCH: Final = 250
+
+
+class Upkeep:
+    """The upkeep of one node's agents.
+
+    Args:
+        store: The agents in Redis.
+        topics: The topics in Redis.
+        lines: The node's lines.
+        lease: Seconds that an instance keeps its tasks without a sign of life.
+    """
+
+    def __init__(self, store: AgentStore, topics: "TopicStore", lines: Lines, lease: float) -> None:
+        self._store = store
+        self._topics = topics
+        self._lines = lines
+        self._lease = lease
+
+    async def run(self) -> None:
+        """Go on until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._sweep_for_ever())
+            tasks.create_task(self._beat_for_ever())
+
+    async def _sweep_for_ever(self) -> None:
+        turn = 0
+        while True:
+            await asyncio.sleep(_SWEEP)
+            turn += 1
+            try:
+                await self._sweep(everyone=turn % _SWEEPS_OF_ALL == 0)
+            except Error:  # Redis is away; the heartbeat says so
+                continue
+            except Exception:  # noqa: BLE001 - what is due must be done, whatever came of this time
+                _log.exception("a look for due tasks failed")
+
+    async def _sweep(self, *, everyone: bool) -> None:
+        self._lines.close_idle()
+        names = set(self._lines.by_agent)
+        if everyone:
+            names.update(await self._store.agents())
+        for name in names:
+            await self._store.sweep(name)
+
+    async def _beat_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease / _BEATS)
+            for line in list(self._lines.by_agent.values()):
+                await self.beat(line)
+
+    async def beat(self, line: Line) -> None:
+        """Renew the leases of an agent's instances, and make up for what was missed."""
+        try:
+            instances = list(line.instances.values())
+            if instances:
+                found = await self._store.refresh(line.agent, [each.id for each in instances])
+                for instance, tasks in zip(instances, found, strict=True):
+                    await self._reconcile(line, instance, tasks)
+            await self._look_at_calls(line)
+        except Error:  # Redis is away; the next beat does it
+            return
+        except Exception:  # noqa: BLE001 - the others' leases are to be renewed all the same
+            _log.exception("an agent's lease was not renewed", agent=line.agent)
+
+    async def _look_at_calls(self, line: Line) -> None:
+        calls = [call for calls in line.calls.values() for call in calls]
+        for start in range(0, len(calls), _BATCH):
+            batch = calls[start : start + _BATCH]
+            positions = await self._topics.refresh([call.place for call in batch])
+            for call, position in zip(batch, positions, strict=True):
+                call.compare(position)
+
+    async def _reconcile(self, line: Line, instance: Instance, tasks: list[Held] | None) -> None:
+        """Make what an instance knows of its tasks what Redis knows of them."""
+        if line.instances.get(instance.id) is not instance:
+            return
+        if tasks is None:
+            # It was taken for dead, while Redis was away or this process stood still.
+            for task in list(instance.tasks):
+                instance.cancel(task)
+            instance.connection.close(CloseCode.UNAVAILABLE)  # it registers anew
+            return
+        there = {held.task: held for held in tasks}
+        for task, held in there.items():
+            if instance.has_missed(held):
+                await self._store.act(line.agent, task, "order", instance.id)
+        for task in [task for task in instance.tasks if task not in there]:
+            if not await self._has(line, instance, task):
+                instance.cancel(task)
+
+    async def _has(self, line: Line, instance: Instance, task: str) -> bool:
+        """Whether a task came to an instance since it was looked."""
+        fields = await self._store.read_task(line.agent, task)
+        state = str(fields.get("state", b""), "ascii")
+        return fields.get("instance") == instance.id.encode() and state not in ENDED

@@ -1,0 +1,64 @@
+#!lua flags=allow-oom
+-- What a caller, or its node, wants of a task. Also when memory is full.
+-- ARGV behind those of all: the task, and
+-- 'cancel', the error in JSON; 'expire', which is for its deadline;
+-- 'answer', the input in JSON, an idempotency key or '';
+-- 'hold', '1' if the caller can't keep up, else '';
+-- 'follow', the node that wants to be told; 'order', the instance that has missed it.
+-- Returns 'ok', and for 'follow' epoch and offset, for 'order' what was missed; 'missing'; 'ended' or
+-- 'illegal' and the state; 'early' and how many ms are left.
+local id, verb, a, b = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local t = read(id)
+if not t then
+  return {'missing'}
+end
+local function tell_answer(number, input)
+  order(t, 'answered', named(t) .. ',"answer":' .. number .. ',"input":' .. input, number)
+end
+if verb == 'follow' then
+  if not string.find(' ' .. t.nodes .. ' ', ' ' .. a .. ' ', 1, true) then
+    redis.call('HSET', t.key, 'nodes', t.nodes .. ' ' .. a)
+  end
+  local topic = base .. ':t:' .. id
+  local epoch, offset = open_topic(topic .. ':meta', topic .. ':log', new_epoch)
+  return {'ok', epoch, integer(offset)}
+end
+if verb == 'order' then
+  if t.instance ~= a or ended[t.state] then
+    return {'missing'}
+  end
+  order(t, 'assigned', t.brief .. ',"attempt":' .. t.attempt .. ',"seq":' .. integer(t.seq)
+    .. ',"input":' .. redis.call('HGET', t.key, 'input'))
+  local answer = redis.call('HMGET', t.key, 'answer', 'answers')
+  if answer[1] then
+    tell_answer(answer[2], answer[1])
+  end
+elseif ended[t.state] then
+  return {'ended', t.state}
+elseif verb == 'cancel' then
+  stop(t, 'canceled', a)
+elseif verb == 'expire' then
+  if now < t.deadline then
+    return {'early', integer(t.deadline - now)}
+  end
+  stop(t, 'failed', fault(t, 'timeout', 'The task did not end in time.', 'true'))
+elseif verb == 'answer' then
+  if b ~= '' and redis.call('HGET', t.key, 'answered') == b then
+    return {'ok'}
+  elseif not asking[t.state] then
+    return {'illegal', t.state}
+  end
+  redis.call('HDEL', t.key, 'prompt')
+  redis.call('HSET', t.key, 'answer', a, 'answered', b)
+  local number = redis.call('HINCRBY', t.key, 'answers', 1)
+  redis.call('ZADD', base .. ':due', t.deadline, id)
+  change(t, 'working')
+  tell_answer(number, a)
+elseif verb == 'hold' then
+  redis.call('HSET', t.key, 'hold', a)
+  if t.instance ~= '' then
+    order(t, a == '1' and 'hold' or 'go')
+  end
+end
+settle()
+return {'ok'}

@@ -1,0 +1,55 @@
+#!lua
+-- Call an agent, any number of times.
+-- ARGV behind those of all: how many calls may wait; then for each call its id, skill, the digest of
+-- the skill that its input was checked by, the start of what is told of it, its input, its timeout in
+-- ms, the caller's node ('' if it doesn't follow), the caller, who else may see it, its idempotency
+-- key or '', and '1' if the skill is idempotent.
+-- Returns for each a list: 'ok', epoch and offset of its topic; 'same' and the id of the task that has
+-- the key; 'unknown' or 'stale': there is no such skill, or it is another by now; 'full'.
+local most, replies, arg = tonumber(ARGV[5]), {}, 6
+while ARGV[arg] do
+  local id, skill, digest, brief, input = unpack(ARGV, arg, arg + 4)
+  local timeout, node, caller, watchers, key, idempotent = unpack(ARGV, arg + 5, arg + 10)
+  arg = arg + 11
+  local once = base .. ':once:' .. key
+  local same = key ~= '' and redis.call('GET', once)
+  local skill_now = not same and redis.call('HGET', base .. ':skills', skill)
+  local reply
+  if same then
+    reply = {'same', same}
+  elseif not skill_now then
+    reply = {'unknown'}
+  elseif string.sub(skill_now, 1, #digest) ~= digest then
+    reply = {'stale'}
+  elseif tonumber(redis.call('HGET', base .. ':meta', 'waiting') or 0) >= most then
+    settle()  -- some of this call's own may be handed out
+    topics, nodes, touched = {}, {}, {}
+    if tonumber(redis.call('HGET', base .. ':meta', 'waiting')) >= most then
+      reply = {'full'}
+    end
+  end
+  if not reply then
+    local deadline = now + tonumber(timeout)
+    brief = brief .. string.format(',"created_at":%.3f,"deadline":%.3f', now / 1000, deadline / 1000)
+    local t = {
+      id = id, key = base .. ':task:' .. id, state = 'submitted', skill = skill, attempt = '0', seq = 0,
+      nodes = node, deadline = deadline, work = base .. ':work:' .. skill,
+    }
+    redis.call('HSET', t.key, 'state', 'submitted', 'skill', skill, 'attempt', '0', 'seq', '0', 'nodes',
+      node, 'deadline', integer(deadline), 'idempotent', idempotent, 'brief', brief, 'input', input,
+      'caller', caller, 'watchers', watchers)
+    local life = integer(tonumber(timeout) + ttl)
+    redis.call('PEXPIRE', t.key, life)
+    redis.call('ZADD', base .. ':due', deadline, id)
+    prolong(base .. ':due', tonumber(life))
+    if key ~= '' then
+      redis.call('SET', once, id, 'PX', life)
+    end
+    reply = {'ok', append(t, '{"kind":"task","state":"submitted","task":{' .. brief
+      .. ',"state":"submitted","attempt":0,"seq":0,"input":' .. input .. '}}')}
+    queue(t)
+  end
+  replies[#replies + 1] = reply
+end
+settle()
+return replies

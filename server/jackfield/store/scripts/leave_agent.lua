@@ -1,0 +1,18 @@
+#!lua flags=allow-oom
+-- An instance takes no more tasks; without any it is gone. Also when memory is full.
+-- ARGV behind those of all: the instance, its node, '1' if its connection has ended, and for how many ms
+-- it may still come back to tasks that it has.
+local instance, node, left, lease = unpack(ARGV, 5, 8)
+local i = redis.call('HMGET', base .. ':i:' .. instance, 'node', 'running', 'leaving')
+if i[1] == node then
+  withdraw(instance)
+  if left == '' then
+    redis.call('HSET', base .. ':i:' .. instance, 'leaving', '1')
+  elseif i[2] == '0' then
+    drop_instance(instance)
+  else
+    redis.call('ZADD', base .. ':leases', now + tonumber(lease), instance)
+  end
+  settle()
+end
+return redis.status_reply('OK')
