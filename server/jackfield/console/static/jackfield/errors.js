@@ -1,0 +1,56 @@
+/** The one error of this client: what the server answered with, or what kept it from answering. */
+
+/**
+ * One thing that is wrong with a payload.
+ * @typedef {object} FieldError
+ * @property {string} pointer a JSON Pointer (RFC 6901) to the value
+ * @property {string} code what is wrong with it: `required`, `length`, …
+ * @property {string} message the same for a person
+ */
+
+/**
+ * An error object as it stands on the wire.
+ * @typedef {object} WireError
+ * @property {string} code
+ * @property {string} [message]
+ * @property {boolean} [retryable]
+ * @property {FieldError[]} [fields]
+ * @property {string | null} [incident]
+ * @property {number} [retry_after] seconds
+ */
+
+export class JackfieldError extends Error {
+  /**
+   * @param {WireError & Record<string, any>} error the error object
+   * @param {ErrorOptions} [options]
+   */
+  constructor({ code, message, retryable, fields, incident, retry_after, ...extra }, options) {
+    super(message ?? code, options);
+    this.name = "JackfieldError";
+    /** What programs switch on: `invalid_payload`, `chat.room_full`. */
+    this.code = code;
+    /** Whether the same message may succeed later. */
+    this.retryable = retryable ?? false;
+    /** What is wrong with which value. */
+    this.fields = fields ?? [];
+    /** What the server's log calls it, if the fault is the server's. */
+    this.incident = incident ?? null;
+    /** Milliseconds to wait before the next attempt, if the server named them. */
+    this.retryAfter = retry_after == null ? null : 1000 * retry_after;
+    /** The other keys of the error, as they stand on the wire. */
+    this.extra = /** @type {Record<string, any>} */ (extra);
+  }
+}
+
+/**
+ * An error that is this client's own.
+ * @param {string} code
+ * @param {string} message
+ * @param {Record<string, any>} [more] its other keys
+ * @param {unknown} [cause]
+ */
+export const failure = (code, message, more, cause) =>
+  new JackfieldError({ code, message, ...more }, { cause });
+
+/** Of what may succeed later. */
+export const RETRYABLE = { retryable: true };

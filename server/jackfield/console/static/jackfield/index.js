@@ -1,0 +1,22 @@
+/** The client of Jackfield: requests, streams, topics and agents over one WebSocket. */
+
+import { Client } from "./client.js";
+
+export { Client };
+export { JackfieldError } from "./errors.js";
+export * from "./registry.js";
+
+/**
+ * Connect to a server, and stay connected until `close`.
+ * @param {string | URL} url the address of the socket: ws, wss, http or https, or relative to the
+ *   page's own; without a path it is `/ws`
+ * @param {import("./client.js").Options} [options]
+ * @returns {Client}
+ * @throws {TypeError} the address is none, or there is no WebSocket here
+ */
+export function connect(url, options = {}) {
+  if (!options.webSocket && !globalThis.WebSocket) {
+    throw new TypeError("There is no WebSocket here: give one as `webSocket`");
+  }
+  return new Client(url, options);
+}

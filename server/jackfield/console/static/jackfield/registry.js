@@ -1,0 +1,2 @@
+/** Types only: registry.d.ts has them. */
+export {};
