@@ -1,20 +1,12 @@
 """The TypeScript compiler for tests: the one that the JavaScript client is developed with."""
 
 import json
-import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
-
-CLIENT: Final = Path(__file__).parents[1] / "client"
-_TSC: Final = CLIENT / "node_modules" / ".bin" / "tsc"
-
-needs_tsc: Final = pytest.mark.skipif(
-    not (_TSC.exists() and shutil.which("node")), reason="it needs Node, and `npm ci` in client/"
-)
+from tests.node import TSC, node_environment
 
 #: The least that the compiler wants to know, and two interfaces to add to: it reads them at once.
 WORLD: Final = """
@@ -81,8 +73,9 @@ def compile_alone(directory: Path, text: str, **others: str) -> list[str]:
 def run_tsc(*arguments: str, cwd: Path) -> list[str]:
     """What the compiler says, one thing a line."""
     done = subprocess.run(
-        [_TSC, "--pretty", "false", *arguments],
+        [TSC, "--pretty", "false", *arguments],
         cwd=cwd,
+        env=node_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.distributions import install, plugin
-from tests.typescript import CLIENT, compile_all, needs_tsc, run_tsc
+from tests.node import CLIENT
+from tests.typescript import compile_all, run_tsc
 
 #: A third party's plugin: what it has in its sets, it has in another order in each process.
 ROOMS = """
@@ -179,7 +180,7 @@ def test_a_file_that_is_not_there_fails_the_check(site: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("language", "options", "told"),
     [
-        ("", [], "Say in which language: there is --typescript only."),
+        ("", [], "Choose a language; there is one: --typescript."),
         ("--typescript", ["--check"], "--check needs --output FILE, the file to check."),
         ("--typescript", ["--check", "-o", "-"], "--check needs --output FILE"),
         ("--typescript", ["-o", "."], "is a directory"),
@@ -270,19 +271,16 @@ for await (const { payload } of client.subscribe("room:lobby")) payload.txt;
 """
 
 
-@needs_tsc
 def test_the_compiler_knows_every_message_and_event(site: Path, package: Path) -> None:
     install(site, "rooms", ROOMS)
     assert compiled(package, types(site).stdout, RIGHT) == []
 
 
-@needs_tsc
 def test_the_compiler_refuses_each_message_that_the_server_would(site: Path, package: Path) -> None:
     install(site, "rooms", ROOMS)
     refused = compiled(package, types(site).stdout, WRONG)
     assert refused == list(range(1, 1 + len(WRONG.splitlines())))
 
 
-@needs_tsc
 def test_without_the_types_the_compiler_lets_all_of_it_pass(package: Path) -> None:
     assert compiled(package, "export {};\n", WRONG + RIGHT.partition("\n")[0]) == []

@@ -19,7 +19,7 @@ from jackfield.json_schema import json_schema
 from jackfield.pattern import Pattern
 from jackfield.typescript import MessageType, PluginTypes, Topics, typescript
 from tests.schemas import Made, schemas
-from tests.typescript import compile_alone, needs_tsc
+from tests.typescript import compile_alone
 
 ANYTHING = "{ [key: string]: unknown }"
 
@@ -367,7 +367,6 @@ def test_documentation_becomes_comments() -> None:
 
 
 @pytest.mark.parametrize("text", ["*/ evil", "a\n*/\nb", "x\r\n*/", "/** a */", "a\u2028*/", "**/"])
-@needs_tsc
 def test_no_comment_ends_early(text: str, tmp_path: Path) -> None:
     schema = {"properties": {"a": {"description": text, "format": text}}}
     made = written(MessageType("a.b", schema, doc=text))
@@ -459,7 +458,6 @@ def plugins(draw: st.DrawFn) -> list[PluginTypes]:
     return made
 
 
-@needs_tsc
 @settings(max_examples=15, phases=[Phase.generate])  # the compiler tells which schema it is
 @given(plugins=plugins())
 def test_whatever_the_schemas_the_compiler_takes_it(plugins: list[PluginTypes]) -> None:
@@ -485,7 +483,6 @@ def _together(patterns: list[str]) -> Iterator[str]:
 _segments = st.sampled_from(["a", "b", "{x}", "{y}", "{z*}"])
 
 
-@needs_tsc
 @settings(max_examples=25)
 @given(
     patterns=st.lists(
@@ -504,7 +501,6 @@ def test_whatever_the_topics_a_name_has_the_event_of_its_pattern(patterns: list[
         assert compile_alone(Path(directory), text, uses=uses) == []
 
 
-@needs_tsc
 def test_what_is_wrong_in_a_payload_is_an_error_of_the_compiler(tmp_path: Path) -> None:
     class Send(Schema):
         room = fields.String(required=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -11,6 +11,10 @@ from jackfield.errors import Error
 if TYPE_CHECKING:
     from jackfield.connection import Connection
     from jackfield.store.agents import Held
+
+
+#: The scope that an identity must have to be an agent.
+SCOPE: Final = "agent"
 
 
 class Task:

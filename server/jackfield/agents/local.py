@@ -15,7 +15,7 @@ from jackfield.store.topics import Place
 
 from .call import Call
 from .directory import Directory, KnownSkill
-from .instance import Instance, Task
+from .instance import SCOPE, Instance, Task
 from .lines import Line, Lines
 from .skills import check
 from .upkeep import Upkeep
@@ -132,7 +132,9 @@ class Agents:
                 line.users -= 1
             if outcome.word == "ok":
                 self.called += 1
-                return Following(self, line, task, call)
+                following = Following(self, line, task, call)
+                following.expire_in(self._timeout(wanted))
+                return following
             self._unfollow(line, call)
             if outcome.word == "same":
                 task = str(outcome.rest[0], "ascii")
@@ -149,9 +151,12 @@ class Agents:
             self.directory.forget()
             wanted = replace(wanted, known=await self.directory.find(known.agent, known.id))
 
+    def _timeout(self, wanted: Wanted) -> float:
+        seconds = self.settings.timeout if wanted.timeout is None else wanted.timeout
+        return min(seconds, self.settings.max_timeout)
+
     def _new_task(self, task: str, wanted: Wanted) -> NewTask:
-        known, timeout = wanted.known, wanted.timeout
-        seconds = self.settings.timeout if timeout is None else timeout
+        known = wanted.known
         brief = {"task": task, "agent": known.agent, "skill": known.id, "caller": wanted.caller}
         return NewTask(
             task,
@@ -159,7 +164,7 @@ class Agents:
             known.digest,
             msgspec.json.encode(brief)[1:-1],
             msgspec.json.encode(wanted.input),
-            min(seconds, self.settings.max_timeout),
+            self._timeout(wanted),
             self._keys.node_id if wanted.follow else "",
             msgspec.json.encode(wanted.caller),
             msgspec.json.encode(wanted.watchers),
@@ -186,7 +191,9 @@ class Agents:
             self._unfollow(line, call)
             raise Error("not_found", "There is no such task.")
         call.look_again()
-        return Following(self, line, task, call)
+        following = Following(self, line, task, call)
+        following.expire_in(int(outcome.rest[2]) / 1000)
+        return following
 
     def _follow(self, line: Line, task: str) -> Call:
         keys = self._keys.topic(f"task:{task}")
@@ -213,6 +220,23 @@ class Agents:
             await self.cancel(agent, task, error)
         except Error:
             _log.warning("a task is left to its deadline: Redis is away", task=task)
+
+    def expire_soon(self, following: "Following") -> None:
+        """The deadline of a task has passed; a sweep would find it as well, but later."""
+        self._own(self._expire(following))
+
+    async def _expire(self, following: "Following") -> None:
+        agent = following.task.partition(".")[0]
+        try:
+            outcome = await self.store.act(agent, following.task, "expire")
+        except (
+            Error
+        ) as error:  # nobody can say, and the caller has waited enough
+            error.extra["task"] = following.task
+            following.fail(error)
+        else:
+            if outcome.word == "early":  # this clock goes faster than that of Redis
+                following.expire_in(int(outcome.rest[0]) / 1000)
 
     def _hold(self, call: Call, *, wait: bool) -> None:
         agent = call.task.partition(".")[0]
@@ -322,6 +346,11 @@ class Agents:
         """An instance takes no more tasks; it may end those that it has."""
         await self.store.leave(instance.agent, instance.id, left=False)
 
+    def check_again(self, connection: "Connection") -> None:
+        """A connection has another identity; without the scope it is no agent any more."""
+        if SCOPE not in connection.identity.scopes:
+            self.leave(connection)
+
     def leave(self, connection: "Connection") -> None:
         """A connection has ended: its tasks wait for it for a lease."""
         instance, connection.instance = connection.instance, None
@@ -353,13 +382,25 @@ class Agents:
 class Following:
     """A task, and what follows it here if anything does."""
 
-    __slots__ = ("_agents", "_line", "call", "task")
+    __slots__ = ("_agents", "_line", "_timer", "call", "task")
 
     def __init__(self, agents: Agents, line: Line, task: str, call: Call | None) -> None:
         self._agents = agents
         self._line = line
         self.task = task
         self.call = call
+        self._timer: asyncio.TimerHandle | None = None
+
+    def expire_in(self, seconds: float) -> None:
+        """Look after its deadline, which is so many seconds from now."""
+        if self.call is not None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(seconds, self._agents.expire_soon, self)
+
+    def fail(self, error: Error) -> None:
+        """Nothing more will come of it, as far as can be told here."""
+        if self.call is not None:
+            self.call.fail(error)
 
     def stop(self, error: Error | None = None) -> None:
         """Follow it no more.
@@ -369,6 +410,8 @@ class Following:
         """
         if self.call is None:
             return
+        if self._timer is not None:
+            self._timer.cancel()
         self._line.remove(self.call)
         if error is not None and not self.call.ended:
             self._agents.cancel_soon(self._line.agent, self.task, error)

@@ -48,5 +48,6 @@ async def refresh(connection: "Connection", token: str) -> float | None:
         needed = request.route.scopes
         if not needed <= identity.scopes:
             request.stop(Error("forbidden", scopes=sorted(needed)))
+    node.agents.check_again(connection)
     await node.access.check_again(connection)
     return identity.expires_at

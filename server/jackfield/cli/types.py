@@ -56,13 +56,13 @@ def command(
     output: Path,
     check: bool,
 ) -> None:
-    """Write the types of all messages and events, as the plugins' schemas have them.
+    """Write the types of messages and events for a frontend's compiler.
 
-    The plugins are imported and configured, and not started. All of them must be fine: without one
-    the types would be wrong.
+    They are those of the schemas of all plugins, which are imported and configured, and not
+    started. Every plugin must be fine: without one the types would not be those of the server.
     """
     if not as_typescript:
-        raise click.UsageError("Say in which language: there is --typescript only.")
+        raise click.UsageError("Choose a language; there is one: --typescript.")
     if check and output == _STDOUT:
         raise click.UsageError("--check needs --output FILE, the file to check.")
     plugins = list(_declared(_load(config)))

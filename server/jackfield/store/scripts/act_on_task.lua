@@ -5,8 +5,8 @@
 -- 'answer', the input in JSON, an idempotency key or '';
 -- 'hold', '1' if the caller can't keep up, else '';
 -- 'follow', the node that wants to be told; 'order', the instance that has missed it.
--- Returns 'ok', and for 'follow' epoch and offset, for 'order' what was missed; 'missing'; 'ended' or
--- 'illegal' and the state; 'early' and how many ms are left.
+-- Returns 'ok', and for 'follow' epoch and offset of the topic, and how many ms the task has left;
+-- 'missing'; 'ended' or 'illegal' and the state; 'early' and how many ms are left.
 local id, verb, a, b = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local t = read(id)
 if not t then
@@ -21,7 +21,7 @@ if verb == 'follow' then
   end
   local topic = base .. ':t:' .. id
   local epoch, offset = open_topic(topic .. ':meta', topic .. ':log', new_epoch)
-  return {'ok', epoch, integer(offset)}
+  return {'ok', epoch, integer(offset), integer(math.max(t.deadline - now, 0))}
 end
 if verb == 'order' then
   if t.instance ~= a or ended[t.state] then
