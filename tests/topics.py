@@ -116,11 +116,14 @@ class Member(Wire):
         return self._last_id
 
     async def answer(self, message_id: int) -> Message:
-        """The answer to a request; what comes before it is kept."""
+        """The next answer to a request; what comes before it is kept."""
+        for place, message in enumerate(self.inbox):
+            if message.get("id") == message_id and message["type"] != "event":
+                return self.inbox.pop(place)
         while True:
-            message: Message = await self.receive()
+            message = await self.receive()
             if message.get("id") == message_id:
-                return message
+                return dict(message)
             self.inbox.append(message)
 
     async def reply(self, message_type: str, **payload: Any) -> Message:

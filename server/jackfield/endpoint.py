@@ -20,6 +20,7 @@ from .node import Node
 from .outbox import CompressedOutbox, Outbox
 from .places import FullError, Place
 from .receiver import Receiver
+from .request import GONE
 from .site import Peer
 from .socket import Socket
 
@@ -318,7 +319,7 @@ async def _stop(connection: Connection) -> None:
     """Cancel what still runs for a connection that has ended, and wait for it."""
     if not connection.requests:
         return
-    connection.stop_requests(Error("cancelled"))
+    connection.stop_requests(GONE)
     await asyncio.sleep(0)  # those that had not begun begin now, and see that they were stopped
     tasks = {
         request.task for request in connection.requests.values() if request.task is not None

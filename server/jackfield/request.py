@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from .topics.join import Join
 
 _TIMEOUT: Final = Error("timeout")
+#: Why what still runs is stopped at the end of its connection; nobody is told.
+GONE: Final = Error("cancelled", "The connection has ended.")
 
 
 class Request:

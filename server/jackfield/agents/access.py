@@ -11,6 +11,8 @@ import msgspec
 
 from jackfield.answer import Reply, Stated
 from jackfield.errors import Error, field_fault, with_faults
+from jackfield.frames import TEXT
+from jackfield.request import GONE
 from jackfield.store.agents import Held, Report
 
 from .direct import result_of
@@ -54,7 +56,7 @@ class AgentAccess:
         return [
             {
                 "name": name,
-                "skills": [msgspec.Raw(text) for _, text in state.skills.values()],
+                "skills": [self._value(text) for _, text in state.skills.values()],
                 "instances": len(state.instances),
                 "capacity": sum(each.capacity for each in state.instances),
                 "running": sum(each.running for each in state.instances),
@@ -103,7 +105,8 @@ class AgentAccess:
                 yield each
         finally:
             stopped = None if self._request is None else self._request.stopped
-            if stopped is not None and stopped.code == "cancelled":  # the caller says so
+            # The end of a connection stops its requests as well, and is not what a caller says.
+            if stopped is not None and stopped.code == "cancelled" and stopped is not GONE:
                 left = Error("cancelled", "The caller has cancelled the call.")
             following.stop(left)
 
@@ -116,7 +119,7 @@ class AgentAccess:
             if event.kind == "chunks":
                 # A chunk is told once, also where a restarted Redis counts some again.
                 for chunk in event.chunks[max(sent - event.seq, 0) :]:
-                    yield self._raw(chunk)
+                    yield self._value(chunk)
                 sent = max(sent, event.seq + len(event.chunks))
             elif event.kind == "task":
                 brief = msgspec.json.decode(bytes(event.task))
@@ -134,12 +137,15 @@ class AgentAccess:
                     {
                         "task": task,
                         "state": "completed",
-                        "output": self._raw(result_of(event, task)),
+                        "output": self._value(result_of(event, task)),
                     }
                 )
 
-    def _raw(self, value: msgspec.Raw) -> msgspec.Raw:
-        return self._connection.codec.embed(bytes(value))
+    def _value(self, value: bytes | msgspec.Raw) -> Any:
+        """A value in JSON, as a part of an answer: what its reader can't take as it is, decoded."""
+        if self._connection.codec.opcode == TEXT:
+            return msgspec.Raw(value)
+        return msgspec.json.decode(bytes(value))
 
     async def task(self, task: str) -> dict[str, Any]:
         """A task, with its input."""
@@ -201,7 +207,7 @@ class AgentAccess:
 
     def _shown(self, fields: Mapping[str, bytes]) -> dict[str, Any]:
         return {
-            name: self._raw(value) if isinstance(value, msgspec.Raw) else value
+            name: self._value(value) if isinstance(value, msgspec.Raw) else value
             for name, value in task_object(fields).items()
         }
 

@@ -229,9 +229,7 @@ class Agents:
         agent = following.task.partition(".")[0]
         try:
             outcome = await self.store.act(agent, following.task, "expire")
-        except (
-            Error
-        ) as error:  # nobody can say, and the caller has waited enough
+        except Error as error:  # nobody can say, and the caller has waited enough
             error.extra["task"] = following.task
             following.fail(error)
         else:
