@@ -75,6 +75,17 @@ async def test_what_one_task_after_the_other_wants_is_joined_as_well() -> None:
     assert len(calls.made) < 10
 
 
+async def test_what_is_wanted_every_other_turn_is_joined_as_well() -> None:
+    calls = Calls()
+    futures: list[asyncio.Future[int]] = []
+    for item in range(10):
+        futures.append(calls.lanes.add("a", item))
+        for _ in range(2):
+            await asyncio.sleep(0)
+    assert list(await asyncio.gather(*futures)) == list(range(0, 20, 2))
+    assert calls.made == [list(range(10))]
+
+
 async def test_a_call_that_fails_fails_its_items_and_no_others() -> None:
     calls = Calls(held=True)
     calls.failing = {2}
