@@ -186,9 +186,9 @@ class Codec:
         """A whole message in JSON, in this encoding: events and presence travel in JSON."""
         return message if self.opcode == frames.TEXT else self._encode(_decode_json(message))
 
-    def embed(self, message: bytes) -> msgspec.Raw:
+    def embed(self, message: bytes) -> Any:
         """A whole message in JSON, as a value to encode within another message."""
-        return msgspec.Raw(self.from_json(message))
+        return msgspec.Raw(message) if self.opcode == frames.TEXT else _decode_json(message)
 
     def goodbye(self, code: int, reason: str, *, reconnect: bool, after: float) -> bytes:
         """The last message before the server closes with a code of the protocol.

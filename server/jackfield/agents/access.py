@@ -11,13 +11,13 @@ import msgspec
 
 from jackfield.answer import Reply, Stated
 from jackfield.errors import Error, field_fault, with_faults
-from jackfield.frames import TEXT
 from jackfield.request import GONE
 from jackfield.store.agents import Held, Report
 
 from .direct import result_of
+from .following import Following, Wanted
 from .instance import Instance
-from .local import Agents, Following, Wanted
+from .local import Agents
 from .skills import check, compile_schema
 from .task import ENDED, agent_of, task_object
 
@@ -56,7 +56,7 @@ class AgentAccess:
         return [
             {
                 "name": name,
-                "skills": [self._value(text) for _, text in state.skills.values()],
+                "skills": [self._value(msgspec.Raw(text)) for _, text in state.skills.values()],
                 "instances": len(state.instances),
                 "capacity": sum(each.capacity for each in state.instances),
                 "running": sum(each.running for each in state.instances),
@@ -84,7 +84,9 @@ class AgentAccess:
         """
         known = await self._agents.directory.find(agent, skill)
         user = self._connection.user
-        mine = "" if key is None else f"{len(user or '')}:{user or ''}:{key}"
+        # Nobody's keys are their connection's own: who guessed one would have another's task.
+        owner = f"@{self._connection.id}" if user is None else user
+        mine = "" if key is None else f"{len(owner)}:{owner}:{key}"
         following = await self._agents.call(
             Wanted(
                 known,
@@ -141,11 +143,8 @@ class AgentAccess:
                     }
                 )
 
-    def _value(self, value: bytes | msgspec.Raw) -> Any:
-        """A value in JSON, as a part of an answer: what its reader can't take as it is, decoded."""
-        if self._connection.codec.opcode == TEXT:
-            return msgspec.Raw(value)
-        return msgspec.json.decode(bytes(value))
+    def _value(self, value: msgspec.Raw) -> Any:
+        return self._connection.codec.embed(bytes(value))
 
     async def task(self, task: str) -> dict[str, Any]:
         """A task, with its input."""
@@ -264,14 +263,11 @@ class AgentAccess:
     ) -> dict[str, Any]:
         """Stream chunks of a task, or ask for something; waits while the caller can't keep up."""
         encoded = [_encode(chunk) for chunk in chunks]
-        asked, expires = b"{}", _EXPIRES
-        if prompt is not None:
-            told = dict(prompt)
-            expires = told.pop("expires", None) or _EXPIRES
-            if told.get("schema") is not None:
-                compile_schema(told["schema"], "/prompt/schema")
-            told.setdefault("message", "")
-            asked = _encode(told)
+        told = {"message": "", **(prompt or {})}
+        expires = told.pop("expires", _EXPIRES)
+        if "schema" in told:
+            compile_schema(told["schema"], "/prompt/schema")
+        asked = _encode(told)
         limit = self._connection.node.settings.limits.event_bytes
         if sum(map(len, encoded)) + len(asked) > limit:
             raise Error("too_large", f"An update is larger than {limit} bytes.", limit=limit)

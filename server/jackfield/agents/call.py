@@ -105,10 +105,16 @@ class Call:
         self._woken.set()
 
     def compare(self, position: "Position") -> None:
-        """Look again if the topic stands further on than what has come from it."""
+        """Look again if the topic stands elsewhere than where what has come from it ends."""
         known = self._events[-1][1] if self._events else self._position[1]
-        if position.offset > known and not self._is_behind:
+        if position.offset != known and not self._is_behind:
             self.look_again()
+
+    def let_go(self) -> None:
+        """Have the agent go on, if it was told to wait."""
+        if self._is_held:
+            self._is_held = False
+            self._on_hold(self, wait=False)
 
     def fail(self, error: Error) -> None:
         """Nothing more will come."""
@@ -128,9 +134,8 @@ class Call:
                     yield event
                     if event.state in ENDED:
                         return
-            if self._is_held and self._bytes < _GO_BYTES:
-                self._is_held = False
-                self._on_hold(self, wait=False)
+            if self._bytes < _GO_BYTES:
+                self.let_go()
             if self._is_behind:
                 for event in await self._catch_up():
                     yield event

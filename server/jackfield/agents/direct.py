@@ -8,7 +8,8 @@ import msgspec
 
 from jackfield.errors import Error
 
-from .local import Agents, Wanted
+from .following import Wanted
+from .local import Agents
 from .task import ENDED, Progress
 
 

@@ -25,13 +25,15 @@ class Task:
         told: Whether the instance was told on this connection that it has it.
     """
 
-    __slots__ = ("answers", "attempt", "go", "told")
+    __slots__ = ("answers", "attempt", "go", "signs", "told")
 
     def __init__(self, attempt: int, *, told: bool = True) -> None:
         self.attempt = attempt
         self.told = told
         #: The number of the last answer that the instance was told.
         self.answers = 0
+        #: How often it was said to wait or to go on.
+        self.signs = 0
         #: Set while the caller keeps up.
         self.go = asyncio.Event()
         self.go.set()
@@ -92,9 +94,15 @@ class Instance:
                 held.answers = number
                 self._send(message)
         elif verb == "hold":
+            held.signs += 1
             held.go.clear()
         elif verb == "go":
+            held.signs += 1
             held.go.set()
+
+    def go_on_from(self, former: "Instance") -> None:
+        """Its connection was this instance before, and knows the tasks that it had."""
+        self.tasks = former.tasks | self.tasks
 
     def expect(self, held: "Held") -> None:
         """It has a task that it was not told of on this connection; until then it may end it."""

@@ -50,6 +50,12 @@ class Line:
             if not calls:
                 del self.calls[call.task]
 
+    def restore(self, instance: Instance, former: Instance | None) -> None:
+        """An instance that took the place of another was not to have it."""
+        self.forget(instance)
+        if former is not None:
+            self.instances.setdefault(former.id, former)
+
     def forget(self, instance: Instance) -> None:
         """An instance is here no more, unless another connection is that instance by now."""
         if self.instances.get(instance.id) is instance:

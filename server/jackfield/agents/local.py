@@ -3,18 +3,21 @@
 import asyncio
 import secrets
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import structlog
 
 from jackfield.errors import Error
-from jackfield.store.agents import AgentStore, Held, NewTask, Outcome, Report
+from jackfield.store.agents import AgentStore, Held, NewTask, Outcome, Registered, Report
 from jackfield.store.topics import Place
 
 from .call import Call
-from .directory import Directory, KnownSkill
+from .directory import Directory
+from .following import Following, Wanted
 from .instance import SCOPE, Instance, Task
 from .lines import Line, Lines
 from .skills import check
@@ -33,29 +36,6 @@ _log = structlog.get_logger("jackfield")
 _HOLD_LOOK: Final = 5.0
 #: Seconds that a caller is told to wait when too many wait.
 _RETRY_AFTER: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a caller wants done.
-
-    Attributes:
-        known: The skill, from the directory.
-        input: The input.
-        caller: The caller's user; None for nobody.
-        timeout: Seconds until it must have ended; None for the default.
-        key: The idempotency key among all calls of the agent; "" for none.
-        watchers: Users who may see the task beside the caller.
-        follow: Whether what becomes of it is wanted here.
-    """
-
-    known: KnownSkill
-    input: Any
-    caller: str | None
-    timeout: float | None = None
-    key: str = ""
-    watchers: Sequence[str] = ()
-    follow: bool = True
 
 
 class Agents:
@@ -110,7 +90,7 @@ class Agents:
 
     # Calling.
 
-    async def call(self, wanted: Wanted) -> "Following":
+    async def call(self, wanted: Wanted) -> Following:
         """Call an agent.
 
         Raises:
@@ -124,7 +104,7 @@ class Agents:
             task = f"{known.agent}.{secrets.token_urlsafe(16)}"
             call = self._follow(line, task) if wanted.follow else None
             try:
-                outcome = await self.store.call(known.agent, self._new_task(task, wanted))
+                outcome = await self._create(task, wanted)
             except BaseException:
                 self._unfollow(line, call)
                 raise
@@ -151,6 +131,20 @@ class Agents:
             self.directory.forget()
             wanted = replace(wanted, known=await self.directory.find(known.agent, known.id))
 
+    async def _create(self, task: str, wanted: Wanted) -> Outcome:
+        calling = self.store.call(wanted.known.agent, self._new_task(task, wanted))
+        try:
+            return await asyncio.shield(calling)
+        except asyncio.CancelledError:  # the caller has left, and Redis may have the call by now
+            if wanted.follow and not wanted.key:
+                calling.add_done_callback(partial(self._cancel_unwanted, task))
+            raise
+
+    def _cancel_unwanted(self, task: str, calling: asyncio.Future[Outcome]) -> None:
+        if not calling.cancelled() and not calling.exception() and calling.result().word == "ok":
+            agent = task.partition(".")[0]
+            self.cancel_soon(agent, task, Error("cancelled", "The caller has left."))
+
     def _timeout(self, wanted: Wanted) -> float:
         seconds = self.settings.timeout if wanted.timeout is None else wanted.timeout
         return min(seconds, self.settings.max_timeout)
@@ -172,7 +166,7 @@ class Agents:
             known.idempotent,
         )
 
-    async def follow(self, agent: str, task: str) -> "Following":
+    async def follow(self, agent: str, task: str) -> Following:
         """Follow a task from its beginning, whoever has called for it.
 
         Raises:
@@ -221,11 +215,11 @@ class Agents:
         except Error:
             _log.warning("a task is left to its deadline: Redis is away", task=task)
 
-    def expire_soon(self, following: "Following") -> None:
+    def expire_soon(self, following: Following) -> None:
         """The deadline of a task has passed; a sweep would find it as well, but later."""
         self._own(self._expire(following))
 
-    async def _expire(self, following: "Following") -> None:
+    async def _expire(self, following: Following) -> None:
         agent = following.task.partition(".")[0]
         try:
             outcome = await self.store.act(agent, following.task, "expire")
@@ -242,7 +236,7 @@ class Agents:
 
     async def _tell_hold(self, agent: str, task: str, hold: str) -> None:
         try:
-            await self.store.act(agent, task, "hold", hold)
+            await self.store.act(agent, task, "hold", self._keys.node_id, hold)
         except Error:
             _log.warning("an agent could not be told to wait or go on", task=task)
 
@@ -268,29 +262,44 @@ class Agents:
         )
         former = line.instances.get(instance.id)
         line.instances[instance.id] = instance
-        try:
-            registered = await self.store.register(
+        registering = asyncio.ensure_future(
+            self.store.register(
                 agent,
                 instance.id,
                 user=connection.user or "",
                 capacity=capacity,
                 skills=skills,
             )
+        )
+        try:
+            registered = await asyncio.shield(registering)
         except BaseException:
-            line.forget(instance)
+            line.restore(instance, former)
+            if not registering.done():  # its connection has ended, and Redis may have it by now
+                self._own(self._take_back(instance, registering))
             raise
         finally:
             line.users -= 1
         if registered.foreign:
-            line.forget(instance)
+            line.restore(instance, former)
             raise Error("forbidden", "The instance is another user's.", scopes=[])
-        if former is not None and former.connection is not connection:
-            former.connection.instance = None
+        if former is not None:
+            if former.connection is connection:
+                instance.go_on_from(former)
+            else:
+                former.connection.instance = None
         for held in registered.tasks:
             instance.expect(held)
         connection.instance = instance
         self.directory.forget()
         return instance, registered.tasks
+
+    async def _take_back(
+        self, instance: Instance, registering: "asyncio.Future[Registered]"
+    ) -> None:
+        with suppress(Error):
+            await registering
+            await self._leave(instance)
 
     def _remind(self, instance: Instance) -> None:
         """Tell one that has come back again what it has: some may have been lost with its line."""
@@ -311,7 +320,14 @@ class Agents:
         Raises:
             Error: ``not_found``, ``conflict``, ``too_large``, ``unavailable``.
         """
-        outcome = await self.store.report(instance.agent, report)
+        held = instance.tasks.get(report.task)
+        signs = 0 if held is None else held.signs
+        try:
+            outcome = await self.store.report(instance.agent, report)
+        except asyncio.CancelledError:
+            if report.task not in instance.tasks:  # its loss has ended the connection meanwhile
+                self.dropped += 1
+            raise
         if outcome.word in ("missing", "ended"):
             self.dropped += 1
             instance.drop(report.task)
@@ -322,14 +338,13 @@ class Agents:
             return outcome
         if report.kind == "end":
             instance.drop(report.task)
-        elif outcome.rest[2] == b"1":
-            held = instance.tasks.get(report.task)
-            if held is not None:
-                await self._until_go(instance, held, report)
+        elif outcome.rest[2] == b"1" and held is not None:
+            if held.signs == signs:  # else it has heard of what came after the report
+                held.go.clear()
+            await self._until_go(instance, held, report)
         return outcome
 
     async def _until_go(self, instance: Instance, held: Task, report: Report) -> None:
-        held.go.clear()
         again = report._replace(first=0, many=0, body=b"", state="")
         while not held.go.is_set():
             try:
@@ -338,7 +353,7 @@ class Agents:
             except TimeoutError:  # what says go may be lost, as its sender may be
                 outcome = await self.store.report(instance.agent, again)
                 if outcome.word != "ok" or outcome.rest[2] != b"1":
-                    return
+                    held.go.set()
 
     async def unregister(self, instance: Instance) -> None:
         """An instance takes no more tasks; it may end those that it has."""
@@ -375,41 +390,3 @@ class Agents:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-class Following:
-    """A task, and what follows it here if anything does."""
-
-    __slots__ = ("_agents", "_line", "_timer", "call", "task")
-
-    def __init__(self, agents: Agents, line: Line, task: str, call: Call | None) -> None:
-        self._agents = agents
-        self._line = line
-        self.task = task
-        self.call = call
-        self._timer: asyncio.TimerHandle | None = None
-
-    def expire_in(self, seconds: float) -> None:
-        """Look after its deadline, which is so many seconds from now."""
-        if self.call is not None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(seconds, self._agents.expire_soon, self)
-
-    def fail(self, error: Error) -> None:
-        """Nothing more will come of it, as far as can be told here."""
-        if self.call is not None:
-            self.call.fail(error)
-
-    def stop(self, error: Error | None = None) -> None:
-        """Follow it no more.
-
-        Args:
-            error: Why it is to be canceled, if it has not ended; None to leave it running.
-        """
-        if self.call is None:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._line.remove(self.call)
-        if error is not None and not self.call.ended:
-            self._agents.cancel_soon(self._line.agent, self.task, error)

@@ -5,6 +5,7 @@ frees or fills an instance, writes the event and tells the nodes. What is wanted
 tick goes in one call.
 """
 
+import asyncio
 import secrets
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -161,14 +162,14 @@ class AgentStore:
         self._calling: Lanes[tuple[str, NewTask], Outcome] = Lanes(self._call, _size_of_call)
         self._reporting: Lanes[tuple[str, Report], Outcome] = Lanes(self._report, _size_of_report)
 
-    async def call(self, agent: str, task: NewTask) -> Outcome:
+    def call(self, agent: str, task: NewTask) -> asyncio.Future[Outcome]:
         """Call an agent.
 
         Returns:
             ``ok``; ``same`` and the id of the task that has the key; ``unknown`` or ``stale`` if
             the skill is none of its, or another by now; ``full`` if too many wait.
         """
-        return await self._calling.add(agent, (agent, task))
+        return self._calling.add(agent, (agent, task))
 
     async def report(self, agent: str, report: Report) -> Outcome:
         """Have an instance say something of its task; the words are those of the script."""

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from marshmallow import INCLUDE, Schema
-from msgspec import Raw
 
 from jackfield.compiled.dumping import Dump, compile_dump
 from jackfield.context import Context
@@ -209,18 +208,17 @@ class TopicAccess:
             raise Error("not_found")
         return address
 
-    def _fitting(self, connection: "Connection", events: Iterable[bytes]) -> list[Raw]:
+    def _fitting(self, connection: "Connection", events: Iterable[bytes]) -> list[Any]:
         """The first of some events, as many as one reply holds in the client's encoding.
 
         They fit in JSON, but a number may take twice as much in MessagePack.
         """
-        room, fitting = self._room, list[Raw]()
+        room, fitting, codec = self._room, [], connection.codec
         for event in events:
-            embedded = connection.codec.embed(event)
-            room -= len(embedded) + 1  # and a comma
+            room -= len(codec.from_json(event)) + 1  # and a comma
             if room < 0:
                 break
-            fitting.append(embedded)
+            fitting.append(codec.embed(event))
         return fitting
 
     def _context(

@@ -3,7 +3,7 @@
 -- ARGV behind those of all: the task, and
 -- 'cancel', the error in JSON; 'expire', which is for its deadline;
 -- 'answer', the input in JSON, an idempotency key or '';
--- 'hold', '1' if the caller can't keep up, else '';
+-- 'hold', the caller's node, '1' if the caller can't keep up, else '';
 -- 'follow', the node that wants to be told; 'order', the instance that has missed it.
 -- Returns 'ok', and for 'follow' epoch and offset of the topic, and how many ms the task has left;
 -- 'missing'; 'ended' or 'illegal' and the state; 'early' and how many ms are left.
@@ -55,9 +55,14 @@ elseif verb == 'answer' then
   change(t, 'working')
   tell_answer(number, a)
 elseif verb == 'hold' then
-  redis.call('HSET', t.key, 'hold', a)
-  if t.instance ~= '' then
-    order(t, a == '1' and 'hold' or 'go')
+  local slow = redis.call('HGET', t.key, 'slow')
+  if b == '1' then
+    redis.call('HSET', t.key, 'slow', a)
+  elseif slow == a then
+    redis.call('HDEL', t.key, 'slow')
+  end
+  if t.instance ~= '' and (b == '1' or slow == a) then
+    order(t, b == '1' and 'hold' or 'go')
   end
 end
 settle()

@@ -6,11 +6,10 @@ local instance, node, left, lease = unpack(ARGV, 5, 8)
 local i = redis.call('HMGET', base .. ':i:' .. instance, 'node', 'running', 'leaving')
 if i[1] == node then
   withdraw(instance)
-  if left == '' then
-    redis.call('HSET', base .. ':i:' .. instance, 'leaving', '1')
-  elseif i[2] == '0' then
+  redis.call('HSET', base .. ':i:' .. instance, 'leaving', '1')  -- until it registers again
+  if left ~= '' and i[2] == '0' then
     drop_instance(instance)
-  else
+  elseif left ~= '' then
     redis.call('ZADD', base .. ':leases', now + tonumber(lease), instance)
   end
   settle()

@@ -7,7 +7,7 @@
 local node, lease, memory, replies = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7]), {}
 for arg = 8, #ARGV do
   local instance, reply = ARGV[arg], {''}
-  local i = redis.call('HMGET', base .. ':i:' .. instance, 'node', 'skills')
+  local i = redis.call('HMGET', base .. ':i:' .. instance, 'node', 'had')
   if i[1] == node then
     reply[1] = '1'
     redis.call('ZADD', base .. ':leases', now + lease, instance)

@@ -8,7 +8,8 @@
 local instance, node, user, capacity, skills, lease, memory = unpack(ARGV, 5, 11)
 memory = tonumber(memory)
 local key, reply = base .. ':i:' .. instance, {'0'}
-local before = redis.call('HMGET', key, 'user', 'node', 'skills')
+local before = redis.call('HMGET', key, 'user', 'node', 'had')
+local had = skills
 if before[1] then
   if before[1] ~= user then
     return {'foreign'}
@@ -20,14 +21,15 @@ if before[1] then
   withdraw(instance)
   redis.call('HDEL', key, 'leaving')
   for skill in string.gmatch(before[3], '%S+') do
-    if not string.find(' ' .. skills .. ' ', ' ' .. skill .. ' ', 1, true) then
-      skills = skills .. ' ' .. skill  -- it may still have tasks of it
+    if not string.find(' ' .. had .. ' ', ' ' .. skill .. ' ', 1, true) then
+      had = had .. ' ' .. skill  -- it may still have tasks of it
     end
   end
 else
   redis.call('HSET', key, 'running', '0')
 end
-redis.call('HSET', key, 'node', node, 'user', user, 'capacity', capacity, 'skills', skills)
+redis.call('HSET', key, 'node', node, 'user', user, 'capacity', capacity, 'skills', skills,
+  'had', had)
 redis.call('PEXPIRE', key, ttl)
 redis.call('ZADD', base .. ':leases', now + tonumber(lease), instance)
 prolong(base .. ':leases', ttl)
@@ -35,7 +37,7 @@ for arg = 12, #ARGV, 2 do
   redis.call('HSET', base .. ':skills', ARGV[arg], ARGV[arg + 1])
 end
 prolong(base .. ':skills', memory)
-for skill in string.gmatch(skills, '%S+') do
+for skill in string.gmatch(had, '%S+') do
   local work = base .. ':work:' .. skill
   if redis.call('EXISTS', work) == 1 then
     for _, each in ipairs(redis.call('XPENDING', work, 'agents', '-', '+', 1000, instance)) do

@@ -108,7 +108,6 @@ local function withdraw(instance)
   for skill in string.gmatch(skills, '%S+') do
     redis.call('ZREM', base .. ':free:' .. skill, instance)
   end
-  return skills
 end
 local function waiting(change_by)
   return redis.call('HINCRBY', base .. ':meta', 'waiting', change_by)
@@ -156,10 +155,14 @@ local function fault(t, code, message, retryable)
     .. ',"task":"' .. t.id .. '"}'
 end
 local function drop_instance(instance)
-  for skill in string.gmatch(withdraw(instance), '%S+') do
+  local had = redis.call('HGET', base .. ':i:' .. instance, 'had') or ''
+  withdraw(instance)
+  redis.call('DEL', base .. ':i:' .. instance)  -- before its tasks end: it must not count as free
+  redis.call('ZREM', base .. ':leases', instance)
+  for skill in string.gmatch(had, '%S+') do
     local work = base .. ':work:' .. skill
-    local pending = {}
-    if redis.call('EXISTS', work) == 1 then
+    local is_there, pending = redis.call('EXISTS', work) == 1, {}
+    if is_there then
       -- As many as one may have, so that none is left without its instance.
       pending = redis.call('XPENDING', work, 'agents', '-', '+', 1000, instance)
     end
@@ -181,13 +184,10 @@ local function drop_instance(instance)
         finish(t, 'failed', 'error', fault(t, 'agent_gone', 'The agent is gone.', 'true'), '')
       end
     end
-    if #pending > 0 then
+    if is_there then
       redis.call('XGROUP', 'DELCONSUMER', work, 'agents', instance)
     end
-    redis.call('ZREM', base .. ':free:' .. skill, instance)
   end
-  redis.call('DEL', base .. ':i:' .. instance)
-  redis.call('ZREM', base .. ':leases', instance)
 end
 
 local function assign(t, instance)
@@ -216,6 +216,7 @@ local function hand_out(skill)
     local node = redis.call('HGET', base .. ':i:' .. instance, 'node')
     if lease <= now or not node or not hears(node) then
       withdraw(instance)  -- its next sign of life brings it back
+      redis.call('ZREM', free, instance)  -- of one that has expired nobody knows the skills
     else
       local reply = redis.call('XREADGROUP', 'GROUP', 'agents', instance, 'COUNT', 1,
         'STREAMS', work, '>')

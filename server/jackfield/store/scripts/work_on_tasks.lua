@@ -40,7 +40,8 @@ local function update(t, seq, count, chunks, state, prompt, expires)
       return {'illegal', t.state}
     end
   end
-  return {'ok', t.state, t.seq, redis.call('HGET', t.key, 'hold') or ''}
+  local slow = redis.call('HGET', t.key, 'slow')
+  return {'ok', t.state, t.seq, slow and hears(slow) and '1' or ''}
 end
 for arg = 5, #ARGV, 10 do
   local kind, id, instance, attempt, a, b, c, d, e, f = unpack(ARGV, arg, arg + 9)

@@ -1,0 +1,81 @@
+"""Tasks are read from what Redis keeps and publishes of them."""
+
+import msgspec
+import pytest
+
+from jackfield.agents.task import Told, agent_of, read_event, read_records, task_object
+
+
+@pytest.mark.parametrize(
+    ("task", "agent"),
+    [
+        ("echo." + "x" * 22, "echo"),
+        ("a-b_c9." + "-_" * 11, "a-b_c9"),
+        ("a" * 64 + "." + "x" * 22, "a" * 64),
+        ("a" * 65 + "." + "x" * 22, None),
+        ("echo." + "x" * 21, None),
+        ("echo." + "x" * 23, None),
+        ("echo." + "x" * 22 + "\n", None),
+        ("Echo." + "x" * 22, None),
+        ("e}cho." + "x" * 22, None),
+        ("echo." + "x" * 21 + "}", None),
+        ("echo." + "x" * 21 + "é", None),
+        ("." + "x" * 22, None),
+        ("echo", None),
+        ("", None),
+    ],
+)
+def test_a_tasks_agent_is_told_by_its_id(task: str, agent: str | None) -> None:
+    assert agent_of(task) == agent
+
+
+def test_a_record_ends_where_it_says_and_may_hold_anything() -> None:
+    records = [
+        Told(["e", "echo.x", "epoch", "1"], b'{"a":"\\n"}'),
+        Told(["o", "i", "echo.x", "1", "hold"], b""),
+        Told(["e", "echo.x", "epoch", "2"], "e 1 2 3\né\n".encode()),
+        Told(["o", "i", "echo.x", "1", "answered", "3"], b"{}"),
+    ]
+    data = b"".join(
+        b"%s %d\n%s" % (" ".join(each.words).encode(), len(each.body), each.body)
+        for each in records
+    )
+    assert list(read_records(data)) == records
+    assert list(read_records(b"")) == []
+
+
+def test_an_event_is_read_for_what_it_says() -> None:
+    told = read_event(
+        b'{"type":"event","topic":"task:x","offset":3,"payload":'
+        b'{"kind":"chunks","seq":4,"chunks":[{"a": 1.50},{"state":"completed"}]}}'
+    )
+    assert (told.kind, told.seq, told.state) == ("chunks", 4, "")
+    assert [bytes(chunk) for chunk in told.chunks] == [b'{"a": 1.50}', b'{"state":"completed"}']
+
+
+def test_a_task_is_shown_as_its_fields_say() -> None:
+    fields = {
+        "brief": b'"task":"echo.x","agent":"echo","caller":null,"deadline":1.5',
+        "state": b"completed",
+        "attempt": b"2",
+        "seq": b"7",
+        "input": b'{"b": 1.50}',
+        "output": b"{}",
+        "caller": b"null",
+        "watchers": b'["bob"]',
+        "instance": b"secret",
+        "answer": b"{}",
+        "slow": b"node",
+    }
+    shown = task_object(fields)
+    assert msgspec.json.decode(msgspec.json.encode(shown)) == {
+        "task": "echo.x",
+        "agent": "echo",
+        "caller": None,
+        "deadline": 1.5,
+        "state": "completed",
+        "attempt": 2,
+        "seq": 7,
+        "input": {"b": 1.5},
+        "output": {},
+    }
