@@ -20,9 +20,7 @@ from jackfield.config import LoggingSettings
 from jackfield.store.embedded import embedded_valkey
 
 #: What tests do behind the servers' backs, and no server does.
-_FOR_TESTS: Final = (
-    "+blpop +config|set +dbsize +echo +flushall +keys +rpush +scan +type +zcard"
-)
+_FOR_TESTS: Final = "+blpop +config|set +dbsize +echo +flushall +keys +rpush +scan +type +zcard"
 
 
 @pytest.fixture(scope="session")
