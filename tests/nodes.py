@@ -132,12 +132,15 @@ def impatient(redis_url: str, **sections: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def serving(config: Mapping[str, Any], *plugins: Path) -> AsyncIterator[NodeProcess]:
-    """Run `jackfield serve` on a free port while the context lasts.
+async def serving(
+    config: Mapping[str, Any], *plugins: Path, port: int = 0
+) -> AsyncIterator[NodeProcess]:
+    """Run `jackfield serve` while the context lasts.
 
     Args:
         config: What a configuration file would say, nested as in TOML.
         *plugins: Modules with a plugin each, both of that name; they are found by entry point.
+        port: Where it listens on 127.0.0.1; 0 for any that is free.
 
     Raises:
         AssertionError: It did not start; the message has its log.
@@ -148,7 +151,7 @@ async def serving(config: Mapping[str, Any], *plugins: Path) -> AsyncIterator[No
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("JACKFIELD__")}
         process = await asyncio.create_subprocess_exec(
             *("/bin/sh", "-c", _SUPERVISE, "sh"),
-            *(sys.executable, "-m", "jackfield", "serve", "--port", "0"),
+            *(sys.executable, "-m", "jackfield", "serve", "--port", str(port)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
