@@ -22,6 +22,7 @@ from .heartbeat import Heartbeat
 from .http_api import NODE, healthz, metrics, readyz, root
 from .metrics import REGISTRY, NodeCollector
 from .node import THREAD_NAME, Node
+from .page_routes import page_routes
 from .plugin import Lifespan
 from .registry import Candidate, Entry, Registry, Stage, discover
 from .site import at_the_gate
@@ -71,6 +72,7 @@ def create_app(
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", metrics)
     app.add_routes(server_api.ROUTES)
+    app.add_routes(page_routes(registry))
 
     async def node(app: web.Application) -> AsyncIterator[None]:
         async with _running_node(settings, registry, authenticators) as running:

@@ -9,6 +9,7 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
+from importlib.resources.abc import Traversable
 from typing import Any, Final, TypeVar, overload
 
 from marshmallow import Schema
@@ -16,6 +17,7 @@ from marshmallow import Schema
 from .context import Context
 from .declaration import Checks, function_name
 from .errors import RegistrationError
+from .page import Page
 from .protocol import MAX_TYPE_LENGTH
 from .rate import Rate
 from .runtime import Runtime
@@ -111,6 +113,7 @@ class Plugin:
         self.concurrency = concurrency
         self.handlers: dict[str, Handler] = {}
         self.topics: list[TopicFamily] = []
+        self.pages: list[Page] = []
         self.connect_hooks: list[Hook] = []
         self.disconnect_hooks: list[Hook] = []
         self.own_middleware: list[Middleware] = []
@@ -253,6 +256,24 @@ class Plugin:
                 )
         self.topics.append(family)
         return family
+
+    def page(self, path: str, folder: Traversable) -> None:
+        """Declare a page: files that the server gives to browsers as they are.
+
+        They are read here, once. ``index.html`` is what is seen at the path, and each file names
+        the others as they lie in the folder. Any page may load the JavaScript client, from
+        ``../jackfield/index.js``.
+
+        Args:
+            path: Where: ``/`` and one word, such as ``/chat``.
+            folder: Where the files are, such as ``files(__name__) / "static"`` (see
+                `importlib.resources`) or a `pathlib.Path`: ``.html``, ``.css``, ``.js`` and
+                ``.svg``, in folders within it too. Others are not served.
+        """
+        page = Page(self.name, path, folder)
+        if any(other.path == page.path for other in self.pages):
+            raise self._check.wrong(f"{page} is declared twice: remove one")
+        self.pages.append(page)
 
     def on_connect(self, function: F) -> F:
         """Run an async function of a `Context` for each new connection, before its welcome.

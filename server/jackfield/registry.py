@@ -320,6 +320,8 @@ class Registry:
         for entry, plugin in self.plugins():
             for message_type in plugin.handlers:
                 claims["message type", message_type].append(entry)
+            for page in plugin.pages:
+                claims["page", page.path].append(entry)
         families = [(entry, family) for entry, plugin in self.plugins() for family in plugin.topics]
         for (what, value), entries in claims.items():
             for entry in entries:
@@ -338,6 +340,7 @@ class Registry:
 _CURES: Final = {
     "name": "uninstall one",
     "message type": "rename one, or name one plugin under [plugins] disabled",
+    "page": "move one, or name one plugin under [plugins] disabled",
     "topic": "rename one, or name one plugin under [plugins] disabled",
 }
 

@@ -49,6 +49,7 @@ test("what no control can hold is written as JSON", () => {
     true,
     undefined,
     { type: "object" },
+    { type: "object", properties: {}, additionalProperties: true },
     { type: "array" },
     { type: ["string", "array"] },
     { anyOf: [{ type: "string" }, { type: "object" }] },

@@ -78,7 +78,7 @@ def _pages(pages: list[Path]) -> list[Any]:
 def test_every_fence_is_one_that_these_tests_know(page: Path) -> None:
     fences = re.findall(r"^```.*$", page.read_text("utf-8"), re.MULTILINE)
     assert len(fences) == 2 * len(list(_blocks(page)))
-    known = {"python", "toml", "json", "ini", "js", "ts", "console", "text"}
+    known = {"python", "toml", "json", "ini", "html", "js", "ts", "console", "text"}
     assert {block.language for block in _blocks(page)} <= known
 
 
@@ -93,7 +93,11 @@ def test_a_page_for_authors_declares_plugins_that_load(page: Path, tmp_path: Pat
     """Each page is one module, written down bit by bit; one with titles has several files."""
     modules: dict[str, str] = {}
     for number, block in enumerate(_blocks(page)):
-        if block.language == "python" and not (block.title or "").startswith("test_"):
+        if (block.title or "").startswith("static/"):
+            path = tmp_path / str(block.title)
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(block.text, "utf-8")
+        elif block.language == "python" and not (block.title or "").startswith("test_"):
             name = f"{page.stem}_{number}" if block.title else page.stem
             modules[name] = modules.get(name, "") + block.text
     assert modules

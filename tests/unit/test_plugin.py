@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,6 +88,18 @@ def overlapping(one: str, other: str) -> Callable[[Plugin], Any]:
         chat.topic(other)
 
     return declare
+
+
+STATIC = Path(__file__).parents[2] / "server/jackfield/console/static"
+
+
+def page(path: Any = "/chat", folder: Any = STATIC) -> Callable[[Plugin], Any]:
+    return lambda chat: chat.page(path, folder)
+
+
+def seen_twice(chat: Plugin) -> None:
+    chat.page("/chat", STATIC)
+    chat.page("/chat", STATIC)
 
 
 def living_twice(chat: Plugin) -> None:
@@ -226,6 +239,22 @@ def test_topics_are_kept_in_their_order() -> None:
     declared = [chat.topic(pattern, Send) for pattern in ("room:{name}", "room", "a:{b}", "a:b:c")]
     assert chat.topics == declared
     assert all(isinstance(each.event, Send) for each in declared)
+
+
+def test_the_files_of_a_page_are_read_as_it_is_declared(tmp_path: Path) -> None:
+    for name in ("index.html", "main.js", "notes.txt", "parts/list.css"):
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(name)
+    chat = Plugin("chat")
+    chat.page("/chat", tmp_path)
+    chat.page("/chat-help", STATIC)
+    (tmp_path / "index.html").write_text("later")
+    first, second = chat.pages
+    assert (first.path, second.path) == ("/chat", "/chat-help")
+    assert {name: file.body.decode() for name, file in first.files.items()} == {
+        name: name for name in ("index.html", "main.js", "parts/list.css")
+    }
 
 
 def test_plugins_share_nothing() -> None:
@@ -414,6 +443,27 @@ WRONG: list[tuple[Callable[[Plugin], Any], str]] = [
             ("room:{a}:log", "room:{rest*}"),
         )
     ),
+    *(
+        (page(bad), f"{bad!r} can't be a page's path: write '/' and one word of lower-case ")
+        for bad in ("chat", "/", "", "/Chat", "/chat/", "/a/b", "/chat\n", "/{x}", "/..", 5, None)
+    ),
+    *(
+        (page(own), f"page {own!r} would stand where the server's own is: rename it")
+        for own in ("/ws", "/console", "/jackfield", "/api", "/metrics")
+    ),
+    *(
+        (page(folder=bad), "the folder of page '/chat' must be a pathlib.Path or of importlib.")
+        for bad in ("static", None, 5)
+    ),
+    (
+        page(folder=Path("no/such/folder")),
+        "the folder of page '/chat' can't be read: [Errno 2] No such file or directory",
+    ),
+    (
+        page(folder=Path(__file__).parent),
+        "the folder of page '/chat' has no index.html: is it package data?",
+    ),
+    (seen_twice, "page '/chat' is declared twice: remove one"),
     (living_twice, "it has two lifespans, 'running' and 'running': make them one"),
 ]
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from importlib.metadata import entry_points, version
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -271,6 +272,21 @@ def test_two_plugins_with_one_message_type_are_both_named_and_both_out() -> None
             f"{conflict} 'chat' of jackfield-chat 1.0: {cure}",
         ),
     }
+
+
+def test_two_plugins_with_one_page_are_both_named_and_both_out(tmp_path: Path) -> None:
+    (tmp_path / "index.html").touch()
+    chat, talk = plugin("chat"), plugin("talk")
+    for each in (chat, talk):
+        each.page("/rooms", tmp_path)
+    talk.page("/talk", tmp_path)
+    made = registry(candidate(chat), candidate(talk), candidate(plugin("poll")))
+    assert [entry.name for entry in made.loaded] == ["poll"]
+    assert made.failed[0].stage is Stage.REGISTER
+    assert made.failed[0].reason == (
+        "the page '/rooms' is also declared by plugin 'talk' of jackfield-third 1.0: "
+        "move one, or name one plugin under [plugins] disabled"
+    )
 
 
 def test_of_three_with_one_message_type_each_names_the_others() -> None:

@@ -1,12 +1,15 @@
 """Chat rooms for Jackfield: a plugin to try the server with, and to learn from."""
 
 import re
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from datetime import UTC, datetime
+from importlib.resources import files
 from typing import Any, Final
 
 from marshmallow import Schema, fields, validate
 
-from jackfield import Context, Plugin
+from jackfield import Context, Error, Plugin
 
 __all__ = ["chat"]
 
@@ -15,6 +18,11 @@ __all__ = ["chat"]
 _ROOM: Final = re.compile(r"^[a-z0-9_-]{1,64}$(?!\n)")
 #: Messages that a room keeps: some screens full, for who comes in or comes back.
 _HISTORY: Final = 200
+#: The skill that an agent must have to be asked, and the name that its answers stand under.
+_SKILL: Final = "chat"
+_AGENT: Final = "agent"
+#: Seconds that an agent has to answer: nobody watches an empty line for longer.
+_PATIENCE: Final = 120
 
 
 class Nick(Schema):
@@ -49,6 +57,18 @@ class Message(Schema):
     nick = fields.String(required=True)
     text = fields.String(required=True)
     at = fields.AwareDateTime(required=True)
+    kind = fields.String(
+        validate=validate.OneOf(["question", "answer"]),
+        metadata={"description": "Asked of the agent, or said by it."},
+    )
+
+
+class Part(Schema):
+    """What comes of a question, one thing at a time."""
+
+    question = fields.Nested(Sent, metadata={"description": "Where it stands in the room."})
+    text = fields.String(metadata={"description": "The next words of the answer."})
+    answer = fields.Nested(Sent, metadata={"description": "Where all of it stands in the room."})
 
 
 chat = Plugin("chat")
@@ -78,8 +98,42 @@ async def nick(ctx: Context, data: dict[str, Any]) -> dict[str, Any]:
 @chat.handler("chat.send", Send, reply=Sent)
 async def send(ctx: Context, data: dict[str, Any]) -> dict[str, Any]:
     """Say something in a room."""
-    message = {"nick": _nick(ctx), "text": data["text"], "at": datetime.now(UTC)}
-    key = str(data["key"]) if "key" in data else None
+    return await _say(ctx, data, {"nick": _nick(ctx), "text": data["text"]})
+
+
+@chat.handler("chat.ask", Send, reply=Part, rate="30/m")
+async def ask(ctx: Context, data: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    """Ask the agent something before everybody in a room, and see it answer word by word.
+
+    Others see the question at once, and the answer when it is whole. Who leaves before that, or
+    cancels, gets none, and neither do they.
+    """
+    agents = await ctx.agents.list(_SKILL)
+    if not any(agent["instances"] for agent in agents):
+        raise Error("chat.no_agent", "No agent is here to answer.", retryable=True)
+    nick = _nick(ctx)
+    asked = {"nick": nick, "text": data["text"], "kind": "question"}
+    yield {"question": await _say(ctx, data, asked)}
+    question = {"room": data["room"], "text": data["text"], "nick": nick}
+    answer = ctx.stream_agent(None, question, skill=_SKILL, timeout=_PATIENCE)
+    words = []
+    async with aclosing(answer):  # who cancels this cancels the agent at once
+        async for chunk in answer:
+            words.append(str(chunk.get("text", "")))
+            yield {"text": words[-1]}
+    answered = {"nick": _AGENT, "text": "".join(words), "kind": "answer"}
+    yield {"answer": await _say(ctx, data, answered, part=":answer")}
+
+
+chat.page("/chat", files(__name__) / "static")
+
+
+async def _say(
+    ctx: Context, data: dict[str, Any], message: dict[str, Any], part: str = ""
+) -> dict[str, Any]:
+    """Publish to a room, once for each key and part of what comes of it."""
+    key = f"{data['key']}{part}" if "key" in data else None
+    message["at"] = datetime.now(UTC)
     position = await room.publish(ctx, message, key=key, name=data["room"])
     return position._asdict()
 

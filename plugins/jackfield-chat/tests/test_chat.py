@@ -1,13 +1,15 @@
 """The chat plugin on real servers, by its public door: two of them, which share one Redis."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 import pytest
+from aiohttp import ClientSession
 
-from jackfield.client import Client, Event, Gap, Presence, RequestError, Subscription
+from jackfield.client import Agent, Client, Event, Gap, Presence, RequestError, Subscription, Task
 from jackfield.store.embedded import embedded_valkey
 from jackfield.testing import RunningServer, run_server
 from jackfield_chat import chat
@@ -27,7 +29,11 @@ async def servers() -> AsyncIterator[Servers]:
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(embedded_valkey())
         # What the plugin answers and publishes is held against its schemas, too.
-        config = {"redis": {"url": url}, "server": {"debug": True}}
+        config = {
+            "redis": {"url": url},
+            "server": {"debug": True},
+            "auth": {"anonymous_scopes": ["agent"]},
+        }
         yield Servers(
             *[await stack.enter_async_context(run_server(chat, config=config)) for _ in "12"]
         )
@@ -186,3 +192,95 @@ async def test_clients_speak_in_a_room_only_by_the_plugin(servers: Servers) -> N
         with pytest.raises(RequestError) as refused:
             await client.publish(LOBBY, {"nick": "Ada", "text": "forged", "at": "2026-01-01"})
         assert refused.value.code == "not_found"
+
+
+class Parrot(NamedTuple):
+    """What becomes of an agent with the skill "chat"."""
+
+    asked: list[Any]
+    begun: asyncio.Event
+    cancelled: asyncio.Event
+
+
+@asynccontextmanager
+async def parrot_at(server: RunningServer, *words: str) -> AsyncIterator[Parrot]:
+    """An agent that answers with these words; without any it never comes to an end."""
+    parrot = Parrot([], asyncio.Event(), asyncio.Event())
+    agent = Agent("parrot", server.url)
+
+    @agent.skill("chat")
+    async def answer(task: Task, data: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        parrot.asked.append(data)
+        parrot.begun.set()
+        for word in words:
+            yield {"text": word}
+        if not words:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                parrot.cancelled.set()
+
+    async with agent.running():
+        yield parrot
+
+
+async def answers(client: Client, text: str, **options: Any) -> list[dict[str, Any]]:
+    question = {"room": "lobby", "text": text, **options}
+    return [part async for part in client.stream("chat.ask", question)]
+
+
+async def test_the_agent_answers_who_asks_word_by_word_and_all_others_at_once(
+    servers: Servers,
+) -> None:
+    async with (
+        parrot_at(servers.right, "On ", "Friday.") as parrot,
+        servers.left.connect() as ada,
+        servers.right.connect() as ben,
+        ben.subscribe(LOBBY) as room,
+    ):
+        await ada.request("chat.nick", {"nick": "Ada"})
+        question, *words, answer = await answers(ada, "When?")
+        assert words == [{"text": "On "}, {"text": "Friday."}]
+        assert parrot.asked == [{"room": "lobby", "text": "When?", "nick": "Ada"}]
+        events = [await anext(room), await anext(room)]
+        said = [event.payload for event in events if isinstance(event, Event)]
+        kinds = [(each["nick"], each["text"], each["kind"]) for each in said]
+        assert kinds == [("Ada", "When?", "question"), ("agent", "On Friday.", "answer")]
+        offsets = [question["question"]["offset"], answer["answer"]["offset"]]
+        assert offsets == [event.offset for event in events if isinstance(event, Event)]
+
+
+async def test_a_question_that_is_asked_again_with_its_key_is_in_the_room_once(
+    servers: Servers,
+) -> None:
+    key = str(uuid4())
+    async with parrot_at(servers.left, "Yes."), servers.left.connect() as ada:
+        first = await answers(ada, "Still there?", key=key)
+        assert await answers(ada, "Still there?", key=key) == first
+        _, events = await ada.history(LOBBY)
+        assert [event.payload["text"] for event in events] == ["Still there?", "Yes."]
+
+
+async def test_who_cancels_stops_the_agent_and_nobody_gets_an_answer(servers: Servers) -> None:
+    async with parrot_at(servers.left) as parrot, servers.left.connect() as ada:
+        stream = ada.stream("chat.ask", {"room": "lobby", "text": "Tell me everything."})
+        await anext(stream)
+        await parrot.begun.wait()
+        await stream.aclose()
+        await parrot.cancelled.wait()
+        _, events = await ada.history(LOBBY)
+        assert [event.payload["text"] for event in events] == ["Tell me everything."]
+
+
+async def test_where_no_agent_is_nothing_is_asked(servers: Servers) -> None:
+    async with servers.left.connect() as ada:
+        with pytest.raises(RequestError) as refused:
+            await answers(ada, "Anybody?")
+        assert refused.value.code == "chat.no_agent"
+        assert (await ada.history(LOBBY)).events == []
+
+
+async def test_the_page_is_served(servers: Servers) -> None:
+    async with ClientSession(servers.left.address) as http, http.get("/chat") as response:
+        assert response.status == 200
+        assert "Jackfield chat" in await response.text()

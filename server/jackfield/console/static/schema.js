@@ -66,7 +66,9 @@ export function kind(schema) {
   const { type } = schema;
   if (Array.isArray(schema.enum) || "const" in schema) return "enum";
   if (schema.choices) return "json";
-  if (schema.properties && (type === undefined || type === "object")) return "object";
+  const { properties, additionalProperties: more } = schema;
+  const open = more && !Object.keys(properties ?? {}).length; // it names nothing and takes anything
+  if (properties && !open && (type === undefined || type === "object")) return "object";
   if (type === "array" && schema.items && !schema.prefixItems) return "array";
   if (["boolean", "number", "integer", "string"].includes(type)) return type;
   const text = Array.isArray(type) && type.includes("string");
