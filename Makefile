@@ -2,12 +2,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-CHAT := plugins/jackfield-chat
+# Distributions of their own, all under plugins/jackfield-NAME; those of the demo, and the others.
+DEMO := chat demo-agent
+PLUGINS := $(DEMO) a2a
 PEERS := benchmarks/peers
 CLIENT := client
 CONSOLE_CLIENT := server/jackfield/console/static/jackfield
 # What a plain install copies, so that a change of it installs the plugin again.
-CHAT_SOURCES := $(CHAT)/setup.cfg $(wildcard $(CHAT)/jackfield_chat/*.py)
+plugin_sources = plugins/jackfield-$(1)/setup.cfg $(wildcard $(addprefix plugins/jackfield-$(1)/jackfield_*/,*.py static/*))
 
 # What depends on how marshmallow works inside, and so is tested at both ends of its range.
 OLDEST_MARSHMALLOW := $(shell sed -n 's/^ *marshmallow >= \([0-9.]*\),.*/\1/p' setup.cfg)
@@ -19,8 +21,8 @@ VALIDATION_TESTS := $(addprefix tests/unit/test_,compiled.py dumping.py validati
 help: ## Show this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-run: $(VENV)/chat ## Serve on 127.0.0.1:8080: an embedded Valkey and the demo plugin
-	@exec $(BIN)/jackfield serve --config config/jackfield.toml
+run: $(DEMO:%=$(VENV)/%) ## Serve on 127.0.0.1:8080: an embedded Valkey, the demo plugin and an agent
+	@exec $(BIN)/jackfield serve --config config/demo.toml
 
 test: $(VENV)/test $(VENV)/client ## Run every test
 	@$(BIN)/pytest
@@ -60,7 +62,7 @@ serve-docs: $(VENV)/docs ## Serve the documentation while it is written
 
 wheel: $(VENV)/lint ## Build the distributions into dist/
 	$(BIN)/python -m build --quiet --outdir dist .
-	$(BIN)/python -m build --quiet --outdir dist $(CHAT)
+	for plugin in $(PLUGINS); do $(BIN)/python -m build --quiet --outdir dist plugins/jackfield-$$plugin || exit; done
 
 clean: ## Remove what was made
 	rm -rf $(VENV) $(VENV)-oldest $(PEERS)/node_modules $(CLIENT)/node_modules $(CLIENT)/types build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache
@@ -75,12 +77,14 @@ $(VENV)/core: $(BIN)/python setup.cfg pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-$(VENV)/chat: $(VENV)/core $(CHAT_SOURCES)
-	@echo "Installing the demo plugin, as anyone would ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps ./$(CHAT)
+$(foreach plugin,$(PLUGINS),$(eval $(VENV)/$(plugin): $(call plugin_sources,$(plugin))))
+
+$(PLUGINS:%=$(VENV)/%): $(VENV)/%: $(VENV)/core
+	@echo "Installing jackfield-$*, as anyone would ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check ./plugins/jackfield-$*
 	@touch $@
 
-$(VENV)/test $(VENV)/lint $(VENV)/bench $(VENV)/docs: $(VENV)/%: $(VENV)/chat
+$(VENV)/test $(VENV)/lint $(VENV)/bench $(VENV)/docs: $(VENV)/%: $(PLUGINS:%=$(VENV)/%)
 	@echo "Installing what '$*' needs ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@

@@ -1,0 +1,142 @@
+"""The gateway's web application: who can be called, their cards, and the calls."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from a2a.server.context import ServerCallContext
+from a2a.server.request_handlers.response_helpers import agent_card_to_dict
+from a2a.server.routes import create_jsonrpc_routes, create_rest_routes
+from a2a.server.routes.common import DefaultServerCallContextBuilder
+from a2a.utils.constants import AGENT_CARD_WELL_KNOWN_PATH
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+
+from jackfield.client import ConnectionClosed, ConnectionFailed, RequestError
+
+from . import gate
+from .card import RPC_PATH, make_card
+from .gate import Gate, explain, problem
+from .gateway import AGENT, LEASE, Gateway
+from .pool import Pool, PoolFull
+
+#: Seconds until Jackfield must have welcomed a connection; less than whoever asks will wait.
+_CONNECT_TIMEOUT: Final = 5.0
+#: Seconds for the list of agents.
+_LIST_TIMEOUT: Final = 5.0
+_UNAUTHORIZED: Final = 401
+
+
+def create_app(
+    url: str,
+    *,
+    address: str,
+    token: str | None = None,
+    anonymous: bool = False,
+    connections: int = 100,
+) -> Starlette:
+    """The gateway, ready for an ASGI server.
+
+    Args:
+        url: The socket of Jackfield, ``ws://`` or ``wss://``.
+        address: Where callers reach the gateway, as it stands in cards.
+        token: What the gateway itself connects with, to see which agents there are; nobody is
+            called by it. None for an anonymous connection.
+        anonymous: Whether to let in who has no token, as an anonymous user of Jackfield.
+        connections: How many there may be to Jackfield, one for each request that is under way.
+    """
+    pool = Pool(url, size=connections, timeout=_CONNECT_TIMEOUT)
+    address = address.rstrip("/")
+
+    async def agents() -> list[dict[str, Any]]:
+        async with pool.lease(token) as lease:
+            reply = await lease.client.request("agent.list", timeout=_LIST_TIMEOUT)
+        return list(reply["agents"])
+
+    async def index(_: Request) -> Response:
+        """List the agents."""
+        try:
+            known = await agents()
+        except _FAULTS as error:
+            return _explain(error)
+        cards = {agent["name"]: _address(address, agent["name"]) for agent in known}
+        return JSONResponse(
+            {
+                "agents": [
+                    {"name": name, "card": place + AGENT_CARD_WELL_KNOWN_PATH}
+                    for name, place in cards.items()
+                ]
+            }
+        )
+
+    async def card(request: Request) -> Response:
+        """Show an agent's card."""
+        name = request.path_params["agent"]
+        try:
+            known = {agent["name"]: agent for agent in await agents()}
+        except _FAULTS as error:
+            return _explain(error)
+        if name not in known:
+            return problem(404, f"There is no agent {name!r}.")
+        made = make_card(known[name], _address(address, name), anonymous=anonymous)
+        return JSONResponse(agent_card_to_dict(made))
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        await pool.close()
+
+    gateway = Gateway()
+    builder = _ContextBuilder()
+    rpc = create_jsonrpc_routes(gateway, RPC_PATH, builder, enable_v0_3_compat=True)
+    # Among these there are the same once more for tenants, of which there are none here.
+    rest = [each for each in create_rest_routes(gateway, builder) if isinstance(each, Route)]
+    gated = Mount(
+        "/",
+        routes=[*rpc, *rest],
+        middleware=[Middleware(Gate, pool=pool, anonymous=anonymous)],
+    )
+    return Starlette(
+        routes=[
+            Route("/", index),
+            Mount("/agents/{agent}", routes=[Route(AGENT_CARD_WELL_KNOWN_PATH, card), gated]),
+        ],
+        lifespan=lifespan,
+    )
+
+
+#: What keeps the gateway from knowing which agents there are.
+_FAULTS: Final = (ConnectionFailed, ConnectionClosed, PoolFull, RequestError, TimeoutError)
+
+
+class _ContextBuilder(DefaultServerCallContextBuilder):
+    """Tells the gateway which agent a request is for, and by which connection."""
+
+    def build(self, request: Request) -> ServerCallContext:
+        context = super().build(request)
+        context.state[AGENT] = request.path_params["agent"]
+        context.state[LEASE] = request.scope[gate.LEASE]
+        return context
+
+
+def _address(address: str, name: str) -> str:
+    return f"{address}/agents/{name}"
+
+
+def _explain(
+    error: ConnectionFailed | ConnectionClosed | PoolFull | RequestError | TimeoutError,
+) -> Response:
+    match error:
+        case RequestError(retryable=False):
+            return problem(502, f"Jackfield does not say which agents there are: {error}")
+        case RequestError(extra=extra):
+            return problem(503, f"Jackfield is away: {error}", extra.get("retry_after") or 1.0)
+        case TimeoutError():
+            return problem(503, "Jackfield did not answer in time.", 1.0)
+    refused = explain(error)
+    if refused.status_code == _UNAUTHORIZED:  # which is not the caller's fault
+        return problem(502, "Jackfield does not take the gateway's own token.")
+    return refused

@@ -1,0 +1,168 @@
+"""What A2A says in Jackfield's words, and what Jackfield says in A2A's: pure functions."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+from a2a.types import Message, Part, Role, TaskStatus
+from a2a.utils.errors import ContentTypeNotSupportedError, InvalidParamsError, TaskNotFoundError
+from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+from google.protobuf.struct_pb2 import Struct, Value
+
+#: What stands in an input and in a chunk for A2A's text.
+TEXT: Final = "text"
+JSON: Final = "application/json"
+#: Between Jackfield's id of a task and the context that its caller has chosen: what is in no id.
+_MARK: Final = "~"
+#: Contexts, which become a part of ids and so of addresses: UUIDs, and whatever is like them.
+_CONTEXT: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+#: Up to here a number that A2A has made a double of is the integer that it was.
+_MAX_INTEGER: Final = 2**53
+#: Levels of protobuf that data may have, two for each object or list, so that with all that is
+#: around it there are less than the 100 that protobuf reads.
+MAX_DEPTH: Final = 80
+
+
+class Reference(NamedTuple):
+    """A task as both sides know it.
+
+    The gateway keeps nothing, so the context that a caller has chosen is a part of the task's id.
+
+    Attributes:
+        task: Jackfield's id.
+        context: A2A's context; the same as the id where the caller has chosen none.
+    """
+
+    task: str
+    context: str
+
+    @property
+    def id(self) -> str:
+        """A2A's id."""
+        return self.task if self.context == self.task else f"{self.task}{_MARK}{self.context}"
+
+    @classmethod
+    def read(cls, id_: str, agent: str) -> "Reference":
+        """Read A2A's id of a task.
+
+        Raises:
+            TaskNotFoundError: It is none of this agent's tasks.
+        """
+        task, mark, context = id_.partition(_MARK)
+        if not task.startswith(f"{agent}.") or (mark and not _CONTEXT.fullmatch(context)):
+            raise TaskNotFoundError
+        return cls(task, context or task)
+
+
+def check_context(context: str) -> None:
+    """See whether a context may be called so.
+
+    Raises:
+        InvalidParamsError: It may not.
+    """
+    if not _CONTEXT.fullmatch(context):
+        raise InvalidParamsError("A contextId has 1 to 128 of A-Z, a-z, 0-9, '.', '_', '~', '-'.")
+
+
+def read_parts(parts: Iterable[Part]) -> dict[str, Any]:
+    """Make an input of the parts of a message: objects together, and all text as ``text``.
+
+    Raises:
+        ContentTypeNotSupportedError: There is a file, or data that is no object.
+        InvalidParamsError: Something is said twice.
+    """
+    found: dict[str, Any] = {}
+    texts: list[str] = []
+    for place, part in enumerate(parts):
+        match part.WhichOneof("content"):
+            case "text":
+                texts.append(part.text)
+                continue
+            case "data":
+                value = _with_integers(MessageToDict(part.data))
+            case _:
+                raise ContentTypeNotSupportedError(f"Part {place} is neither text nor data.")
+        if not isinstance(value, dict):
+            raise ContentTypeNotSupportedError(f"The data of part {place} is no object.")
+        _add(found, value)
+    if texts:
+        _add(found, {TEXT: "\n".join(texts)})
+    return found
+
+
+def make_part(payload: Mapping[str, Any]) -> Part:
+    """Make a part of a chunk, an input or an output: text if it is nothing else, or data.
+
+    What is nested too deeply for A2A's data is text as well, in JSON.
+    """
+    match payload:
+        case {"text": str(text)} if len(payload) == 1:
+            return Part(text=text)
+    try:
+        value = ParseDict(dict(payload), Value(), max_recursion_depth=MAX_DEPTH)
+    except ParseError:
+        return Part(text=json.dumps(payload), media_type=JSON)
+    return Part(data=value, media_type=JSON)
+
+
+def join_parts(parts: Iterable[Part]) -> list[Part]:
+    """Make one text of those that follow on each other."""
+    joined: list[Part] = []
+    texts: list[str] = []
+    for part in parts:
+        if part.WhichOneof("content") == "text":
+            texts.append(part.text)
+            continue
+        if texts:
+            joined.append(Part(text="".join(texts)))
+            texts.clear()
+        joined.append(part)
+    if texts:
+        joined.append(Part(text="".join(texts)))
+    return joined
+
+
+def make_status(reference: Reference, state: str, told: Mapping[str, Any], at: int) -> TaskStatus:
+    """Make a status: the state, and a message of what the task asks for or has come to.
+
+    Args:
+        reference: The task.
+        state: Jackfield's state.
+        told: The event that tells it, or the task.
+        at: The event's number, which tells messages apart.
+    """
+    status = TaskStatus(state=f"TASK_STATE_{state.upper()}")
+    words = told.get("prompt") or told.get("error")
+    if words is not None:
+        more = {key: value for key, value in words.items() if key not in ("message", "task")}
+        status.message.CopyFrom(
+            Message(
+                message_id=f"{reference.task}-{at}",
+                task_id=reference.id,
+                context_id=reference.context,
+                role=Role.ROLE_AGENT,
+                parts=[Part(text=words.get("message", ""))],
+                metadata=ParseDict(more, Struct(), max_recursion_depth=MAX_DEPTH),
+            )
+        )
+    return status
+
+
+def _add(found: dict[str, Any], more: Mapping[str, Any]) -> None:
+    twice = found.keys() & more.keys()
+    if twice:
+        raise InvalidParamsError(f"Several parts of the message have {min(twice)!r}.")
+    found.update(more)
+
+
+def _with_integers(value: Any) -> Any:
+    """Make integers again of the doubles that A2A makes of all numbers."""
+    match value:
+        case float() if value.is_integer() and abs(value) <= _MAX_INTEGER:
+            return int(value)
+        case dict():
+            return {key: _with_integers(each) for key, each in value.items()}
+        case list():
+            return [_with_integers(each) for each in value]
+    return value
