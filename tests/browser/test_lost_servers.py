@@ -1,0 +1,67 @@
+"""A server that is killed in the middle of a conversation, and started again: nothing is lost."""
+
+import re
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final
+
+from playwright.async_api import Page, expect
+
+from jackfield.testing import run_server
+from tests.browser.chromium import Windows
+from tests.browser.console import button, field, form, region, rows, standing
+from tests.nodes import impatient, serving
+from tests.rooms import rooms
+from tests.valkeys import free_port
+
+_PLUGIN: Final = Path(__file__).parents[1] / "rooms.py"
+#: What Chromium says of each attempt that nobody answers.
+_REFUSED: Final = "WebSocket connection to"
+
+
+async def _publish(page: Page, by: str, number: int) -> None:
+    publishing = form(page, "Publish to room:lost")
+    await field(publishing, "by").fill(by)
+    await field(publishing, "number").fill(str(number))
+    await button(publishing, "Publish").click()
+
+
+async def test_a_killed_server_that_comes_back_finds_its_windows_and_they_have_missed_nothing(
+    windows: Windows, config: Mapping[str, Any]
+) -> None:
+    windows.expect_complaints(_REFUSED)
+    port = free_port()
+    redis = config["redis"]
+    settings = {**impatient(redis["url"]), "redis": redis}
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(serving(settings, _PLUGIN, port=port))
+        # Another node, whose clients talk on while the first one is dead.
+        other = await stack.enter_async_context(run_server(rooms, config={"redis": redis}))
+        carol = await stack.enter_async_context(other.connect())
+        address = f"{server.address}/#/topics/room:lost"
+        alice, bob = [await windows.open(address) for _ in range(2)]
+        for page in (alice, bob):
+            await expect(region(page, "Topic").get_by_role("status")).to_have_text("Subscribed")
+        await _publish(alice, "alice", 1)
+        for page in (alice, bob):
+            await expect(rows(page, "Events of room:lost")).to_contain_text(['"number":1'])
+        await server.kill()
+        for page in (alice, bob):
+            await expect(standing(page)).not_to_have_text(re.compile("Open"))
+        await carol.publish("room:lost", {"by": "carol", "number": 2})
+        await _publish(bob, "bob", 3)
+        told = form(bob, "Publish to room:lost").get_by_role("status")
+        await expect(told).to_have_text("Publishing")
+        await stack.enter_async_context(serving(settings, _PLUGIN, port=port))
+        await expect(told).to_have_text(re.compile("^Published at offset 3 of"), timeout=40_000)
+        for page in (alice, bob):
+            await expect(standing(page)).to_have_text("Open · anonymous", timeout=40_000)
+        await _publish(alice, "alice", 4)
+        for page in (alice, bob):
+            await expect(rows(page, "Events of room:lost")).to_have_text(
+                [
+                    re.compile(rf'^{number} .*"by":"{by}","number":{number}')
+                    for number, by in enumerate(("alice", "carol", "bob", "alice"), 1)
+                ]
+            )
