@@ -171,9 +171,10 @@ function route() {
   const name = current();
   if (!ROOM.test(name)) {
     const [first] = rooms.keys();
-    if (first) location.replace(`#/${first}`);
-    else drawRooms();
-    return;
+    if (!first) return drawRooms();
+    // Not by `location`, which is later: who comes in writes at once.
+    history.replaceState(null, "", `#/${first}`);
+    return route();
   }
   join(name);
   open("");
