@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from playwright.async_api import Locator, Page, expect
 
+from jackfield.client import Client
 from jackfield.testing import RunningServer
 from tests.browser.chromium import Windows
 
@@ -60,6 +61,11 @@ async def is_open(page: Page, who: str = "anonymous") -> None:
 
 def standing(page: Page) -> Locator:
     return page.get_by_role("status", name="Connection state", exact=True)
+
+
+async def is_empty(client: Client, topic: str) -> bool:
+    """Whether no window, nor anybody else, is in a topic any more."""
+    return (await client.presence(topic)).count == 0
 
 
 async def tab_to(target: Locator) -> None:

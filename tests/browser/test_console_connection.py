@@ -154,7 +154,7 @@ async def test_when_a_token_runs_out_a_new_one_goes_on_where_the_old_one_ended(
 ) -> None:
     page = await windows.open(f"{strict_server.address}/#/connection")
     # Long enough for a slow machine to subscribe in, short enough to be waited for.
-    await use(page, token(sub="alice", exp=int(time.time()) + 4))
+    await use(page, token(sub="alice", exp=int(time.time()) + 6))
     await is_open(page, "alice")
     await link(page, "Topics").click()
     await field(page, "Topic name").fill("room:a")

@@ -24,6 +24,7 @@ from tests.browser.console import (
     tab_to,
 )
 from tests.browser.lab import serve_lab
+from tests.support import wait_until
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -170,7 +171,11 @@ async def test_what_is_under_way_can_be_cancelled(windows: Windows, server: Runn
         await button(region(page, "Answer"), "Cancel").click()
         await expect(answer(page)).to_contain_text("counting.count: error cancelled in ")
         await expect(answer(page)).to_contain_text("2 chunks")
-        assert (await client.request("counting.cancelled"))["number"] == before + 1
+
+        async def is_told() -> bool:
+            return bool((await client.request("counting.cancelled"))["number"] == before + 1)
+
+        await wait_until(is_told)
 
 
 async def test_an_error_within_the_server_is_an_incident_and_no_more(

@@ -16,6 +16,7 @@ from tests.browser.console import (
     field,
     form,
     group,
+    is_empty,
     is_open,
     link,
     opened,
@@ -24,6 +25,7 @@ from tests.browser.console import (
     tab_to,
 )
 from tests.browser.lab import serve_lab
+from tests.support import wait_until
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -83,7 +85,7 @@ async def test_a_topic_is_followed_from_the_form_and_left_again(
     await expect(page.get_by_role("link", name="room:a 2")).to_be_visible()
     await button(page, "Leave room:a").click()
     await expect(page.get_by_role("heading", name="Topics", level=1)).to_be_visible()
-    assert (await client.presence("room:a")).count == 0
+    await wait_until(lambda: is_empty(client, "room:a"))
 
 
 async def test_what_was_published_before_is_loaded_on_demand(
