@@ -3,16 +3,15 @@
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import pytest_asyncio
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import expect
 
 from jackfield.client import Client
-from jackfield.testing import RunningServer, run_server
-from jackfield_chat import chat
+from jackfield.testing import RunningServer
+from tests.browser.chat import enter, give_name, is_in, people, said, serve_chat, shows, told, write
 from tests.browser.chromium import Windows, slow_down
 from tests.browser.conftest import Photograph
 from tests.browser.console import (
@@ -22,28 +21,15 @@ from tests.browser.console import (
     is_empty,
     link,
     region,
-    standing,
     tab_to,
 )
 from tests.browser.eyes import WIDTHS, Eyes
 from tests.browser.lab import Parrot
-from tests.nodes import impatient, serving
 from tests.support import wait_until
 from tests.tokens import jwt_section, token
-from tests.valkeys import free_port
 
-#: Milliseconds: a server takes a second or two to start, and a page waits a few to try again.
-_RESTART: Final = 40_000
 #: Messages that the page reads of a room's past at once.
 _PAGE: Final = 50
-
-
-@asynccontextmanager
-async def serve_chat(config: Mapping[str, Any], **sections: Any) -> AsyncIterator[RunningServer]:
-    # The origins of pages are those of the port that the configuration names.
-    server = {"port": free_port(), "debug": True}
-    async with run_server(chat, config={**config, **sections, "server": server}) as running:
-        yield running
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -69,52 +55,6 @@ async def parrot(server: RunningServer) -> AsyncIterator[Parrot]:
     parrot.agent.skill("chat")(parrot.hold)
     async with parrot.agent.running():
         yield parrot
-
-
-async def enter(windows: Windows, address: str, nick: str, **options: Any) -> Page:
-    """The page in a new window, with its visitor's name given."""
-    page = await windows.open(f"{address}/chat", **options)
-    await give_name(page, nick)
-    await is_in(page)
-    return page
-
-
-async def give_name(page: Page, nick: str) -> None:
-    await field(form(page, "Your name"), "Name").fill(nick)
-    await button(page, "Start chatting").click()
-
-
-async def is_in(page: Page) -> None:
-    await expect(standing(page)).to_contain_text("Connected")
-    # On a phone the people are out of sight at first.
-    listed = page.get_by_role("list", name="People", exact=True, include_hidden=True)
-    await expect(listed.get_by_role("listitem", include_hidden=True)).not_to_have_count(0)
-
-
-def people(page: Page) -> Locator:
-    return page.get_by_role("list", name="People", exact=True).get_by_role("listitem")
-
-
-def said(page: Page) -> Locator:
-    """The messages in the log of the room that is open."""
-    return page.get_by_role("log", name="Messages", exact=True).get_by_role("article")
-
-
-async def shows(page: Page, *messages: str) -> None:
-    """Wait until a room's log has these messages, ``NICK: TEXT``, in this order and no others."""
-    await expect(said(page)).to_have_count(len(messages))
-    for article, message in zip(await said(page).all(), messages, strict=True):
-        await expect(article).to_have_accessible_name(message)
-
-
-def told(page: Page) -> Locator:
-    """What is said of what is on its way."""
-    return page.locator(".unsent .told")
-
-
-async def write(page: Page, text: str) -> None:
-    await page.get_by_role("textbox", name="Message", exact=True).fill(text)
-    await button(page, "Send").click()
 
 
 async def test_two_people_see_each_other_and_what_they_say_though_their_servers_differ(
@@ -297,38 +237,6 @@ async def test_on_a_slow_network_what_is_said_arrives_once_and_in_order(
         await write(page, f"word {number}")  # the first of them while it still connects
     await shows(page, *(f"Ada: word {number}" for number in range(5)))
     await expect(told(page)).to_have_count(0)
-
-
-async def test_a_killed_server_that_comes_back_finds_a_conversation_without_a_hole(
-    windows: Windows, config: Mapping[str, Any]
-) -> None:
-    windows.expect_complaints("WebSocket connection to")  # nobody answers
-    port, redis = free_port(), config["redis"]
-    settings = impatient(redis["url"], redis=redis, plugins={"disabled": []})
-    async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(serving(settings, port=port))
-        # Another node, on which somebody talks on while the first one is dead.
-        other = await stack.enter_async_context(serve_chat({"redis": redis}))
-        ada = await enter(windows, server.address, "Ada")
-        ben = await enter(windows, server.address, "Ben")
-        cid = await enter(windows, other.address, "Cid")
-        await write(ada, "before")
-        await shows(ben, "Ada: before")
-        await server.kill()
-        await expect(ada.get_by_text("The connection is lost.")).to_be_visible()
-        await expect(ben.get_by_text("The connection is lost.")).to_be_visible()
-        await write(cid, "meanwhile")
-        await shows(cid, "Ada: before", "Cid: meanwhile")
-        await write(ada, "written while away")
-        await expect(told(ada)).to_have_text("Waits for the connection.")
-        await stack.enter_async_context(serving(settings, port=port))
-        for page in (ada, ben):
-            await expect(standing(page)).to_contain_text("Connected", timeout=_RESTART)
-        await expect(told(ada)).to_have_count(0)
-        await write(ben, "after")
-        everything = "Ada: before", "Cid: meanwhile", "Ada: written while away", "Ben: after"
-        for page in (ada, ben, cid):
-            await shows(page, *everything)
 
 
 async def test_the_chat_needs_no_mouse(
