@@ -81,7 +81,7 @@ async def raw(server: RunningServer, *headers: str) -> AsyncIterator[Raw]:
     writer.write("\r\n".join(lines).encode() + b"\r\n\r\n")
     try:
         response = await reader.readuntil(b"\r\n\r\n")
-        assert response.startswith(b"HTTP/1.1 101")
+        assert response.startswith(b"HTTP/1.1 101"), response
         assert b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in response  # RFC 6455, section 1.3
         yield Raw(reader, writer)
     finally:

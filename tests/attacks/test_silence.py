@@ -63,17 +63,21 @@ async def test_a_head_that_comes_byte_by_byte_has_no_more_time_than_another(
 ) -> None:
     async with attacked(valkey_url, limits={"header_timeout": "500ms"}) as victim:
 
-        def drip() -> None:
+        def drip() -> int:
+            sent = 0
             with victim.connect() as sock, contextlib.suppress(ConnectionError):
                 sock.sendall(b"GET /ws HTTP/1.1\r\nX-Slow: ")
                 sock.settimeout(0.02)
                 while True:
                     sock.sendall(b"x")
+                    sent += 1
                     with contextlib.suppress(TimeoutError):
                         if not sock.recv(1):
-                            return
+                            break
+            return sent
 
-        await while_attacked(victim, [drip] * 3)
+        # Each byte takes a time to be sent, and it is the head as a whole that has a limit.
+        assert all(sent < 1000 for sent in await while_attacked(victim, [drip] * 3))
 
 
 async def test_heads_without_end_cost_the_server_nothing(valkey_url: str) -> None:

@@ -123,6 +123,9 @@ async def test_nothing_is_left_when_the_owner_is_killed() -> None:
     async with owner() as (process, url):
         pid = await pid_of(url)
         supervisors = supervisors_of(pid)
+        assert supervisors
+        assert all(map(is_running, [pid, *supervisors]))
+        assert is_there(directory_of(url))
         process.kill()
         await wait_until(lambda: not any(is_running(each) for each in [pid, *supervisors]))
         await wait_until(lambda: not is_there(directory_of(url)))
@@ -182,6 +185,7 @@ async def test_a_stopped_supervisor_does_not_hold_up_the_end(
 
 async def test_a_server_that_crashes_leaves_no_directory() -> None:
     async with embedded_valkey() as url:
+        assert is_there(directory_of(url))
         os.kill(await pid_of(url), signal.SIGKILL)
         await wait_until(lambda: not is_there(directory_of(url)))
 

@@ -144,6 +144,7 @@ async def test_what_is_no_key_set_leaves_the_last_one_in_force(
 
 async def test_keys_are_fetched_again_before_anybody_needs_them(issuer: Issuer) -> None:
     async with keys_of(issuer, interval=0.01) as keys:
+        assert keys.find("two", "ES256") is None
         issuer.keys.append(jwk("ES256", "P-256", 1, kid="two"))
         await wait_until(lambda: keys.find("two", "ES256") is not None)
 

@@ -118,6 +118,7 @@ async def test_whoever_joins_again_and_again_misses_nothing_and_gets_nothing_twi
     async with nodes(config) as servers:
         await race(servers, seed=random.randrange(10**6), rounds=ROUNDS)
         await wait_until(lambda: not any(each.node.topics.audiences for each in servers))
+        assert any(each.node.topics.published for each in servers)
 
 
 async def test_not_even_where_the_links_to_pub_sub_are_killed_all_the_while() -> None:

@@ -114,12 +114,17 @@ async def test_a_flushed_redis_is_written_again_with_all_fields() -> None:
 async def test_the_heartbeat_heals_a_flushed_redis_by_itself() -> None:
     beating = {"heartbeat": "500ms", "ttl": "2s"}
     async with server_and_redis(connections=beating) as (server, redis), server.connect() as client:
+        before = await server.node.store.get(client.connection)
         await redis.flushall()
 
         async def is_back() -> bool:
             return await server.node.store.get(client.connection) is not None
 
         await wait_until(is_back)
+        after = await server.node.store.get(client.connection)
+        assert before is not None
+        assert after is not None
+        assert after["connected_at"] == before["connected_at"]
 
 
 async def test_the_server_stops_cleanly_while_redis_is_away() -> None:

@@ -210,19 +210,20 @@ async def test_another_node_reaps_what_a_killed_one_left(valkey_url: str, config
         "JACKFIELD__CONNECTIONS__TTL": "500ms",
     }
     async with run_server(config=quick) as survivor, serving(variables) as (process, url):
-        async with connect(url) as client:
-            await client.request("session.ping")
-            process.kill()
-            await process.wait()
 
-        async def only_the_survivor_is_left() -> bool:
+        async def only_the_survivor_is_there() -> bool:
             async with Redis.from_url(valkey_url, protocol=2) as redis:
                 keys = await redis.keys(f"{config['redis']['prefix']}:{{*")
                 # But for topics, and the mark that the other one was taken for dead.
                 keys = [key for key in keys if b":{t:" not in key and b":reaped" not in key]
                 return all(survivor.node.id.encode() in key for key in keys)
 
-        await wait_until(only_the_survivor_is_left)
+        async with connect(url) as client:
+            await client.request("session.ping")
+            assert not await only_the_survivor_is_there()
+            process.kill()
+            await process.wait()
+        await wait_until(only_the_survivor_is_there)
 
 
 async def test_a_plugin_laid_out_as_a_distribution_is_found(tmp_path: Path) -> None:

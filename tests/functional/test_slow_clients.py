@@ -10,6 +10,7 @@ from typing import Any
 from marshmallow import Schema, fields
 
 from jackfield import Context, Plugin
+from jackfield.errors import CloseCode
 from jackfield.testing import RunningServer, run_server
 from tests.support import wait_until
 from tests.wire import Wire
@@ -123,6 +124,7 @@ async def test_a_server_that_goes_does_not_wait_for_a_stalled_client(config: Con
         await wait_until(lambda: connection.outbox.unsent > 50_000)
         await server.node.hub.drain(5)
         await wait_until(lambda: len(server.node.hub) == 0)
+        assert connection.closing == CloseCode.SHUTDOWN
 
 
 async def test_a_client_that_closes_without_reading_does_not_keep_its_socket(
@@ -135,3 +137,4 @@ async def test_a_client_that_closes_without_reading_does_not_keep_its_socket(
         wire.socket.transport.write(b"\x88\x80\0\0\0\0")  # an empty close frame
         await wait_until(lambda: len(server.node.hub) == 0)
         await wait_until(lambda: connection.outbox.unsent == 0)
+        assert connection.closing == CloseCode.OK

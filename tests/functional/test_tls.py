@@ -113,7 +113,7 @@ async def test_who_does_not_shake_hands_in_time_is_cut_off(config: Config, pair:
     async with run_server(config=quick) as server:
         reader, writer = await asyncio.open_connection(*server.address[8:].split(":"))
         async with asyncio.timeout(10):
-            await reader.read()
+            assert await reader.read() == b""
         writer.close()
 
 

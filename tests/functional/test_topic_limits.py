@@ -112,6 +112,7 @@ async def test_whoever_subscribes_and_goes_at_once_leaves_nothing(config: Config
         async with Member(server) as member:
             for name in range(4):
                 await nobody_is_in(member, f"room:{name}")
+            assert len(member.welcome["topics"]) == server.node.topics.audiences
 
 
 async def nobody_is_in(member: Member, topic: str) -> None:
@@ -159,8 +160,13 @@ async def test_a_cancelled_subscription_is_none() -> None:
                         answer = await bob.answer(waiting)
                         assert answer["error"]["code"] == "cancelled"
                 await nobody_is_in(bob, "room:new")
-                present = await bob.reply("topic.presence", topic="room:known")
-                assert [each["user"] for each in present["members"]] == ["alice"]
+
+                async def alice_is_alone() -> bool:
+                    present = await bob.reply("topic.presence", topic="room:known")
+                    return [each["user"] for each in present["members"]] == ["alice"]
+
+                # What was under way to Redis is undone there by what follows it.
+                await wait_until(alice_is_alone)
                 await alice.publish("room:known")
                 await alice.publish("room:new")
                 assert await bob.hears_nothing_more()
@@ -282,6 +288,7 @@ async def test_whoever_has_gone_joins_nothing_any_more(config: Config) -> None:
             pass
         await left.wait()
         await nobody_is_in(alice, "room:a")
+        assert [connection.user for connection in server.node.hub] == ["alice"]
         await wait_until(lambda: server.node.topics.audiences == 2)
 
 

@@ -945,6 +945,7 @@ async def test_a_registration_that_is_refused_for_now_is_tried_again(
     await wait_until(lambda: agent._line.is_open)
     agent.stop()
     await serving
+    assert len(desk.said["register"]) >= 3
 
 
 async def test_a_server_that_refuses_the_connection_ends_it(agent: Agent, server: Server) -> None:
@@ -1010,7 +1011,7 @@ async def test_a_line_that_is_lost_while_stopping_is_opened_for_what_is_left(
     await desk.heard("unregister", 2)
     go_on.set()
     await serving
-    await desk.heard("complete")
+    assert (await desk.heard("complete"))["task"] == "a.1"
 
 
 async def test_to_be_cancelled_stops_at_once(agent: Agent, desk: Desk) -> None:

@@ -152,7 +152,8 @@ def test_a_variable_that_names_no_key_is_unknown(name: str) -> None:
 
 
 def test_variables_of_others_are_left_alone() -> None:
-    load_settings(None, {"JACKFIELD_PORT": "tcp://10.0.0.1:80", "HOME": "/", "jackfield__x": "1"})
+    others = {"JACKFIELD_PORT": "tcp://10.0.0.1:80", "HOME": "/", "jackfield__x": "1"}
+    assert load_settings(None, others) == load_settings(None, {})
 
 
 def test_all_problems_are_told_at_once(toml: Toml) -> None:

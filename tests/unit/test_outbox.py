@@ -492,6 +492,7 @@ def test_a_client_that_takes_nothing_stalls_by_itself(run: Run) -> None:
         async with pair(limit=1 << 24, write_timeout=0.02) as (outbox, _, _, stalled):
             outbox.send(b"x" * (1 << 22))
             await stalled.wait()
+            assert outbox.unsent
 
     run(main())
 
@@ -519,11 +520,12 @@ def test_sending_on_a_closed_connection_does_nothing(
 @on_both_loops
 def test_a_client_that_vanishes_is_no_fault(run: Run) -> None:
     async def main() -> None:
-        async with pair() as (outbox, _, client, _):
+        async with pair() as (outbox, _, client, stalled):
             client.close()
             for _ in range(20):
                 outbox.send(b"x" * 1_000)
                 await turns(1)
+            assert not stalled.is_set()
 
     run(main())
 

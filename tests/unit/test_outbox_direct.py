@@ -187,11 +187,12 @@ def is_open(descriptor: int) -> bool:
 @on_both_loops
 def test_a_client_that_vanishes_is_no_fault(run: Run) -> None:
     async def main() -> None:
-        async with pair() as (outbox, _, client, _):
+        async with pair() as (outbox, _, client, stalled):
             client.close()
             for _ in range(20):
                 send_now(outbox, b"x" * 1_000)
                 await asyncio.sleep(0)
+            assert not stalled.is_set()
 
     run(main())
 

@@ -77,6 +77,7 @@ def test_nobody_is_not_counted_as_a_user() -> None:
     with limited.take("") as first, limited.take("") as second:
         first.identify(None)
         second.identify(None)
+        assert dict(limited.by_user) == {}
 
 
 def test_who_waits_longest_to_be_known_makes_room() -> None:

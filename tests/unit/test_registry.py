@@ -495,7 +495,9 @@ def test_a_failure_is_fatal_only_where_the_configuration_is_strict() -> None:
 
 
 def test_a_disabled_plugin_is_no_failure() -> None:
-    registry(candidate({}, "chat"), disabled=["*"], strict=True).enforce_strictness()
+    made = registry(candidate({}, "chat"), disabled=["*"], strict=True)
+    made.enforce_strictness()
+    assert made.failed == []
 
 
 async def test_every_message_type_of_those_that_run_has_a_route(executor: Executor) -> None:
