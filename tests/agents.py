@@ -185,7 +185,7 @@ async def agent_nodes(
 
 async def sweep(server: RunningServer, agent: str = "echo") -> None:
     """Do what is due for an agent, as every node does it each second."""
-    await server.node.agents.store.sweep(agent)
+    await server.node.agents.store.sweep([agent])
 
 
 async def beat(server: RunningServer, agent: str = "echo") -> None:

@@ -116,7 +116,7 @@ async def test_a_caller_that_does_not_read_holds_its_agent_and_nothing_is_lost(
                 sent += 1
 
             async def is_stored() -> bool:
-                fields = await here.node.agents.store.read_task("echo", called.task)
+                fields = await here.node.agents.store.read_task(called.task)
                 return int(fields["seq"]) == sent
 
             await wait_until(is_stored)
@@ -152,7 +152,7 @@ async def test_an_agent_is_not_held_for_the_caller_of_a_node_that_is_gone(config
             called = await ada.begin()
             job = await bot.told()
             # As a node leaves it that was killed.
-            await here.node.agents.store.act("echo", called.task, "hold", "killed", "1")
+            await here.node.agents.store.act(called.task, "hold", "killed", "1")
             await wait_until(lambda: not held_task(here, job).go.is_set())
             assert (await bot.update(job, {"n": 1}, seq=0))["type"] == "reply"
             await bot.complete(job)

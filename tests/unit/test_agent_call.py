@@ -195,7 +195,8 @@ async def test_another_epoch_goes_on_from_where_it_begins(
     followed.receive(1, 2, 3)
     assert await followed.take(3) == [1, 2, 3]
     followed.receive(3, 4, epoch="two")  # Redis was restarted, and had lost the third
-    assert await followed.take(2) == [3, 4]
+    assert not (await anext(followed.progress)).chunks  # its chunk was told
+    assert await followed.take(1) == [4]
     history.events, history.epoch = [event(n) for n in range(1, 8)], "three"
     followed.receive(7, epoch="three")
     assert await followed.take(3) == [5, 6, 7]
@@ -251,3 +252,15 @@ async def test_a_topic_that_stands_elsewhere_is_looked_at_again(
     followed.receive(*here)
     followed.call.compare(Position("one", there))
     assert followed.call._is_behind is looks
+
+
+async def test_a_chunk_that_a_restarted_redis_counts_again_is_told_once(followed: Followed) -> None:
+    followed.receive(1, 2, 3)
+    assert await followed.take(3) == [1, 2, 3]
+    # The last two were lost, and the agent has sent them again, with one more, in one event.
+    chunks = {"kind": "chunks", "seq": 1, "chunks": [{"n": 2}, {"n": 3}, {"n": 4}]}
+    followed.call.receive("two", 2, event(2, **chunks))
+    followed.call.receive("two", 3, end(3))
+    told = await followed.rest()
+    assert [msgspec.json.decode(bytes(chunk)) for chunk in told[0].chunks] == [{"n": 4}]
+    assert told[-1].state == "completed"

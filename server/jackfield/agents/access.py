@@ -19,7 +19,7 @@ from .following import Following, Wanted
 from .instance import Instance
 from .local import Agents
 from .skills import check, compile_schema
-from .task import ENDED, agent_of, task_object
+from .task import ENDED, is_task_id, task_object
 
 if TYPE_CHECKING:
     from jackfield.connection import Connection
@@ -116,13 +116,11 @@ class AgentAccess:
         task = following.task
         brief: dict[str, Any] = {"task": task}
         sent = 0
-        assert following.call is not None  # noqa: S101 - a call that is detached isn't streamed
-        async for event in following.call.progress():
+        async for event in following.progress():
             if event.kind == "chunks":
-                # A chunk is told once, also where a restarted Redis counts some again.
-                for chunk in event.chunks[max(sent - event.seq, 0) :]:
+                for chunk in event.chunks:
                     yield self._value(chunk)
-                sent = max(sent, event.seq + len(event.chunks))
+                sent += len(event.chunks)
             elif event.kind == "task":
                 brief = msgspec.json.decode(bytes(event.task))
                 shown = {name: value for name, value in brief.items() if name != "input"}
@@ -154,7 +152,7 @@ class AgentAccess:
         """End a task as canceled; one that has ended stays as it is."""
         fields = await self._own(task)
         error = Error("cancelled", reason or "The caller has cancelled the call.")
-        await self._agents.cancel(_agent(task), task, error)
+        await self._agents.cancel(task, error)
         fields = await self._visible(task)
         return self._shown(fields)
 
@@ -168,9 +166,7 @@ class AgentAccess:
             schema = prompt.get("schema")
             if schema is not None:
                 check(compile_schema(schema), payload)
-        outcome = await self._agents.store.act(
-            _agent(task), task, "answer", _encode(payload), key or ""
-        )
+        outcome = await self._agents.store.act(task, "answer", _encode(payload), key or "")
         if outcome.word in ("illegal", "ended"):
             raise Error("conflict", "The task asks for nothing.", state=outcome.state)
         return self._shown(await self._visible(task))
@@ -186,8 +182,7 @@ class AgentAccess:
         return True
 
     async def _visible(self, task: str) -> dict[str, bytes]:
-        agent = agent_of(task)
-        fields = {} if agent is None else await self._agents.store.read_task(agent, task)
+        fields = await self._agents.store.read_task(task) if is_task_id(task) else {}
         if not fields or not self._may_see(fields):
             raise Error("not_found", "There is no such task, or it is not yours to see.")
         return fields
@@ -345,9 +340,3 @@ class AgentAccess:
 
 def _held(held: Held) -> dict[str, Any]:
     return {"task": held.task, "attempt": held.attempt, "seq": held.seq, "state": held.state}
-
-
-def _agent(task: str) -> str:
-    agent = agent_of(task)
-    assert agent is not None  # noqa: S101 - the task was found by it
-    return agent

@@ -49,6 +49,7 @@ class Call:
 
     __slots__ = (
         "_bytes",
+        "_chunks",
         "_events",
         "_fault",
         "_is_behind",
@@ -82,6 +83,7 @@ class Call:
         self._is_behind = False
         self._fault: Error | None = None
         self._position = ("", 0)
+        self._chunks = 0
         self._woken = asyncio.Event()
 
     def receive(self, epoch: str, offset: int, message: bytes) -> None:
@@ -163,6 +165,11 @@ class Call:
         self._position = (epoch, offset)
         event = read_event(message)
         self.ended = event.state in ENDED
+        if event.kind == "chunks":
+            # Each is told once, also where a restarted Redis counts some again.
+            end = event.seq + len(event.chunks)
+            del event.chunks[: max(self._chunks - event.seq, 0)]
+            self._chunks = max(self._chunks, end)
         return event
 
     async def _catch_up(self) -> list[Progress]:

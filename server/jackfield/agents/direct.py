@@ -29,13 +29,11 @@ async def stream_agent(
     agents: Agents, agent: str | None, skill: str | None, **options: Any
 ) -> AsyncGenerator[dict[str, Any], None]:
     """Call an agent and iterate over its chunks; the options are those of `Wanted`."""
-    sent = 0
     async with _called(agents, agent, skill, **options) as (task, progress):
         async for event in progress:
             if event.kind == "chunks":
-                for chunk in event.chunks[max(sent - event.seq, 0) :]:
+                for chunk in event.chunks:
                     yield msgspec.json.decode(bytes(chunk))
-                sent = max(sent, event.seq + len(event.chunks))
             elif event.state in ENDED:
                 result_of(event, task)
 
@@ -61,8 +59,7 @@ async def _called(
 ) -> AsyncIterator[tuple[str, AsyncIterator[Progress]]]:
     known = await agents.directory.find(agent, skill)
     following = await agents.call(Wanted(known, **options))
-    assert following.call is not None  # noqa: S101 - it was asked to follow
     try:
-        yield following.task, following.call.progress()
+        yield following.task, following.progress()
     finally:
         following.stop(Error("cancelled", "The caller has left."))

@@ -1,11 +1,12 @@
 """Which agents there are: what this node knows of them, and how fresh that is."""
 
 import asyncio
+import math
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from jackfield.errors import Error
+from jackfield.errors import Error, field_fault, with_faults
 from jackfield.store.agents import AgentState, AgentStore
 
 from .skills import Checker, compile_schema
@@ -46,7 +47,7 @@ class Directory:
     def __init__(self, store: AgentStore) -> None:
         self._store = store
         self._agents: dict[str, AgentState] = {}
-        self._read_at = -_FRESH
+        self._read_at = -math.inf
         self._lock = asyncio.Lock()
         self._skills: dict[tuple[str, str], KnownSkill] = {}
 
@@ -90,7 +91,7 @@ class Directory:
 
     def forget(self) -> None:
         """What is known is old: the next look reads it anew."""
-        self._read_at = -_FRESH
+        self._read_at = -math.inf
 
     def _known(
         self, agents: dict[str, AgentState], agent: str | None, skill: str | None
@@ -105,17 +106,10 @@ class Directory:
             return None
         if skill is None:
             if len(state.skills) > 1:
-                raise Error(
-                    "invalid_payload",
-                    "The agent has several skills; name one.",
-                    fields=[
-                        {
-                            "pointer": "/skill",
-                            "code": "required",
-                            "message": f"One of: {', '.join(sorted(state.skills))}.",
-                        }
-                    ],
-                )
+                one_of = f"One of: {', '.join(sorted(state.skills))}."
+                fault = field_fault("/skill", "required", one_of)
+                words = "The agent has several skills; name one."
+                raise with_faults("invalid_payload", [fault], words)
             return next(((agent, only) for only in state.skills), None)
         return (agent, skill) if skill in state.skills else None
 

@@ -1,7 +1,7 @@
 """What a caller wants done, and the task that it has become."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from jackfield.errors import Error
 from .call import Call
 from .directory import KnownSkill
 from .lines import Line
+from .task import Progress
 
 if TYPE_CHECKING:
     from .local import Agents
@@ -39,27 +40,46 @@ class Wanted:
 
 
 class Following:
-    """A task, and what follows it here if anything does."""
+    """A task, and what follows it here if anything does.
 
-    __slots__ = ("_agents", "_line", "_timer", "call", "task")
+    Args:
+        agents: The node's part in it.
+        task: The task.
+        line: Where what becomes of it comes from; None if it is not followed.
+        call: What follows it; None likewise.
+    """
 
-    def __init__(self, agents: "Agents", line: Line, task: str, call: Call | None) -> None:
+    __slots__ = ("_agents", "_call", "_line", "_timer", "task")
+
+    def __init__(
+        self, agents: "Agents", task: str, line: Line | None = None, call: Call | None = None
+    ) -> None:
         self._agents = agents
         self._line = line
-        self.task = task
-        self.call = call
+        self._call = call
         self._timer: asyncio.TimerHandle | None = None
+        self.task = task
+
+    def progress(self) -> AsyncIterator[Progress]:
+        """What becomes of the task, up to its end; only for one that is followed."""
+        assert self._call is not None  # noqa: S101 - see above
+        return self._call.progress()
+
+    def look_again(self) -> None:
+        """Read what has become of it so far."""
+        if self._call is not None:
+            self._call.look_again()
 
     def expire_in(self, seconds: float) -> None:
         """Look after its deadline, which is so many seconds from now."""
-        if self.call is not None:
+        if self._call is not None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(seconds, self._agents.expire_soon, self)
 
     def fail(self, error: Error) -> None:
         """Nothing more will come of it, as far as can be told here."""
-        if self.call is not None:
-            self.call.fail(error)
+        if self._call is not None:
+            self._call.fail(error)
 
     def stop(self, error: Error | None = None) -> None:
         """Follow it no more.
@@ -67,14 +87,14 @@ class Following:
         Args:
             error: Why it is to be canceled, if it has not ended; None to leave it running.
         """
-        if self.call is None:
+        if self._call is None or self._line is None:
             return
         if self._timer is not None:
             self._timer.cancel()
-        self._line.remove(self.call)
-        if self.call.ended:
+        self._line.remove(self._call)
+        if self._call.ended:
             return
         if error is None:
-            self.call.let_go()
+            self._call.let_go()
         else:
-            self._agents.cancel_soon(self._line.agent, self.task, error)
+            self._agents.cancel_soon(self.task, error)

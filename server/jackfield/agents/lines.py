@@ -4,7 +4,8 @@ By it the node learns what becomes of the tasks of callers that are here, and ge
 instances that are.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from .call import Call
@@ -104,8 +105,9 @@ class Lines:
         self._tell_gap = on_gap
         self.by_agent: dict[str, Line] = {}
 
-    async def take(self, agent: str) -> Line:
-        """The line of an agent, which listens; whoever takes it gives it back by `Line.users`.
+    @asynccontextmanager
+    async def taken(self, agent: str) -> AsyncIterator[Line]:
+        """The line of an agent, which listens at least until it is given back.
 
         Raises:
             Error: ``unavailable``: Redis is away.
@@ -117,10 +119,9 @@ class Lines:
         line.idle = 0
         try:
             await self._topics.listen(line.channel, self._on_message, self._on_gap)
-        except BaseException:
+            yield line
+        finally:
             line.users -= 1
-            raise
-        return line
 
     def close_idle(self) -> None:
         """Give up lines that nobody has needed for long."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -100,27 +100,15 @@ class Agents:
             known = wanted.known
             if known.checker is not None:
                 check(known.checker, wanted.input)
-            line = await self.lines.take(known.agent)
-            task = f"{known.agent}.{secrets.token_urlsafe(16)}"
-            call = self._follow(line, task) if wanted.follow else None
-            try:
-                outcome = await self._create(task, wanted)
-            except BaseException:
-                self._unfollow(line, call)
-                raise
-            finally:
-                line.users -= 1
+            following, outcome = await self._create(wanted)
             if outcome.word == "ok":
                 self.called += 1
-                following = Following(self, line, task, call)
                 following.expire_in(self._timeout(wanted))
                 return following
-            self._unfollow(line, call)
+            following.stop()
             if outcome.word == "same":
                 task = str(outcome.rest[0], "ascii")
-                if not wanted.follow:
-                    return Following(self, line, task, None)
-                return await self.follow(known.agent, task)
+                return await self.follow(task) if wanted.follow else Following(self, task)
             if outcome.word == "full":
                 raise Error(
                     "unavailable",
@@ -131,19 +119,24 @@ class Agents:
             self.directory.forget()
             wanted = replace(wanted, known=await self.directory.find(known.agent, known.id))
 
-    async def _create(self, task: str, wanted: Wanted) -> Outcome:
-        calling = self.store.call(wanted.known.agent, self._new_task(task, wanted))
-        try:
-            return await asyncio.shield(calling)
-        except asyncio.CancelledError:  # the caller has left, and Redis may have the call by now
-            if wanted.follow and not wanted.key:
-                calling.add_done_callback(partial(self._cancel_unwanted, task))
-            raise
+    async def _create(self, wanted: Wanted) -> tuple[Following, Outcome]:
+        agent = wanted.known.agent
+        task = f"{agent}.{secrets.token_urlsafe(16)}"
+        async with self.lines.taken(agent) as line:
+            following = self._follow(line, task) if wanted.follow else Following(self, task)
+            calling = self.store.call(agent, self._new_task(task, wanted))
+            try:
+                return following, await asyncio.shield(calling)
+            except BaseException as exc:
+                following.stop()
+                if isinstance(exc, asyncio.CancelledError) and wanted.follow and not wanted.key:
+                    # The caller has left, and Redis may have the call by now.
+                    calling.add_done_callback(partial(self._cancel_unwanted, task))
+                raise
 
     def _cancel_unwanted(self, task: str, calling: asyncio.Future[Outcome]) -> None:
         if not calling.cancelled() and not calling.exception() and calling.result().word == "ok":
-            agent = task.partition(".")[0]
-            self.cancel_soon(agent, task, Error("cancelled", "The caller has left."))
+            self.cancel_soon(task, Error("cancelled", "The caller has left."))
 
     def _timeout(self, wanted: Wanted) -> float:
         seconds = self.settings.timeout if wanted.timeout is None else wanted.timeout
@@ -166,63 +159,47 @@ class Agents:
             known.idempotent,
         )
 
-    async def follow(self, agent: str, task: str) -> Following:
+    async def follow(self, task: str) -> Following:
         """Follow a task from its beginning, whoever has called for it.
 
         Raises:
             Error: ``not_found``, ``unavailable``.
         """
-        line = await self.lines.take(agent)
-        call = self._follow(line, task)
-        try:
-            outcome = await self.store.act(agent, task, "follow", self._keys.node_id)
-        except BaseException:
-            self._unfollow(line, call)
-            raise
-        finally:
-            line.users -= 1
-        if outcome.word != "ok":
-            self._unfollow(line, call)
-            raise Error("not_found", "There is no such task.")
-        call.look_again()
-        following = Following(self, line, task, call)
+        async with self.lines.taken(task.partition(".")[0]) as line:
+            following = self._follow(line, task)
+            try:
+                outcome = await self.store.act(task, "follow", self._keys.node_id)
+                _check_found(outcome)
+            except BaseException:
+                following.stop()
+                raise
+        following.look_again()
         following.expire_in(int(outcome.rest[2]) / 1000)
         return following
 
-    def _follow(self, line: Line, task: str) -> Call:
+    def _follow(self, line: Line, task: str) -> Following:
         keys = self._keys.topic(f"task:{task}")
         place = Place(keys, self.settings.events, round(self.settings.ttl * 1000))
         call = Call(task, place, self._topics.store, self._hold)
         line.add(call)
-        return call
+        return Following(self, task, line, call)
 
-    def _unfollow(self, line: Line, call: Call | None) -> None:
-        if call is not None:
-            line.remove(call)
-
-    async def cancel(self, agent: str, task: str, error: Error) -> Outcome:
+    async def cancel(self, task: str, error: Error) -> None:
         """End a task as canceled; the instance that has it is told."""
         error.extra.setdefault("task", task)
-        return await self.store.act(agent, task, "cancel", msgspec.json.encode(error.as_dict()))
+        await self.store.act(task, "cancel", msgspec.json.encode(error.as_dict()))
 
-    def cancel_soon(self, agent: str, task: str, error: Error) -> None:
+    def cancel_soon(self, task: str, error: Error) -> None:
         """As `cancel`, for a caller that has gone. If Redis is away the deadline does it."""
-        self._own(self._cancel(agent, task, error))
-
-    async def _cancel(self, agent: str, task: str, error: Error) -> None:
-        try:
-            await self.cancel(agent, task, error)
-        except Error:
-            _log.warning("a task is left to its deadline: Redis is away", task=task)
+        self._try_soon(self.cancel(task, error), "a task is left to its deadline", task=task)
 
     def expire_soon(self, following: Following) -> None:
         """The deadline of a task has passed; a sweep would find it as well, but later."""
         self._own(self._expire(following))
 
     async def _expire(self, following: Following) -> None:
-        agent = following.task.partition(".")[0]
         try:
-            outcome = await self.store.act(agent, following.task, "expire")
+            outcome = await self.store.act(following.task, "expire")
         except Error as error:  # nobody can say, and the caller has waited enough
             error.extra["task"] = following.task
             following.fail(error)
@@ -231,14 +208,8 @@ class Agents:
                 following.expire_in(int(outcome.rest[0]) / 1000)
 
     def _hold(self, call: Call, *, wait: bool) -> None:
-        agent = call.task.partition(".")[0]
-        self._own(self._tell_hold(agent, call.task, "1" if wait else ""))
-
-    async def _tell_hold(self, agent: str, task: str, hold: str) -> None:
-        try:
-            await self.store.act(agent, task, "hold", self._keys.node_id, hold)
-        except Error:
-            _log.warning("an agent could not be told to wait or go on", task=task)
+        telling = self.store.act(call.task, "hold", self._keys.node_id, "1" if wait else "")
+        self._try_soon(telling, "an agent could not be told to wait or go on", task=call.task)
 
     # Serving.
 
@@ -256,30 +227,28 @@ class Agents:
         Raises:
             Error: ``forbidden`` if the instance is another user's; ``unavailable``.
         """
-        line = await self.lines.take(agent)
         instance = Instance(
             instance_id or secrets.token_urlsafe(16), agent, connection, self._remind
         )
-        former = line.instances.get(instance.id)
-        line.instances[instance.id] = instance
-        registering = asyncio.ensure_future(
-            self.store.register(
-                agent,
-                instance.id,
-                user=connection.user or "",
-                capacity=capacity,
-                skills=skills,
+        async with self.lines.taken(agent) as line:
+            former = line.instances.get(instance.id)
+            line.instances[instance.id] = instance
+            registering = asyncio.ensure_future(
+                self.store.register(
+                    agent,
+                    instance.id,
+                    user=connection.user or "",
+                    capacity=capacity,
+                    skills=skills,
+                )
             )
-        )
-        try:
-            registered = await asyncio.shield(registering)
-        except BaseException:
-            line.restore(instance, former)
-            if not registering.done():  # its connection has ended, and Redis may have it by now
-                self._own(self._take_back(instance, registering))
-            raise
-        finally:
-            line.users -= 1
+            try:
+                registered = await asyncio.shield(registering)
+            except BaseException:
+                line.restore(instance, former)
+                if not registering.done():  # its connection has ended, and Redis may have it by now
+                    self._own(self._take_back(instance, registering))
+                raise
         if registered.foreign:
             line.restore(instance, former)
             raise Error("forbidden", "The instance is another user's.", scopes=[])
@@ -305,14 +274,12 @@ class Agents:
         """Tell one that has come back again what it has: some may have been lost with its line."""
         tasks = [task for task, held in instance.tasks.items() if not held.told]
         if tasks:
-            self._own(self._order(instance, tasks))
+            words = "an instance is reminded of its tasks later"
+            self._try_soon(self._order(instance, tasks), words, agent=instance.agent)
 
     async def _order(self, instance: Instance, tasks: Sequence[str]) -> None:
-        try:
-            for task in tasks:
-                await self.store.act(instance.agent, task, "order", instance.id)
-        except Error:
-            _log.warning("an instance is reminded of its tasks later", agent=instance.agent)
+        for task in tasks:
+            await self.store.act(task, "order", instance.id)
 
     async def report(self, instance: Instance, report: Report) -> Outcome:
         """Have an instance say something of a task of its; waits while the caller can't keep up.
@@ -374,19 +341,34 @@ class Agents:
             line.forget(instance)
         for held in instance.tasks.values():
             held.go.set()
-        self._own(self._leave(instance))
+        words = "an instance is left to its lease"
+        self._try_soon(self._leave(instance), words, agent=instance.agent)
 
     async def _leave(self, instance: Instance) -> None:
-        try:
-            await self.store.leave(instance.agent, instance.id, left=True)
-        except Error:
-            _log.warning("an instance is left to its lease: Redis is away", agent=instance.agent)
+        await self.store.leave(instance.agent, instance.id, left=True)
 
     def _on_gap(self, line: Line) -> None:
         line.look_again()
         self._own(self._upkeep.beat(line))
 
+    def _try_soon(self, work: Coroutine[Any, Any, Any], otherwise: str, **where: str) -> None:
+        """Do something that may fail if Redis is away: say then what becomes of it."""
+        self._own(self._try(work, otherwise, where))
+
+    async def _try(
+        self, work: Coroutine[Any, Any, Any], otherwise: str, where: Mapping[str, str]
+    ) -> None:
+        try:
+            await work
+        except Error as exc:
+            _log.warning(otherwise, cause=str(exc), **where)
+
     def _own(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _check_found(outcome: Outcome) -> None:
+    if outcome.word != "ok":
+        raise Error("not_found", "There is no such task.")

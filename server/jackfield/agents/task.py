@@ -8,18 +8,14 @@ import msgspec
 
 #: The names of A2A (https://a2a-protocol.org, TaskState), in lower case.
 ENDED: Final = frozenset({"completed", "failed", "canceled", "rejected"})
-ASKING: Final = frozenset({"input_required", "auth_required"})
 
-#: An agent, and a skill: what fits into a key, into the name of a topic and on a command line.
-AGENT_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
-SKILL_ID: Final = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
-_TASK_ID: Final = re.compile(r"([a-z][a-z0-9_-]{0,63})\.[A-Za-z0-9_-]{22}")
+#: Begins with the agent's name, which fits into a key and the name of a topic.
+_TASK_ID: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}\.[A-Za-z0-9_-]{22}")
 
 
-def agent_of(task: str) -> str | None:
-    """Whose a task is, by its id; None if it is no task's."""
-    match = _TASK_ID.fullmatch(task)
-    return None if match is None else match[1]
+def is_task_id(text: str) -> bool:
+    """Whether a text can be a task's id."""
+    return _TASK_ID.fullmatch(text) is not None
 
 
 class Progress(msgspec.Struct):

@@ -66,8 +66,7 @@ class Upkeep:
         names = set(self._lines.by_agent)
         if everyone:
             names.update(await self._store.agents())
-        for name in names:
-            await self._store.sweep(name)
+        await self._store.sweep(names)
 
     async def _beat_for_ever(self) -> None:
         while True:
@@ -110,13 +109,13 @@ class Upkeep:
         there = {held.task: held for held in tasks}
         for task, held in there.items():
             if instance.has_missed(held):
-                await self._store.act(line.agent, task, "order", instance.id)
+                await self._store.act(task, "order", instance.id)
         for task in [task for task in instance.tasks if task not in there]:
-            if not await self._has(line, instance, task):
+            if not await self._has(instance, task):
                 instance.cancel(task)
 
-    async def _has(self, line: Line, instance: Instance, task: str) -> bool:
+    async def _has(self, instance: Instance, task: str) -> bool:
         """Whether a task came to an instance since it was looked."""
-        fields = await self._store.read_task(line.agent, task)
+        fields = await self._store.read_task(task)
         state = str(fields.get("state", b""), "ascii")
         return fields.get("instance") == instance.id.encode() and state not in ENDED

@@ -7,7 +7,7 @@ tick goes in one call.
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .client import RedisClient, Script
@@ -31,6 +31,7 @@ _REFRESH: Final = _load("refresh_instances")
 _LEAVE: Final = _load("leave_agent")
 _SWEEP: Final = _load("sweep_agent")
 _READ: Final = load("read_agent")
+_ANNOUNCE: Final = load("announce_agent")
 
 
 class NewTask(NamedTuple):
@@ -117,7 +118,6 @@ class Registered(NamedTuple):
     """How a registration went; ``tasks`` are what an instance that has come back still has."""
 
     foreign: bool
-    resumed: bool
     tasks: list[Held]
 
 
@@ -175,14 +175,15 @@ class AgentStore:
         """Have an instance say something of its task; the words are those of the script."""
         return await self._reporting.add(agent, (agent, report))
 
-    async def act(self, agent: str, task: str, verb: str, *args: str | bytes) -> Outcome:
+    async def act(self, task: str, verb: str, *args: str | bytes) -> Outcome:
         """Have a caller, or its node, do something with a task; see the script."""
         padding = ("",) * (2 - len(args))
-        return _outcome(await self._run(_ACT, agent, task, verb, *args, *padding))
+        return _outcome(await self._run(_ACT, _agent(task), task, verb, *args, *padding))
 
-    async def read_task(self, agent: str, task: str) -> dict[str, bytes]:
+    async def read_task(self, task: str) -> dict[str, bytes]:
         """All that is kept of a task; nothing if there is none."""
-        fields = await self._client.execute("HGETALL", f"{self._keys.agent(agent)}:task:{task}")
+        key = f"{self._keys.agent(_agent(task))}:task:{task}"
+        fields = await self._client.execute("HGETALL", key)
         return {str(name, "ascii"): value for name, value in fields.items()}
 
     async def register(
@@ -220,14 +221,14 @@ class AgentStore:
             _ms(self._settings.remember),
             *definitions,
         )
-        if reply[0] == b"foreign":
-            return Registered(foreign=True, resumed=False, tasks=[])
+        if reply == [b"foreign"]:
+            return Registered(foreign=True, tasks=[])
         tasks = [
             Held(str(task, "ascii"), int(attempt), int(answers), int(seq), str(state, "ascii"))
-            for task, attempt, seq, state, answers in zip(*[iter(reply[1:])] * 5, strict=True)
+            for task, attempt, answers, seq, state in zip(*[iter(reply)] * 5, strict=True)
         ]
         await self._enter(agent)
-        return Registered(foreign=False, resumed=reply[0] == b"1", tasks=tasks)
+        return Registered(foreign=False, tasks=tasks)
 
     async def refresh(self, agent: str, instances: Sequence[str]) -> list[list[Held] | None]:
         """Renew the leases of this node's instances; None for those that are none of it."""
@@ -262,10 +263,13 @@ class AgentStore:
             _ms(self._settings.lease),
         )
 
-    async def sweep(self, agent: str) -> float:
-        """Do what is due; returns the seconds until something is, -1 for nothing."""
-        left = int(await self._run(_SWEEP, agent))
-        return left if left < 0 else left / 1000
+    async def sweep(self, agents: Collection[str]) -> None:
+        """Do what is due of agents."""
+        if agents:
+            common = self._common()
+            await self._client.run_each(
+                _SWEEP, [([self._keys.agent(agent)], common) for agent in agents]
+            )
 
     async def agents(self) -> list[str]:
         """The names of all agents that are remembered."""
@@ -286,13 +290,9 @@ class AgentStore:
 
     async def _enter(self, agent: str) -> None:
         """Note that an agent is there, and forget those that were not for long."""
-        seconds, _ = await self._client.execute("TIME")
-        remember = round(self._settings.remember)
-        await self._client.execute("ZADD", self._keys.agents, int(seconds), agent)
-        await self._client.execute(
-            "ZREMRANGEBYSCORE", self._keys.agents, 0, int(seconds) - remember
+        await self._client.run(
+            _ANNOUNCE, [self._keys.agents], [agent, _ms(self._settings.remember)]
         )
-        await self._client.execute("PEXPIRE", self._keys.agents, 1000 * remember)
 
     async def _run(self, script: Script, agent: str, *args: Any) -> Any:
         return await self._client.run(script, [self._keys.agent(agent)], [*self._common(), *args])
@@ -317,6 +317,11 @@ class AgentStore:
             args.append(_ms(report.expires))
         replies = await self._run(_WORK, reports[0][0], *args)
         return [_outcome(reply) for reply in replies]
+
+
+def _agent(task: str) -> str:
+    """Whose a task is; its id says so."""
+    return task.partition(".")[0]
 
 
 def _outcome(reply: list[Any]) -> Outcome:

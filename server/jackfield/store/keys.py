@@ -33,7 +33,7 @@ as well, so that one script call moves a task and tells everyone.
 
 | key | type | what it holds | lives for |
 |---|---|---|---|
-| ``<prefix>:agents`` | sorted set | agents by when they were last there, s | ``agents.remember`` |
+| ``<prefix>:agents`` | sorted set | agents by when they were last there, ms | ``agents.remember`` |
 | ``...:skills`` | hash | skill -> its digest and definition | ``agents.remember`` |
 | ``...:i:<instance>`` | hash | an instance: its node, user, capacity, skills | ``agents.ttl`` |
 | ``...:leases`` | sorted set | instances by when their lease ends, ms | ``agents.ttl`` |

@@ -3,7 +3,7 @@
 -- ARGV behind those of all: the instance, its node, '1' if its connection has ended, and for how many ms
 -- it may still come back to tasks that it has.
 local instance, node, left, lease = unpack(ARGV, 5, 8)
-local i = redis.call('HMGET', base .. ':i:' .. instance, 'node', 'running', 'leaving')
+local i = redis.call('HMGET', base .. ':i:' .. instance, 'node', 'running')
 if i[1] == node then
   withdraw(instance)
   redis.call('HSET', base .. ':i:' .. instance, 'leaving', '1')  -- until it registers again

@@ -12,18 +12,9 @@ for arg = 8, #ARGV do
     reply[1] = '1'
     redis.call('ZADD', base .. ':leases', now + lease, instance)
     redis.call('PEXPIRE', base .. ':i:' .. instance, ttl)
-    for skill in string.gmatch(i[2], '%S+') do
-      local work = base .. ':work:' .. skill
-      if redis.call('EXISTS', work) == 1 then
-        for _, each in ipairs(redis.call('XPENDING', work, 'agents', '-', '+', 1000, instance)) do
-          local entry = redis.call('XRANGE', work, each[1], each[1])[1]
-          local t = entry and read(entry[2][2])
-          if t and t.instance == instance then
-            reply[#reply + 1] = t.id
-            reply[#reply + 1] = t.attempt
-            reply[#reply + 1] = redis.call('HGET', t.key, 'answers') or '0'
-          end
-        end
+    for _, t in ipairs(held_by(instance, i[2])) do
+      for _, value in ipairs({t.id, t.attempt, redis.call('HGET', t.key, 'answers') or '0'}) do
+        reply[#reply + 1] = value
       end
     end
     rank(instance)

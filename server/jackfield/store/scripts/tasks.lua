@@ -154,38 +154,48 @@ local function fault(t, code, message, retryable)
   return '{"code":"' .. code .. '","message":"' .. message .. '","retryable":' .. retryable
     .. ',"task":"' .. t.id .. '"}'
 end
+-- The tasks that an instance has, of skills joined by blanks: what the streams' group has in its name.
+local function held_by(instance, skills)
+  local held = {}
+  for skill in string.gmatch(skills, '%S+') do
+    local work = base .. ':work:' .. skill
+    if redis.call('EXISTS', work) == 1 then
+      -- As many as one may have, so that none is left without its instance.
+      for _, each in ipairs(redis.call('XPENDING', work, 'agents', '-', '+', 1000, instance)) do
+        local entry = redis.call('XRANGE', work, each[1], each[1])[1]
+        local t = entry and read(entry[2][2])
+        if t and not ended[t.state] and t.entry == each[1] then
+          held[#held + 1] = t
+        else  -- the task has expired meanwhile
+          redis.call('XACK', work, 'agents', each[1])
+          redis.call('XDEL', work, each[1])
+        end
+      end
+    end
+  end
+  return held
+end
 local function drop_instance(instance)
   local had = redis.call('HGET', base .. ':i:' .. instance, 'had') or ''
   withdraw(instance)
   redis.call('DEL', base .. ':i:' .. instance)  -- before its tasks end: it must not count as free
   redis.call('ZREM', base .. ':leases', instance)
-  for skill in string.gmatch(had, '%S+') do
-    local work = base .. ':work:' .. skill
-    local is_there, pending = redis.call('EXISTS', work) == 1, {}
-    if is_there then
-      -- As many as one may have, so that none is left without its instance.
-      pending = redis.call('XPENDING', work, 'agents', '-', '+', 1000, instance)
-    end
-    for _, each in ipairs(pending) do
-      local entry = redis.call('XRANGE', work, each[1], each[1])[1]
-      local t = entry and read(entry[2][2])
-      if not t or ended[t.state] or t.entry ~= each[1] then
-        redis.call('XACK', work, 'agents', each[1])
-        redis.call('XDEL', work, each[1])
-      elseif t.idempotent and tonumber(t.attempt) < tries then
-        redis.call('HDEL', t.key, 'prompt')
-        redis.call('ZADD', base .. ':due', t.deadline, t.id)
-        unqueue(t)
-        queue(t)
-        if asking[t.state] then
-          change(t, 'working')
-        end
-      else
-        finish(t, 'failed', 'error', fault(t, 'agent_gone', 'The agent is gone.', 'true'), '')
+  for _, t in ipairs(held_by(instance, had)) do
+    if t.idempotent and tonumber(t.attempt) < tries then
+      redis.call('HDEL', t.key, 'prompt')
+      redis.call('ZADD', base .. ':due', t.deadline, t.id)
+      unqueue(t)
+      queue(t)
+      if asking[t.state] then
+        change(t, 'working')
       end
+    else
+      finish(t, 'failed', 'error', fault(t, 'agent_gone', 'The agent is gone.', 'true'), '')
     end
-    if is_there then
-      redis.call('XGROUP', 'DELCONSUMER', work, 'agents', instance)
+  end
+  for skill in string.gmatch(had, '%S+') do
+    if redis.call('EXISTS', base .. ':work:' .. skill) == 1 then
+      redis.call('XGROUP', 'DELCONSUMER', base .. ':work:' .. skill, 'agents', instance)
     end
   end
 end
