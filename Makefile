@@ -7,7 +7,6 @@ DEMO := chat demo-agent
 PLUGINS := $(DEMO) a2a
 PEERS := benchmarks/peers
 CLIENT := client
-CONSOLE_CLIENT := server/jackfield/console/static/jackfield
 # What a plain install copies, so that a change of it installs the plugin again.
 plugin_sources = plugins/jackfield-$(1)/setup.cfg $(wildcard $(addprefix plugins/jackfield-$(1)/jackfield_*/,*.py static/*))
 
@@ -15,7 +14,7 @@ plugin_sources = plugins/jackfield-$(1)/setup.cfg $(wildcard $(addprefix plugins
 OLDEST_MARSHMALLOW := $(shell sed -n 's/^ *marshmallow >= \([0-9.]*\),.*/\1/p' setup.cfg)
 VALIDATION_TESTS := $(addprefix tests/unit/test_,compiled.py dumping.py validation.py json_schema.py)
 
-.PHONY: run test test-oldest chaos lint bench bench-fanout bench-agents console docs serve-docs wheel clean help
+.PHONY: run test test-oldest chaos lint bench bench-fanout bench-agents docs serve-docs wheel clean help
 .DEFAULT_GOAL := help
 
 help: ## Show this
@@ -47,9 +46,6 @@ bench: $(VENV)/bench $(VENV)/node ## Measure requests, side by side with other s
 
 bench-fanout: $(VENV)/bench $(VENV)/node ## Measure topics, side by side with other servers; OPTIONS as for bench
 	@$(BIN)/python -m benchmarks.fanout $(OPTIONS)
-
-console: ## Copy the client into the console, which serves it
-	@rm -rf $(CONSOLE_CLIENT) && mkdir $(CONSOLE_CLIENT) && cp $(CLIENT)/src/*.js $(CONSOLE_CLIENT)
 
 bench-agents: $(VENV)/bench ## Measure calls of agents and their streams; OPTIONS as for bench
 	@$(BIN)/python -m benchmarks.agents $(OPTIONS)

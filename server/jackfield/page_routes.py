@@ -12,8 +12,7 @@ from .http_api import problem
 from .page import INDEX, Page
 from .registry import Entry, Registry, State
 
-#: The console has it among its files, and need not be on for others to load it.
-_CLIENT: Final = files("jackfield.console") / "static" / "jackfield"
+_CLIENT: Final = files("jackfield_client") / "src"
 
 
 def page_routes(registry: Registry) -> list[web.RouteDef]:

@@ -110,8 +110,15 @@ def test_the_readmes_plugin_loads_from_its_own_wheel(environment: Path, tmp_path
 def test_the_wheel_holds_the_packages_and_nothing_else(tmp_path: Path) -> None:
     names = run(sys.executable, "-m", "zipfile", "-l", build(ROOT, tmp_path))
     tops = {line.split("/")[0] for line in names.splitlines()[1:]}
-    assert {top for top in tops if ".dist-info" not in top} == {"jackfield", "jackfield_handlers"}
+    packages = {"jackfield", "jackfield_client", "jackfield_handlers"}
+    assert {top for top in tops if ".dist-info" not in top} == packages
     assert "jackfield/py.typed" in names
     assert ".lua" in names
-    for page in ("index.html", "base.css", "main.js", "jackfield/index.js"):
+    for page in ("index.html", "base.css", "main.js"):
         assert f"jackfield/console/static/{page}" in names
+    # The client's modules, and nothing else of its folder.
+    client = {line.split()[0] for line in names.splitlines() if line.startswith("jackfield_client")}
+    modules = {path.name for path in (ROOT / "client/src").glob("*.js")}
+    assert client == {"jackfield_client/__init__.py"} | {
+        f"jackfield_client/src/{name}" for name in modules
+    }

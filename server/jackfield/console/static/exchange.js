@@ -1,6 +1,6 @@
 /** One message that was sent, and what came of it. */
 
-import { Emitter } from "./jackfield/emitter.js";
+import { Emitter } from "../jackfield/emitter.js";
 
 /** @extends {Emitter<{ change: Exchange, chunk: any }>} */
 export class Exchange extends Emitter {

@@ -1,7 +1,7 @@
 /** The console's own connection: who it is, what it may do, how fast it is, and what went over it. */
 
-import { Emitter } from "./jackfield/emitter.js";
-import { connect } from "./jackfield/index.js";
+import { Emitter } from "../jackfield/emitter.js";
+import { connect } from "../jackfield/index.js";
 
 const TOKEN = "jackfield.token";
 // Milliseconds: often enough to see a stall, seldom enough to cost nothing.
@@ -72,12 +72,11 @@ export class Session extends Emitter {
 
   close() {
     this.client?.close();
-    this.emit("state", this.state);
   }
 
   /** Connect again: at once where it waits to, anew where it has ended. */
   reopen() {
-    if (this.client && this.state !== "closed") this.client.reconnect();
+    if (this.state !== "closed") this.client.reconnect();
     else this.open();
   }
 

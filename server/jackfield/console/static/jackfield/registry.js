@@ -1,2 +1,0 @@
-/** Types only: registry.d.ts has them. */
-export {};
