@@ -23,8 +23,9 @@ help: ## Show this
 run: $(DEMO:%=$(VENV)/%) ## Serve on 127.0.0.1:8080: an embedded Valkey, the demo plugin and an agent
 	@exec $(BIN)/jackfield serve --config config/demo.toml
 
+# Two at a time, as most tests wait most of the time; those of a module share what they start.
 test: $(VENV)/test $(VENV)/client ## Run every test
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses 2 --dist loadscope
 
 test-oldest: $(VENV)-oldest/test ## Run the tests of validation with the oldest marshmallow that setup.cfg allows
 	@$(VENV)-oldest/bin/pytest -q $(VALIDATION_TESTS)

@@ -375,7 +375,7 @@ async def test_nothing_of_an_exception_reaches_the_client(config: Config) -> Non
 @pytest.mark.parametrize(
     "value",
     [["a", "list"], "text", 3, object(), {"key": object()}, {"key": "\ud800"}, {("a", "b"): 1}],
-    ids=repr,
+    ids=["list", "text", "number", "object", "object within", "surrogate", "tuple as a key"],
 )
 async def test_an_answer_that_cannot_be_sent_is_a_fault_of_the_plugin(
     config: Config, value: Any

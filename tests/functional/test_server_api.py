@@ -82,7 +82,10 @@ async def nodes(config: Config, count: int = 2) -> AsyncIterator[list[RunningSer
 
 @pytest.mark.parametrize("path", ["tickets", "revoke", "disconnect"])
 @pytest.mark.parametrize(
-    "key", [None, "", "wrong", KEY[:-1], f"{KEY}x", KEY.upper(), "*", "\xff" * 64]
+    "key",
+    [None, "", "wrong", KEY[:-1], f"{KEY}x", KEY.upper(), "*", "\xff" * 64],
+    # The key is another in each run, and a test keeps its name.
+    ids=["none", "empty", "wrong", "shorter", "longer", "upper", "star", "bytes"],
 )
 async def test_without_a_good_key_nothing_is_done(api: Config, path: str, key: str | None) -> None:
     async with run_server(config=api) as server:

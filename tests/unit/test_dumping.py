@@ -117,7 +117,7 @@ def test_every_field_makes_of_every_value_what_it_ever_did(kind: str) -> None:
         assert outcome(dump, other) == outcome(schema.dump, other)
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", OPTIONS, ids="-".join)
 @pytest.mark.parametrize("name", ["field", "items", "keys"])
 def test_names_and_defaults_are_marshmallows(name: str, options: dict[str, Any]) -> None:
     schema = Schema.from_dict({name: fields.Raw(**options)})()
