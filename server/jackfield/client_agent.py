@@ -12,18 +12,16 @@ agent.run()
 import asyncio
 import inspect
 import logging
-import math
-import random
 import re
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from time import monotonic
 from typing import Final, TypeVar
 
 from .client_agent_line import Line
 from .client_agent_roster import Roster
 from .client_agent_skill import AgentSkill, AnySchema, Function, describe, read_form
+from .client_backoff import Backoff
 from .client_connection import Client, connect
 from .client_errors import (
     ConnectionClosed,
@@ -251,31 +249,29 @@ class Agent:
 
     async def _stay(self) -> None:
         """Be connected and registered, again and again."""
-        bound = self._backoff
+        waits = Backoff(self._backoff, self._max_backoff)
         while True:
-            standing_since = math.inf
             try:
                 token = await self._ask_token()
                 async with connect(
                     self.url, token=token, headers=self._headers, timeout=self._timeout
                 ) as client:
                     await self._register(client)
-                    standing_since = monotonic()
+                    waits.hold()
                     async for message in client.events():
                         self._roster.take(message)
             except _ENDS as error:
                 after = self._wait_for(error)
                 if after is None:
                     raise
-                pause = after
+                wait = waits.draw(after)
                 words = str(error) or "The server did not answer in time."
+                # A server that is stopped says so: that is no fault.
+                is_fault = getattr(error, "code", None) != CloseCode.SHUTDOWN
+                level = logging.WARNING if is_fault else logging.INFO
+                _log.log(level, "Agent %s connects again in %.1f s. %s", self.name, wait, words)
             finally:
                 self._line.close()
-            if monotonic() - standing_since >= self._max_backoff:
-                bound = self._backoff
-            wait = pause + random.uniform(0, bound)  # noqa: S311 - to spread, not to keep secret
-            bound = min(2 * bound, self._max_backoff)
-            _log.warning("Agent %s connects again in %.1f s. %s", self.name, wait, words)
             await asyncio.sleep(wait)
 
     def _wait_for(self, error: Exception) -> float | None:

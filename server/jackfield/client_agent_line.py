@@ -1,10 +1,10 @@
 """The connection of an agent, which comes and goes: what is asked of the server waits for one."""
 
 import asyncio
-import random
 from collections.abc import Mapping
 from typing import Any, Final
 
+from .client_backoff import Backoff
 from .client_connection import Client
 from .client_errors import ConnectionClosed, RequestError, retry_after
 from .client_socket import Message
@@ -58,7 +58,7 @@ class Line:
         Raises:
             RequestError: The server refused, for good.
         """
-        bound = _PAUSE
+        waits = Backoff(_PAUSE, _LONGEST_PAUSE)
         while True:
             await self._open.wait()
             client = self._client
@@ -73,6 +73,4 @@ class Line:
                 after = retry_after(error)
                 if after is None:
                     raise
-                # To spread, not to keep secret.
-                await asyncio.sleep(after + random.uniform(0, bound))  # noqa: S311
-                bound = min(2 * bound, _LONGEST_PAUSE)
+                await asyncio.sleep(waits.draw(after))

@@ -2,11 +2,9 @@
 
 import asyncio
 import logging
-import math
-import random
 from collections.abc import AsyncGenerator, Mapping
-from time import monotonic
 
+from .client_backoff import Backoff
 from .client_connection import BUFFER_BYTES, connect
 from .client_errors import ConnectionClosed, ConnectionFailed, RequestError, retry_after
 from .client_subscription import Event, Gap, Presence
@@ -55,9 +53,8 @@ async def follow(
         ConnectionClosed: The server closed the connection and does not want it again.
         RequestError: The server refused the subscription.
     """
-    bound = backoff
+    waits = Backoff(backoff, max_backoff)
     while True:
-        standing_since = math.inf
         try:
             async with (
                 connect(
@@ -65,7 +62,7 @@ async def follow(
                 ) as client,
                 client.subscribe(topic, since=since, timeout=timeout) as subscription,
             ):
-                standing_since = monotonic()
+                waits.hold()
                 since = subscription.position
                 async for item in subscription:
                     since = subscription.position
@@ -75,10 +72,7 @@ async def follow(
             after = retry_after(error)
             if after is None:
                 raise
-            if monotonic() - standing_since >= max_backoff:
-                bound = backoff
-            wait = after + random.uniform(0, bound)  # noqa: S311 - to spread, not to keep secret
-            bound = min(2 * bound, max_backoff)
+            wait = waits.draw(after)
             words = str(error) or "The server did not answer in time."
             _log.warning("Following %s again in %.1f s. %s", topic, wait, words)
         await asyncio.sleep(wait)

@@ -608,6 +608,9 @@ async def test_a_later_attempt_takes_the_place_of_an_earlier_one(agent: Agent, d
         await desk.assign("stuck")
         assert await news.get() == "begun"
         await desk.assign("stuck")  # the same again
+        await desk.assign(task="a.2")
+        await desk.heard("complete")
+        assert news.empty()
         await desk.assign("stuck", attempt=2)
         assert {await news.get(), await news.get()} == {"begun", "cancelled: True"}
         await desk.tell("canceled", task="a.1", attempt=2, error={})
@@ -779,6 +782,24 @@ async def test_an_answer_that_comes_twice_answers_one_question(agent: Agent, des
     assert output == {"first": {"n": 1}, "second": {"n": 2}}
 
 
+async def test_who_asks_twice_at_once_is_answered_one_after_the_other(
+    agent: Agent, desk: Desk
+) -> None:
+    @agent.skill("ask")
+    async def ask(task: Task, data: Message) -> Any:
+        first, second = await asyncio.gather(task.ask("one?"), task.ask("two?"))
+        return {"first": first, "second": second}
+
+    async with agent.running():
+        await desk.assign("ask")
+        for n, prompt in enumerate(("one?", "two?"), 1):
+            assert (await desk.heard("update", n))["prompt"] == {"message": prompt}
+            assert len(desk.said["update"]) == n
+            await desk.tell("answered", task="a.1", attempt=1, answer=n, input={"n": n})
+        output = (await desk.heard("complete"))["output"]
+    assert output == {"first": {"n": 1}, "second": {"n": 2}}
+
+
 async def test_tasks_that_were_taken_away_are_cancelled_here(agent: Agent, desk: Desk) -> None:
     news = stuck(agent)
     async with agent.running():
@@ -846,7 +867,7 @@ async def test_the_wait_is_drawn_from_a_bound_that_doubles(
         bounds.append(high)
         return 0.0
 
-    monkeypatch.setattr("jackfield.client_agent.random.uniform", draw)
+    monkeypatch.setattr("jackfield.client_backoff.random.uniform", draw)
     server.refuse = lambda: web.Response(status=503)
     agent = Agent("a", server.url, backoff=1, max_backoff=6)
     stuck(agent)
@@ -857,13 +878,18 @@ async def test_the_wait_is_drawn_from_a_bound_that_doubles(
     assert bounds[:5] == [1, 2, 4, 6, 6]
 
 
-async def test_a_server_that_says_when_is_obeyed(server: Server, desk: Desk, agent: Agent) -> None:
+async def test_a_server_that_says_when_is_obeyed_without_alarm(
+    desk: Desk, agent: Agent, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "jackfield.agent")
     payload = {"code": 4001, "reason": "shutdown", "reconnect": True, "after": 3600}
     async with agent.running():
         await desk.peers[-1].send("goodbye", payload=payload)
         await desk.peers[-1].socket.close(code=4001)
         await wait_until(lambda: not agent._line.is_open)
         assert len(desk.said["register"]) == 1  # and to stop does not wait for it
+    (told,) = [each for each in caplog.records if "connects again" in each.getMessage()]
+    assert told.levelno == logging.INFO
 
 
 # Tokens
@@ -877,13 +903,14 @@ async def test_a_function_is_asked_for_a_token_before_each_connection(
     async def next_token() -> str:
         return next(tokens)
 
-    agent = Agent("a", server.url, next_token, **HASTY)
+    agent = Agent("a", server.url, next_token, headers={"X-From": "here"}, **HASTY)
     stuck(agent)
     async with agent.running():
         await desk.peers[-1].socket.close(code=4002, message=b"token expired")
         await desk.heard("register", 2)
     sent = [peer.headers["Authorization"] for peer in desk.peers]
     assert sent == ["Bearer one", "Bearer two"]
+    assert [peer.headers["X-From"] for peer in desk.peers] == ["here", "here"]
 
 
 async def test_a_token_may_be_plain(server: Server, desk: Desk) -> None:

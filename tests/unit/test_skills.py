@@ -185,6 +185,18 @@ def test_of_a_large_value_the_first_fault_is_told() -> None:
     assert faults_of(schema, value) == [("/input/a/20000", "type")]
 
 
+def test_of_a_large_value_of_nested_choices_no_fault_is_told() -> None:
+    choice = {"anyOf": [{"properties": {"b": {"type": "string"}}, "required": ["b"]}]}
+    schema = {"properties": {"a": {"items": choice}}}
+    assert faults_of(schema, {"a": [{"b": 1}] * 9000}) == []
+
+
+@pytest.mark.parametrize("dialect", [{}, {"$schema": "http://json-schema.org/draft-07/schema#"}])
+def test_a_format_is_not_checked(dialect: dict[str, Any]) -> None:
+    checker = compile_schema({**dialect, "properties": {"at": {"format": "date-time"}}})
+    check(checker, {"at": "soon"})
+
+
 def test_what_is_no_json_is_refused() -> None:
     assert faults_of({}, {"a": object()}) == [("/input", "invalid")]
 
@@ -368,6 +380,15 @@ def test_a_value_is_not_looked_at_a_million_times() -> None:
     schema = {"$defs": {"node": {"anyOf": [node, node]}}, "$ref": "#/$defs/node"}
     assert faults_of(schema, nested(10)) == [("/input", "any_of")]
     assert faults_of(schema, nested(40)) == [("/input", "too_complex")]
+
+
+def test_a_value_that_is_looked_at_by_its_name_and_by_a_pattern_is_looked_at_twice() -> None:
+    again = {"a": {"$ref": "#"}}
+    checker = compile_schema({"properties": again, "patternProperties": again})
+    check(checker, nested(10))
+    with pytest.raises(Error) as raised:
+        check(checker, nested(40))
+    assert refused(raised.value) == [("/input", "too_complex")]
 
 
 @given(schema=SCHEMAS, value=st.dictionaries(st.sampled_from(["a", "b"]), JSON))

@@ -1,7 +1,6 @@
 """Who gets through the gateway to Jackfield, and what is said to all others."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
@@ -13,6 +12,7 @@ from jackfield.testing import run_server
 from jackfield_a2a.gate import MAX_BYTES
 from jackfield_a2a.pool import Pool, PoolFull
 from tests.support import wait_until
+from tests.valkeys import free_port
 
 
 def body(skill: str, *, streaming: bool = False, **given: Any) -> dict[str, Any]:
@@ -200,9 +200,7 @@ async def test_a_connection_that_has_ended_is_not_used_again(system: Any) -> Non
 async def test_a_server_that_is_away_is_said_to_be_away(
     http: httpx.AsyncClient, gateway_at: Any
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        nowhere = f"ws://127.0.0.1:{listener.getsockname()[1]}/ws"
-    async with gateway_at(nowhere) as address:
+    async with gateway_at(f"ws://127.0.0.1:{free_port()}/ws") as address:
         for response in (
             await http.get(address),
             await http.get(f"{address}/agents/bot/.well-known/agent-card.json"),
@@ -215,8 +213,7 @@ async def test_a_server_that_is_away_is_said_to_be_away(
 async def test_a_server_that_comes_back_is_found_again(
     http: httpx.AsyncClient, gateway_at: Any, bot_at: Any, by_token: Any
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     config = {"server": {"port": port}}
     async with gateway_at(f"ws://127.0.0.1:{port}/ws") as address:
         for _ in "12":

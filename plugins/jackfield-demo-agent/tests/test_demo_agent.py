@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import signal
-import socket
 import sys
 import tomllib
 from collections.abc import AsyncIterator
@@ -21,6 +20,7 @@ from jackfield_chat import chat
 from jackfield_demo_agent import create_agent
 from jackfield_demo_agent.plugin import demo_agent
 from tests.support import wait_until
+from tests.valkeys import free_port
 
 CONFIG: dict[str, Any] = {"server": {"debug": True}, "auth": {"anonymous_scopes": ["agent"]}}
 DEMO = Path(__file__).parents[3] / "config" / "demo.toml"
@@ -128,12 +128,6 @@ async def test_a_stream_ends_when_it_is_cancelled(server: RunningServer) -> None
 async def _is_idle(client: Client) -> bool:
     (agent,) = (await client.request("agent.list"))["agents"]
     return bool(agent["running"] == 0)
-
-
-def free_port() -> int:
-    """A port that nobody has, for a server that is told which."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 async def test_the_plugin_has_an_agent_beside_the_server_for_as_long_as_it_runs() -> None:

@@ -3,8 +3,7 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich import box
@@ -12,13 +11,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from jackfield.client import ConnectionClosed, ConnectionFailed, RequestError, connect
-
-from .call import INTERRUPTED, read_duration, read_token, refused, token_option, url_option
 from .options import epilog
-from .terminal import Failure, NotConnectedError, one_line, out, print_json
+from .server import INTERRUPTED, connected, read_duration, read_token, token_option, url_option
+from .terminal import Failure, one_line, out, print_json
 
 Agents = list[dict[str, Any]]
+
+#: Seconds that a server has for the welcome, and for each list.
+_PATIENCE: Final = 10.0
 
 
 @click.command(
@@ -77,20 +77,13 @@ def command(
 
 async def _lists(url: str, token: str | None, interval: float | None) -> AsyncIterator[Agents]:
     """The agents, again and again, or once if there is no interval."""
-    async with AsyncExitStack() as stack:
-        try:
-            client = await stack.enter_async_context(connect(url, token=token))
-        except (ConnectionFailed, ConnectionClosed) as exc:
-            raise NotConnectedError(str(exc)) from exc
+    async with connected(url, token, _PATIENCE) as client:
         while True:
             try:
-                yield (await client.request("agent.list", timeout=10))["agents"]
-            except RequestError as exc:
-                raise refused(exc) from exc
-            except ConnectionClosed as exc:
-                raise Failure(str(exc)) from exc
+                reply = await client.request("agent.list", timeout=_PATIENCE)
             except TimeoutError as exc:
-                raise Failure("No answer to agent.list came within 10 s.") from exc
+                raise Failure(f"No answer to agent.list came within {_PATIENCE:g} s.") from exc
+            yield reply["agents"]
             if interval is None:
                 return
             await asyncio.sleep(interval)

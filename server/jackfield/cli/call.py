@@ -1,45 +1,16 @@
 """``jackfield call``: send one message to a server, and print what it answers."""
 
 import asyncio
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, aclosing
-from typing import Any, Final
+from contextlib import aclosing
+from typing import Any
 
 import click
 import msgspec
 
-from jackfield.client import ConnectionClosed, ConnectionFailed, RequestError, StreamBroken, connect
-from jackfield.config import parse_duration
-
 from .options import epilog
-from .terminal import Failure, NotConnectedError, print_json
-
-DEFAULT_URL: Final = "ws://127.0.0.1:8080/ws"
-#: 128 and the number of SIGINT, as shells have it: Ctrl-C is how one leaves an endless stream.
-INTERRUPTED: Final = 130
-
-url_option = click.option(
-    "--url",
-    metavar="URL",
-    default=DEFAULT_URL,
-    show_default=True,
-    envvar="JACKFIELD_URL",
-    show_envvar=True,
-    help="The address of the server's WebSocket.",
-)
-token_option = click.option(
-    "--token-env", metavar="NAME", help="The environment variable with a token to send."
-)
-
-
-def read_duration(_context: click.Context, option: click.Parameter, value: str) -> float:
-    """Read what an option says, in seconds."""
-    try:
-        return parse_duration(value)
-    except ValueError as exc:
-        raise click.BadParameter(f"{exc}.", param_hint=option.opts[0]) from None
+from .server import INTERRUPTED, connected, read_duration, read_token, token_option, url_option
+from .terminal import Failure, print_json
 
 
 def _read_payload(
@@ -110,18 +81,6 @@ def command(
         context.exit(INTERRUPTED)
 
 
-def read_token(variable: str | None) -> str | None:
-    """The token of an environment variable, None if none is named."""
-    if variable is None:
-        return None
-    token = os.environ.get(variable, "")
-    if not token:
-        raise click.BadParameter(f"{variable} is not set, or is empty.", param_hint="--token-env")
-    if not (token.isascii() and token.isprintable()):
-        raise click.BadParameter(f"{variable} holds no token.", param_hint="--token-env")
-    return token
-
-
 async def _call(
     url: str,
     token: str | None,
@@ -129,45 +88,15 @@ async def _call(
     payload: dict[str, Any],
     seconds: float | None,
 ) -> None:
-    async with AsyncExitStack() as stack:
-        try:
-            client = await stack.enter_async_context(connect(url, token=token, timeout=seconds))
-        except (ConnectionFailed, ConnectionClosed) as exc:
-            raise NotConnectedError(str(exc)) from exc
-        answers = client.answers(message_type, payload, timeout=seconds)
-        await stack.enter_async_context(aclosing(answers))
+    async with connected(url, token, seconds) as client:
         streamed = False
         try:
-            async for answer in answers:
-                if answer["type"] == "chunk":
-                    streamed = True
-                    print_json(answer["payload"])
-                elif answer["payload"] or not streamed:
-                    print_json(answer["payload"], may_wrap=True)
-        except RequestError as exc:
-            raise refused(exc) from exc
-        except (ConnectionClosed, StreamBroken) as exc:
-            raise Failure(str(exc)) from exc
+            async with aclosing(client.answers(message_type, payload, timeout=seconds)) as answers:
+                async for answer in answers:
+                    if answer["type"] == "chunk":
+                        streamed = True
+                        print_json(answer["payload"])
+                    elif answer["payload"] or not streamed:
+                        print_json(answer["payload"], may_wrap=True)
         except TimeoutError as exc:
             raise Failure(f"No answer to {message_type} came within {seconds:g} s.") from exc
-
-
-def refused(error: RequestError) -> Failure:
-    """What the server has answered with an error."""
-    return Failure(f"{error.code}: {error.message}", *_details(error))
-
-
-def _details(error: RequestError) -> Iterator[str]:
-    """What an error tells besides its words, one thing a line."""
-    width = max((len(field["pointer"]) for field in error.fields), default=0)
-    codes = max((len(field["code"]) for field in error.fields), default=0)
-    for field in error.fields:
-        yield f"  {field['pointer']:{width}}  {field['code']:{codes}}  {field['message']}"
-    if suggestions := error.extra.get("suggestions"):
-        yield f"  Did you mean {' or '.join(suggestions)}?"
-    if scopes := error.extra.get("scopes"):
-        yield f"  It needs the scopes {', '.join(scopes)}."
-    if error.incident is not None:
-        yield f"  The server's log has more under incident {error.incident}."
-    if "retry_after" in error.extra:
-        yield f"  Try again in {error.extra['retry_after']} s."

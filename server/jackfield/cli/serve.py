@@ -19,8 +19,8 @@ from jackfield.node import Node
 from jackfield.registry import PluginFailures
 from jackfield.store.embedded import EmbeddedError
 
-from .call import DEFAULT_URL
 from .options import config_option, epilog, not_valid, read_settings
+from .server import DEFAULT_URL
 from .terminal import Failure, one_line, out
 
 _LEFT_OUT: Final = "Left out"
