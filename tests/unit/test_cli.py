@@ -12,7 +12,7 @@ import pytest
 import structlog
 from click.testing import CliRunner, Result
 
-from jackfield.cli import main
+from jackfield.cli import main, terminal
 from tests.distributions import install, plugin
 
 Install = Callable[..., None]
@@ -26,7 +26,7 @@ def own_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]
     """A directory to work in, and logging and modules afterwards as they were before."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("JACKFIELD_URL", raising=False)
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(terminal.out, "width", 200)
     root = logging.getLogger()
     handlers, level, configuration = root.handlers[:], root.level, structlog.get_config()
     yield
