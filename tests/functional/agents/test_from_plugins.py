@@ -45,18 +45,6 @@ async def servers(config: Config) -> AsyncIterator[list[RunningServer]]:
         yield servers
 
 
-@pytest.fixture
-async def bot(servers: list[RunningServer]) -> AsyncIterator[Bot]:
-    async with Bot(servers[0]) as bot:
-        yield bot
-
-
-@pytest.fixture
-async def ada(servers: list[RunningServer]) -> AsyncIterator[Caller]:
-    async with Caller(servers[1], "ada") as ada:
-        yield ada
-
-
 async def test_a_plugin_calls_an_agent_for_its_user(bot: Bot, ada: Caller) -> None:
     await bot.register("echo", COUNT)
     message_id = await ada.post("asking.call", agent="echo", input={"to": 2})

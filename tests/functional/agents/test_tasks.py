@@ -1,6 +1,6 @@
 """What becomes of tasks: states, questions, deadlines, cancelling, and who may see all that."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -14,22 +14,9 @@ Config = Mapping[str, Any]
 
 
 @pytest.fixture
-async def servers(config: Config) -> AsyncIterator[list[RunningServer]]:
-    async with agent_nodes(config, 2) as servers:
-        yield servers
-
-
-@pytest.fixture
-async def bot(servers: list[RunningServer]) -> AsyncIterator[Bot]:
-    async with Bot(servers[0]) as bot:
-        await bot.register(capacity=5)
-        yield bot
-
-
-@pytest.fixture
-async def ada(servers: list[RunningServer]) -> AsyncIterator[Caller]:
-    async with Caller(servers[1], "ada") as ada:
-        yield ada
+async def bot(bot: Bot) -> Bot:
+    await bot.register(capacity=5)
+    return bot
 
 
 async def test_a_task_tells_all_of_its_life(bot: Bot, ada: Caller) -> None:

@@ -342,7 +342,7 @@ async def test_who_may_not_be_an_agent_is_told_and_does_not_try_again(
 async def test_the_pages_agent_does_what_the_page_says(
     server: RunningServer, caller: Client
 ) -> None:
-    page = (Path(__file__).parents[2] / "docs/agents/writing.md").read_text("utf-8")
+    page = (Path(__file__).parents[3] / "docs/agents/writing.md").read_text("utf-8")
     text = "".join(re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
     module = ModuleType("summariser")
     exec(

@@ -26,18 +26,6 @@ from tests.topics import Ear, Message
 Config = Mapping[str, Any]
 
 
-@pytest.fixture
-async def servers(config: Config) -> AsyncIterator[list[RunningServer]]:
-    async with agent_nodes(config, 2) as servers:
-        yield servers
-
-
-@pytest.fixture
-async def ada(servers: list[RunningServer]) -> AsyncIterator[Caller]:
-    async with Caller(servers[1], "ada") as ada:
-        yield ada
-
-
 async def is_gone(server: RunningServer) -> None:
     """Wait until a node's instances have left, for Redis as well."""
     agents = server.node.agents

@@ -21,24 +21,6 @@ Config = Mapping[str, Any]
 LARGE = "x" * 60_000
 
 
-@pytest.fixture
-async def servers(config: Config) -> AsyncIterator[list[RunningServer]]:
-    async with agent_nodes(config, 2) as servers:
-        yield servers
-
-
-@pytest.fixture
-async def bot(servers: list[RunningServer]) -> AsyncIterator[Bot]:
-    async with Bot(servers[0]) as bot:
-        yield bot
-
-
-@pytest.fixture
-async def ada(servers: list[RunningServer]) -> AsyncIterator[Caller]:
-    async with Caller(servers[1], "ada") as ada:
-        yield ada
-
-
 async def test_chunks_are_written_together(
     servers: list[RunningServer], bot: Bot, ada: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:

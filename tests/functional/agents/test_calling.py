@@ -1,34 +1,16 @@
 """Agents are called, and what they stream comes back."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from jackfield.testing import RunningServer
-from tests.agents import COUNT, SAY, Bot, Caller, agent_nodes
+from tests.agents import COUNT, SAY, Bot, Caller
 from tests.support import wait_until
 from tests.topics import Message
 
 Config = Mapping[str, Any]
-
-
-@pytest.fixture
-async def servers(config: Config) -> AsyncIterator[list[RunningServer]]:
-    async with agent_nodes(config, 2) as servers:
-        yield servers
-
-
-@pytest.fixture
-async def bot(servers: list[RunningServer]) -> AsyncIterator[Bot]:
-    async with Bot(servers[0]) as bot:
-        yield bot
-
-
-@pytest.fixture
-async def ada(servers: list[RunningServer]) -> AsyncIterator[Caller]:
-    async with Caller(servers[1], "ada") as ada:
-        yield ada
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Agents register, are listed and leave."""
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
@@ -17,12 +17,6 @@ Config = Mapping[str, Any]
 
 
 @pytest.fixture
-async def servers(config: Config) -> AsyncIterator[list[RunningServer]]:
-    async with agent_nodes(config, 2) as servers:
-        yield servers
-
-
-@pytest.fixture
 def server(servers: list[RunningServer]) -> RunningServer:
     return servers[0]
 
@@ -30,18 +24,6 @@ def server(servers: list[RunningServer]) -> RunningServer:
 @pytest.fixture
 def other(servers: list[RunningServer]) -> RunningServer:
     return servers[1]
-
-
-@pytest.fixture
-async def bot(server: RunningServer) -> AsyncIterator[Bot]:
-    async with Bot(server) as bot:
-        yield bot
-
-
-@pytest.fixture
-async def ada(other: RunningServer) -> AsyncIterator[Caller]:
-    async with Caller(other, "ada") as ada:
-        yield ada
 
 
 async def the_agents(member: Caller, **wanted: str) -> list[Message]:

@@ -1,12 +1,12 @@
 """Tasks are followed: by their callers after a reload, by watchers, and by nobody else."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from jackfield.testing import RunningServer
-from tests.agents import SAY, Bot, Caller, agent_nodes, event_kinds, refused
+from tests.agents import SAY, Bot, Caller, event_kinds, refused
 from tests.topics import Member, Message, offsets
 
 Config = Mapping[str, Any]
@@ -17,22 +17,9 @@ VERBS: dict[str, Message] = {"agent.task": {}, "agent.cancel": {}, "agent.answer
 
 
 @pytest.fixture
-async def servers(config: Config) -> AsyncIterator[list[RunningServer]]:
-    async with agent_nodes(config, 2) as servers:
-        yield servers
-
-
-@pytest.fixture
-async def bot(servers: list[RunningServer]) -> AsyncIterator[Bot]:
-    async with Bot(servers[0]) as bot:
-        await bot.register(capacity=5)
-        yield bot
-
-
-@pytest.fixture
-async def ada(servers: list[RunningServer]) -> AsyncIterator[Caller]:
-    async with Caller(servers[1], "ada") as ada:
-        yield ada
+async def bot(bot: Bot) -> Bot:
+    await bot.register(capacity=5)
+    return bot
 
 
 async def test_a_call_with_a_key_is_one_task_that_outlives_its_callers_connection(
