@@ -97,6 +97,7 @@ async def test_the_panel_of_agents_is_there_for_everybody(
         await expect(group(page, "Output")).to_be_visible()
         await eyes.look("output")
         await link(page, "ask").click()
+        await expect(page.get_by_role("heading", name="parrot · ask", level=1)).to_be_visible()
         await field(calling, "text").fill("Well?")
         await button(calling, "Call").click()
         await button(form(page, "Answer to the agent"), "Answer").click()

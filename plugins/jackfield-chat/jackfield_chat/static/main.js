@@ -123,7 +123,7 @@ async function rename() {
   standing();
   if (!connected()) return; // the next welcome tells
   await introduce();
-  for (const { room } of rooms.values()) room.rejoin();
+  for (const { room } of rooms.values()) room.join();
 }
 
 /** @param {string} name */

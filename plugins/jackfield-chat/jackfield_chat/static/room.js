@@ -49,8 +49,6 @@ export class Room extends Emitter {
   /** @type {any} */
   #subscription;
   #loading = false;
-  /** @type {any} Where the newest message that is known stands. */
-  #position = null;
 
   /**
    * @param {any} client
@@ -61,14 +59,15 @@ export class Room extends Emitter {
     this.name = name;
     this.#client = client;
     this.#topic = `room:${name}`;
-    this.#join();
+    this.join();
     this.#subscription.ready.then(
       (/** @type {any} */ { offset }) => this.#read({ before: offset + 1 }),
       () => {}, // `ended` tells
     );
   }
 
-  #join() {
+  /** Come in; again, as others see the name that one had then. */
+  join() {
     const { position } = this.#subscription ?? {};
     this.#subscription?.close();
     const subscription = this.#client.subscribe(this.#topic, {
@@ -79,11 +78,6 @@ export class Room extends Emitter {
     });
     subscription.on("error", (/** @type {any} */ error) => this.emit("ended", error));
     this.#subscription = subscription;
-  }
-
-  /** Come in again, as others see the name that one had then. */
-  rejoin() {
-    this.#join();
   }
 
   leave() {
@@ -124,7 +118,6 @@ export class Room extends Emitter {
   /** @param {any} event */
   #hear(event) {
     const entry = message(event);
-    this.#position = { epoch: event.epoch, offset: event.offset };
     this.log.push(entry);
     this.unread++;
     this.emit("message", entry);
@@ -150,7 +143,6 @@ export class Room extends Emitter {
       at: this.log.at(-1)?.at ?? new Date().toISOString(),
     };
     this.log.push(mark);
-    this.#position = position;
     for (const item of this.unsent.values()) this.#settle(item);
     this.emit("reset", null);
     try {
@@ -252,7 +244,7 @@ export class Room extends Emitter {
    * @param {any} position
    */
   isKnown(position) {
-    const known = this.#position;
+    const known = this.#subscription.position;
     return Boolean(position && known && position.epoch === known.epoch && position.offset <= known.offset);
   }
 }

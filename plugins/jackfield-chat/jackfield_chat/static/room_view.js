@@ -13,7 +13,7 @@ const TO_AGENT = /^@agent\s+/i;
 export class RoomView {
   #room;
   #nick;
-  #connected = () => true;
+  #connected;
   #log = h("div", { role: "log", "aria-label": "Messages" });
   #earlier = button("Load earlier messages", () => void this.#room.earlier(), { class: "small quiet earlier" });
   #empty = h("p", { class: "empty" }, "Nobody has said anything here. Say hello, or ask the agent.");

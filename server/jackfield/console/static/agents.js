@@ -1,10 +1,9 @@
 /** The panel of agents: who there is, what each can do, a form to call them, and their tasks. */
 
-import { button, check, fact, h, labelled, put, say, set } from "./dom.js";
+import { button, check, fact, form, h, labelled, put, say, set } from "./dom.js";
 import { PayloadEditor } from "./editor.js";
-import { errorView } from "./error_view.js";
+import { blameWithin } from "./error_view.js";
 import { jsonView } from "./json_view.js";
-import { within } from "./pointer.js";
 import { RunView } from "./run_view.js";
 import { OWN } from "./session.js";
 import { count, many, second } from "./words.js";
@@ -19,6 +18,7 @@ export class AgentsPanel {
   #agents = [];
   #chosen = { agent: "", skill: "" };
   #drawn = "";
+  #loads = new Map();
   #looks = 0;
   #list = h("nav", { class: "choices", "aria-label": "Agents" });
   #told = h("p", { class: "soft", role: "status" });
@@ -42,30 +42,16 @@ export class AgentsPanel {
   /** @param {import("./session.js").Session} session */
   constructor(session) {
     this.#session = session;
-    this.#form = h(
-      "form",
-      {
-        class: "stack",
-        novalidate: true,
-        "aria-label": "Call",
-        on: {
-          submit: (event) => {
-            event.preventDefault();
-            this.#call();
-          },
-          keydown: (event) => {
-            if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.#form.requestSubmit();
-          },
-        },
-      },
+    this.#form = form(
+      "Call",
+      () => this.#call(),
       this.#editor.element,
       labelled("Time limit in seconds", this.#timeout),
       check("Goes on without this page (detached)", false, (checked) => (this.#detach = checked)),
       h("div", { class: "row actions" }, h("button", { type: "submit", class: "main" }, "Call"), this.#called),
       this.#trouble,
     );
-    const attach = (event) => {
-      event.preventDefault();
+    const attach = () => {
       const task = this.#task.value.trim();
       if (!task) return this.#task.focus();
       this.#task.value = "";
@@ -84,9 +70,9 @@ export class AgentsPanel {
       h(
         "section",
         { class: "column", "aria-label": "Tasks" },
-        h(
-          "form",
-          { class: "stack", "aria-label": "Attach to a task", on: { submit: attach } },
+        form(
+          "Attach to a task",
+          attach,
           labelled("Task id", this.#task),
           h("div", {}, h("button", { type: "submit" }, "Attach")),
         ),
@@ -143,14 +129,23 @@ export class AgentsPanel {
         h("span", {}, id),
       );
     const load = ({ running, capacity, queued }) => ` ${running} of ${capacity} busy${queued ? `, ${queued} waiting` : ""}`;
-    const drawn = JSON.stringify([this.#agents, this.#chosen]);
-    if (drawn === this.#drawn) return; // what has the focus keeps it
-    this.#drawn = drawn;
+    const skills = this.#agents.map((agent) => [agent.name, agent.skills.map(({ id }) => id)]);
+    const drawn = JSON.stringify([skills, this.#chosen]);
+    // Drawn anew only where there are others: what has the focus keeps it, and a click is not lost.
+    if (drawn !== this.#drawn) {
+      this.#drawn = drawn;
+      this.#drawList(link);
+    }
+    for (const agent of this.#agents) say(this.#loads.get(agent.name), load(agent));
+  }
+
+  #drawList(link) {
+    this.#loads = new Map(this.#agents.map(({ name }) => [name, h("span", { class: "soft" })]));
     const focused = this.#list.contains(document.activeElement) && document.activeElement.getAttribute("href");
     put(
       this.#list,
       this.#agents.map((agent) => [
-        h("h2", {}, agent.name, h("span", { class: "soft" }, load(agent))),
+        h("h2", {}, agent.name, this.#loads.get(agent.name)),
         agent.skills.map((skill) => link(agent, skill)),
       ]),
       !this.#agents.length && h("p", { class: "empty" }, "No agent is connected. One that registers appears here."),
@@ -218,10 +213,8 @@ export class AgentsPanel {
       // It has never begun: what is wrong is the call, and there is no task to look at.
       this.#runs = this.#runs.filter((each) => each !== view);
       if (this.#open === view) this.#show(this.#runs[0] ?? null);
-      const known = Object.assign(error, { fields: within(error.fields ?? [], "/input") });
       say(this.#called, "Not called");
-      put(this.#trouble, errorView(known, (pointer) => editor.reach(pointer)));
-      editor.blame(known.fields);
+      put(this.#trouble, blameWithin(error, "/input", editor));
     });
     // On a phone it is below the form.
     run.task.then(

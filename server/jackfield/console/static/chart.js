@@ -60,7 +60,7 @@ export class Chart {
 }
 
 /** A round number that is no less: the line does not jump with each new highest value. */
-export function roof(value) {
+function roof(value) {
   const power = 10 ** Math.floor(Math.log10(value));
   return power * ([1, 2, 5, 10].find((step) => step * power >= value) ?? 10);
 }

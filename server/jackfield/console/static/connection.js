@@ -1,7 +1,7 @@
 /** The panel of the connection: how it is, whose it is, how fast it is, and what goes over it. */
 
 import { Chart } from "./chart.js";
-import { button, check, fact, h, labelled, put, say } from "./dom.js";
+import { button, check, fact, form, h, labelled, put, say } from "./dom.js";
 import { jsonBlock } from "./json_view.js";
 import { ListView } from "./list_view.js";
 import { Session, SPAN } from "./session.js";
@@ -49,8 +49,7 @@ export class ConnectionPanel {
       detail: ({ direction, message }) => jsonBlock(message, direction === "in" ? "Received" : "Sent"),
       extra: [check("With the console's own", false, (checked) => (this.#all = checked))],
     });
-    const submit = (event) => {
-      event.preventDefault();
+    const submit = () => {
       const token = this.#token.value.trim();
       if (token) this.#be(token);
       else this.#token.focus();
@@ -69,9 +68,9 @@ export class ConnectionPanel {
           button("Reconnect", () => session.reopen()),
           button("Close connection", () => session.close()),
         ),
-        h(
-          "form",
-          { class: "stack", "aria-label": "Identity", on: { submit } },
+        form(
+          "Identity",
+          submit,
           labelled("Token", this.#token, "It stays in this tab and is forgotten with it. It never stands in an address."),
           h("div", { class: "row" }, h("button", { type: "submit", class: "main" }, "Use token"), this.#forget),
           this.#told,

@@ -1,6 +1,6 @@
 /** Elements, made in one expression. Text only ever becomes text: nothing here reads markup. */
 
-const PROPERTIES = new Set(["value", "checked", "disabled", "hidden", "indeterminate", "open"]);
+const PROPERTIES = new Set(["value", "checked", "disabled", "hidden"]);
 const SVG = "http://www.w3.org/2000/svg";
 
 let made = 0;
@@ -61,6 +61,24 @@ export function set(element, name, value) {
 /** A button. */
 export const button = (text, click, attributes = {}) =>
   h("button", { type: "button", ...attributes, on: { click } }, text);
+
+/** A form that does something of the page's own when it is submitted, which Ctrl+Enter does anywhere in it. */
+export function form(label, submit, ...children) {
+  const on = {
+    submit: (event) => {
+      event.preventDefault();
+      void submit();
+    },
+    keydown: (event) => {
+      if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+      event.preventDefault();
+      element.requestSubmit();
+    },
+  };
+  // What is wrong with its values the server tells, in words that are the same everywhere.
+  const element = h("form", { class: "stack", novalidate: true, "aria-label": label, on }, ...children);
+  return element;
+}
 
 /** A name and what stands for it, for a `dl`. */
 export const fact = (name, ...value) => [h("dt", {}, name), h("dd", {}, ...value)];

@@ -2,10 +2,11 @@
 
 import { button, h } from "./dom.js";
 import { jsonView } from "./json_view.js";
+import { within } from "./pointer.js";
 import { duration } from "./words.js";
 
 /** The error object as it stands on the wire. @param {any} error a JackfieldError */
-export const asObject = ({ code, message, retryable, fields, incident, retryAfter, extra }) => ({
+const asObject = ({ code, message, retryable, fields, incident, retryAfter, extra }) => ({
   code,
   message,
   retryable,
@@ -44,4 +45,16 @@ export function errorView(error, reach) {
       ),
     h("details", {}, h("summary", {}, "The whole error"), jsonView(asObject(error), "The whole error")),
   );
+}
+
+/**
+ * The same of a message whose payload has in it what an editor has: its faults are shown there too.
+ * @param {any} error
+ * @param {string} part where in the payload that is: a pointer
+ * @param {import("./editor.js").PayloadEditor} editor
+ */
+export function blameWithin(error, part, editor) {
+  const known = Object.assign(error, { fields: within(error.fields ?? [], part) });
+  editor.blame(known.fields);
+  return errorView(known, (pointer) => editor.reach(pointer));
 }

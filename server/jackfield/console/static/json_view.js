@@ -35,7 +35,7 @@ export function jsonBlock(value, label) {
 }
 
 /** A button that copies a text; nothing where the browser has no clipboard for this page. */
-export function copyButton(text, label) {
+function copyButton(text, label) {
   if (!navigator.clipboard) return null;
   const copy = button(
     "Copy",

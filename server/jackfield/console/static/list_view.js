@@ -1,8 +1,9 @@
 /** A long list with what one does to it: follow, pause, clear, and look at one item. */
 
 import { button, h, say, set } from "./dom.js";
+import { jsonBlock } from "./json_view.js";
 import { VirtualList } from "./virtual_list.js";
-import { count, many } from "./words.js";
+import { count, many, time } from "./words.js";
 
 // Milliseconds between two looks at how many there are: faster, and nobody reads it.
 const LOOK = 250;
@@ -125,3 +126,21 @@ export class ListView {
     return now - at < 200 ? 0 : Math.max(0, Math.round(((this.#total - total) * 1000) / (now - at)));
   }
 }
+
+/** A list of chunks: `{ seq, at, payload }` each. @param {number} capacity how many are kept */
+export const chunkList = (capacity) =>
+  new ListView({
+    label: "Chunks",
+    noun: "chunk",
+    empty: "No chunk has come yet.",
+    capacity,
+    short: true,
+    draw: ({ seq, at, payload }) => ({
+      cells: [
+        h("span", { class: "number dim" }, seq),
+        h("span", { class: "dim" }, time(at)),
+        h("span", {}, JSON.stringify(payload)),
+      ],
+    }),
+    detail: ({ seq, payload }) => jsonBlock(payload, `Chunk ${seq}`),
+  });

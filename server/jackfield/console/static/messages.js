@@ -1,12 +1,12 @@
 /** The panel of message types: what they are, a form for each, and what comes of what is sent. */
 
-import { button, h, put, say } from "./dom.js";
+import { button, form, h, put, say } from "./dom.js";
 import { PayloadEditor } from "./editor.js";
 import { errorView } from "./error_view.js";
 import { Exchange } from "./exchange.js";
 import { jsonBlock } from "./json_view.js";
-import { ListView } from "./list_view.js";
-import { duration, many, second, time } from "./words.js";
+import { chunkList } from "./list_view.js";
+import { duration, many, second } from "./words.js";
 
 // What was sent and is still shown: as much as anybody scrolls through.
 const KEPT = 50;
@@ -31,29 +31,16 @@ export class MessagesPanel {
   #described = null;
   /** What was written for each type. @type {Map<string, any>} */
   #drafts = new Map();
-  /** @type {{ exchange: Exchange, chunks: ListView | null }[]} the newest first */
+  /** @type {{ exchange: Exchange, chunks: import("./list_view.js").ListView | null }[]} the newest first */
   #entries = [];
   #shown = null;
 
   /** @param {import("./session.js").Session} session */
   constructor(session) {
     this.#session = session;
-    this.#editorBox = h(
-      "form",
-      {
-        class: "stack",
-        novalidate: true,
-        "aria-label": "Message to send",
-        on: {
-          submit: (event) => {
-            event.preventDefault();
-            this.#submit();
-          },
-          keydown: (event) => {
-            if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.#editorBox.requestSubmit();
-          },
-        },
-      },
+    this.#editorBox = form(
+      "Message to send",
+      () => this.#submit(),
       this.#editor.element,
       h(
         "div",
@@ -106,8 +93,7 @@ export class MessagesPanel {
     const { types } = this.#session.described;
     const words = this.#search.value.trim().toLowerCase().split(/\s+/);
     const fits = ({ type, doc }) => words.every((word) => `${type} ${doc}`.toLowerCase().includes(word));
-    const groups = Map.groupBy ? Map.groupBy(types.filter(fits), ({ plugin }) => plugin) : grouped(types.filter(fits));
-    const plugins = [...groups].sort(([one], [other]) => isOwn(one) - isOwn(other) || one.localeCompare(other));
+    const plugins = [...grouped(types.filter(fits))].sort(([one], [other]) => isOwn(one) - isOwn(other) || one.localeCompare(other));
     const link = ({ type, streams }) =>
       h(
         "a",
@@ -179,11 +165,10 @@ export class MessagesPanel {
   /** Send a message, and show what comes of it. */
   #start(described, value) {
     const { client } = this.#session;
-    if (!client) return;
     const payload = structuredClone(value);
     if (described === this.#described) this.#editor.blame([]);
     const exchange = new Exchange(client, described, payload);
-    const chunks = described.streams ? chunkList() : null;
+    const chunks = described.streams ? chunkList(CHUNKS) : null;
     const entry = { exchange, chunks };
     exchange.on("chunk", (chunk) => chunks?.push(chunk));
     exchange.on("change", () => {
@@ -273,24 +258,6 @@ export class MessagesPanel {
     const known = this.#session.described.types.find((each) => each.type === type);
     this.#start(known ?? { type, streams }, payload);
   }
-}
-
-function chunkList() {
-  return new ListView({
-    label: "Chunks",
-    noun: "chunk",
-    empty: "No chunk has come yet.",
-    capacity: CHUNKS,
-    short: true,
-    draw: ({ seq, at, payload }) => ({
-      cells: [
-        h("span", { class: "number dim" }, seq),
-        h("span", { class: "dim" }, time(at)),
-        h("span", {}, JSON.stringify(payload)),
-      ],
-    }),
-    detail: ({ seq, payload }) => jsonBlock(payload, `Chunk ${seq}`),
-  });
 }
 
 // What every server has comes last.

@@ -1,12 +1,11 @@
 /** One task of an agent: its state, what it streams, what it asks for, and what it comes to. */
 
-import { button, fact, h, put, say } from "./dom.js";
+import { button, fact, form, h, put, say } from "./dom.js";
 import { PayloadEditor } from "./editor.js";
-import { errorView } from "./error_view.js";
+import { blameWithin, errorView } from "./error_view.js";
 import { jsonBlock } from "./json_view.js";
-import { ListView } from "./list_view.js";
-import { within } from "./pointer.js";
-import { duration, second, time } from "./words.js";
+import { chunkList } from "./list_view.js";
+import { duration, second } from "./words.js";
 
 // Chunks of one task that are kept.
 const KEPT = 10_000;
@@ -38,7 +37,7 @@ export class RunView {
   #prose = h("div", { class: "prose", tabindex: 0, role: "group", "aria-label": "Streamed text", hidden: true });
   #pending = "";
   #written = 0;
-  #chunks;
+  #chunks = chunkList(KEPT);
   #end = h("div", {});
   #ended = false;
 
@@ -51,17 +50,6 @@ export class RunView {
     this.#run = run;
     this.title = title;
     this.#changed = changed;
-    this.#chunks = new ListView({
-      label: "Chunks",
-      noun: "chunk",
-      empty: "No chunk has come yet.",
-      capacity: KEPT,
-      short: true,
-      draw: ({ seq, at, chunk }) => ({
-        cells: [h("span", { class: "number dim" }, seq), h("span", { class: "dim" }, time(at)), h("span", {}, JSON.stringify(chunk))],
-      }),
-      detail: ({ seq, chunk }) => jsonBlock(chunk, `Chunk ${seq}`),
-    });
     this.element = h(
       "div",
       { class: "stack" },
@@ -100,15 +88,11 @@ export class RunView {
     return this.#ended;
   }
 
-  close() {
-    if (!this.#ended) this.#run.close();
-  }
-
   async #read() {
     let seq = 0;
     try {
       for await (const chunk of this.#run) {
-        this.#chunks.push({ seq: seq++, chunk, at: Date.now() });
+        this.#chunks.push({ seq: seq++, payload: chunk, at: Date.now() });
         this.#write(chunk);
       }
       this.#finish(jsonBlock(await this.#run.result, "Output"));
@@ -180,8 +164,7 @@ export class RunView {
     const told = h("p", { class: "soft", role: "status" });
     const trouble = h("div", {});
     editor.load(schema ?? { type: "object" });
-    const submit = async (event) => {
-      event.preventDefault();
+    const submit = async () => {
       editor.blame(editor.faults);
       put(trouble);
       if (editor.faults.length) return;
@@ -191,22 +174,19 @@ export class RunView {
         say(told, "Sent");
       } catch (error) {
         say(told, "Not sent");
-        const known = Object.assign(error, { fields: within(error.fields ?? [], "/input") });
-        put(trouble, errorView(known, (pointer) => editor.reach(pointer)));
-        editor.blame(known.fields);
+        put(trouble, blameWithin(error, "/input", editor));
       }
     };
-    put(
-      this.#ask,
-      h(
-        "form",
-        { class: "stack ask", novalidate: true, "aria-label": "Answer to the agent", on: { submit } },
-        h("p", { role: "status" }, message ?? "The agent waits for an answer."),
-        expires && h("p", { class: "hint" }, `It waits until ${second(1000 * expires)}.`),
-        editor.element,
-        h("div", { class: "row" }, h("button", { type: "submit", class: "main" }, "Answer"), told),
-        trouble,
-      ),
+    const answering = form(
+      "Answer to the agent",
+      submit,
+      h("p", { role: "status" }, message ?? "The agent waits for an answer."),
+      expires && h("p", { class: "hint" }, `It waits until ${second(1000 * expires)}.`),
+      editor.element,
+      h("div", { class: "row" }, h("button", { type: "submit", class: "main" }, "Answer"), told),
+      trouble,
     );
+    answering.classList.add("ask");
+    put(this.#ask, answering);
   }
 }

@@ -5,7 +5,7 @@ import { h, set, uid } from "./dom.js";
 /**
  * @param {string} label what the tabs are about
  * @param {{ name: string, panel: HTMLElement, shown?: () => void }[]} tabs
- * @returns {{ bar: HTMLElement, show: (name: string) => void, current: () => string }}
+ * @returns {{ bar: HTMLElement, show: (name: string) => void }}
  */
 export function tabs(label, tabs) {
   let current = tabs[0].name;
@@ -43,6 +43,5 @@ export function tabs(label, tabs) {
   return {
     bar: h("div", { class: "tabs", role: "tablist", "aria-label": label, on: { keydown } }, buttons),
     show,
-    current: () => current,
   };
 }

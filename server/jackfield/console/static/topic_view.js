@@ -1,11 +1,10 @@
 /** One topic: what happens in it, what happened, who is there, and a form to publish. */
 
-import { button, h, put, say } from "./dom.js";
+import { button, form, h, put, say } from "./dom.js";
 import { PayloadEditor } from "./editor.js";
-import { errorView } from "./error_view.js";
+import { blameWithin, errorView } from "./error_view.js";
 import { jsonBlock, jsonView } from "./json_view.js";
 import { ListView } from "./list_view.js";
-import { within } from "./pointer.js";
 import { matches } from "./schema.js";
 import { count, many, time } from "./words.js";
 
@@ -84,7 +83,7 @@ export class TopicView {
     subscription.on("event", ours((event) => this.#take(event)));
     subscription.on("gap", ours((gap) => this.#gap(gap)));
     subscription.on("error", ours((error) => this.#fail(error)));
-    if (!this.#family || this.#family.presence) subscription.on("presence", ours(({ members }) => this.#list_members(members)));
+    if (!this.#family || this.#family.presence) subscription.on("presence", ours(({ members }) => this.#drawMembers(members)));
     subscription.ready.then(
       ours((position) => {
         say(this.#standing, "Subscribed");
@@ -155,7 +154,7 @@ export class TopicView {
     this.#changed();
   }
 
-  #list_members(members) {
+  #drawMembers(members) {
     this.#present = members.length;
     const name = ({ user, connection, info, connections = 1 }) =>
       h(
@@ -209,8 +208,7 @@ export class TopicView {
     const told = h("p", { class: "soft", role: "status" });
     const trouble = h("div", {});
     editor.load(family?.event ?? { type: "object" });
-    const submit = async (event) => {
-      event.preventDefault();
+    const submit = async () => {
       const { faults } = editor;
       editor.blame(faults);
       put(trouble);
@@ -221,16 +219,14 @@ export class TopicView {
         say(told, `Published at offset ${count(offset)} of epoch ${epoch}.`);
       } catch (error) {
         say(told, "Not published");
-        const known = Object.assign(error, { fields: within(error.fields ?? [], "/payload") });
-        put(trouble, errorView(known, (pointer) => editor.reach(pointer)));
-        editor.blame(known.fields);
+        put(trouble, blameWithin(error, "/payload", editor));
       }
     };
     put(
       this.#publish,
-      h(
-        "form",
-        { class: "stack", novalidate: true, "aria-label": `Publish to ${this.name}`, on: { submit } },
+      form(
+        `Publish to ${this.name}`,
+        submit,
         editor.element,
         h("div", { class: "row" }, h("button", { type: "submit", class: "main" }, "Publish"), told),
         trouble,

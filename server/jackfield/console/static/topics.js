@@ -1,6 +1,6 @@
 /** The panel of topics: those that are followed, and one of them in full. */
 
-import { button, h, labelled, put, say, set, uid } from "./dom.js";
+import { button, form, h, labelled, put, say, set, uid } from "./dom.js";
 import { TopicView } from "./topic_view.js";
 import { count } from "./words.js";
 
@@ -23,8 +23,7 @@ export class TopicsPanel {
   /** @param {import("./session.js").Session} session */
   constructor(session) {
     this.#session = session;
-    const submit = (event) => {
-      event.preventDefault();
+    const submit = () => {
       const name = this.#name.value.trim();
       if (!name) return this.#name.focus();
       this.#name.value = "";
@@ -37,9 +36,9 @@ export class TopicsPanel {
       h(
         "section",
         { class: "column side", "aria-label": "Choose a topic" },
-        h(
-          "form",
-          { class: "stack", "aria-label": "Subscribe to a topic", on: { submit } },
+        form(
+          "Subscribe to a topic",
+          submit,
           labelled("Topic name", this.#name),
           this.#names,
           this.#known,

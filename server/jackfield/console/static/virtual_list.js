@@ -113,12 +113,6 @@ export class VirtualList {
     this.#schedule();
   }
 
-  /** Draw anew, as rows may look different. */
-  refresh() {
-    for (const row of this.#rows) row.item = undefined;
-    this.#schedule();
-  }
-
   #schedule() {
     if (this.#scheduled) return;
     this.#scheduled = true;
