@@ -1,7 +1,6 @@
 """The console over HTTP: where it is served, with what headers, and that nothing is missing."""
 
 import gzip
-import re
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Mapping
@@ -17,25 +16,20 @@ from jackfield import Plugin
 from jackfield.config import load_settings
 from jackfield.testing import RunningServer, run_server
 from jackfield.validation import AnyPayload
+from tests.pages import (
+    FIRST_LOAD,
+    PAGE,
+    assert_policy_holds,
+    first_load,
+    linked,
+    loaded,
+    with_client,
+)
 
 Config = Mapping[str, Any]
 
 ROOT: Final = Path(__file__).parents[2]
 STATIC: Final = ROOT / "server/jackfield/console/static"
-#: What is served, by the first part of its path: the console's own, and the client.
-SOURCES: Final = {"console": STATIC, "jackfield": ROOT / "client/src"}
-#: As a browser asks for a page.
-PAGE: Final = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Accept-Encoding": "gzip"}
-#: Bytes of everything that the first load takes, heads and all: with two thirds of the 150 KB that
-#: it may be, there is room for it to grow.
-FIRST_LOAD: Final = 100_000
-
-_LINKED: Final = re.compile(r'(?:href|src)="((?:console|jackfield)/[^"]+)"')
-#: What makes markup, or a program, of text.
-_MARKUP: Final = re.compile(
-    r"\b(?:innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval|Function)\b\s*[=(]"
-)
-_IMPORTED: Final = re.compile(r'^(?:import|export)\b[^;]*?from "(\.[^"]+)";', re.MULTILINE)
 
 
 @pytest.fixture
@@ -51,20 +45,15 @@ async def http(server: RunningServer) -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-def referenced() -> set[str]:
-    """The paths of all that a browser loads, found as it finds them."""
-    page = (STATIC / "index.html").read_text("utf-8")
-    found = set(_LINKED.findall(page))
-    unread = [path for path in found if path.endswith(".js")]
-    while unread:
-        path = unread.pop()
-        folder, _, name = path.partition("/")
-        text = (SOURCES[folder] / name).read_text("utf-8")
-        base = URL(f"http://x/{path}")
-        imported = {base.join(URL(name)).path[1:] for name in _IMPORTED.findall(text)}
-        unread += imported - found
-        found |= imported
-    return found
+def files() -> dict[str, str]:
+    """The console's texts by their paths; its page is at the root."""
+    texts = {
+        f"/console/{path.relative_to(STATIC).as_posix()}": path.read_text("utf-8")
+        for path in STATIC.rglob("*.*")
+        if path.name != "package.json"  # which only tells Node that these are modules
+    }
+    texts["/"] = texts.pop("/console/index.html")
+    return texts
 
 
 async def test_a_browser_gets_the_console_and_a_program_what_this_is(
@@ -127,11 +116,7 @@ async def test_nothing_of_it_is_taken_for_what_it_is_not(
 
 
 def test_nothing_in_its_page_needs_the_policy_to_be_weaker() -> None:
-    page = (STATIC / "index.html").read_text("utf-8")
-    assert re.findall(r"<script(?![^>]*\bsrc=)", page) == []
-    assert re.findall(r"<style|\sstyle=|\son[a-z]+=|javascript:|https?:", page) == []
-    for module in STATIC.rglob("*.js"):
-        assert _MARKUP.findall(module.read_text("utf-8")) == [], module
+    assert_policy_holds("/", files())
 
 
 async def test_what_a_browser_has_already_is_not_sent_again(http: aiohttp.ClientSession) -> None:
@@ -214,35 +199,23 @@ async def test_every_file_that_it_names_is_served_as_what_it_is(
     http: aiohttp.ClientSession,
 ) -> None:
     kinds = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-    for path in sorted(referenced()):
-        async with http.get(f"/{path}", headers=PAGE) as response:
+    for path in sorted(loaded("/", with_client(files()))):
+        async with http.get(path, headers=PAGE) as response:
             assert response.status == 200, path
             assert response.content_type == kinds[Path(path).suffix]
             assert response.charset == "utf-8"
 
 
 def test_every_file_is_named_and_every_module_is_fetched_at_once() -> None:
-    served = {
-        f"{name}/{path.relative_to(folder).as_posix()}"
-        for name, folder in SOURCES.items()
-        for suffix in ("js", "css", "svg")
-        for path in folder.rglob(f"*.{suffix}")
-    }
-    assert served == referenced()
+    texts = with_client(files())
+    paths = loaded("/", texts)
+    assert paths == set(texts) - {"/"}
     # Without this a browser learns of each module only from the one that imports it.
-    page = (STATIC / "index.html").read_text("utf-8")
-    assert {path for path in served if path.endswith(".js")} == {
-        path for path in _LINKED.findall(page) if path.endswith(".js")
-    }
+    assert {path for path in paths if path.endswith(".js")} <= linked("/", texts["/"])
 
 
 async def test_the_first_load_is_small(http: aiohttp.ClientSession) -> None:
-    transferred = 0
-    for path in ("", *referenced()):
-        async with http.get(f"/{path}", headers=PAGE) as response:
-            transferred += sum(len(name) + len(value) + 4 for name, value in response.raw_headers)
-            transferred += len(await response.read())
-    assert transferred < FIRST_LOAD
+    assert await first_load(http, ["/", *loaded("/", with_client(files()))]) < FIRST_LOAD
 
 
 async def test_it_learns_of_topics_what_the_scopes_of_its_user_show(config: Config) -> None:

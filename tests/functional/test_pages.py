@@ -1,10 +1,9 @@
 """Pages of plugins over HTTP: served like the console, beside the client, or not at all."""
 
 import gzip
-import re
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import aiohttp
 import pytest
@@ -17,17 +16,17 @@ from jackfield.config import load_settings
 from jackfield.page import OWN
 from jackfield.testing import run_server
 from jackfield_chat import chat
+from tests.pages import (
+    CLIENT,
+    FIRST_LOAD,
+    assert_policy_holds,
+    first_load,
+    linked,
+    loaded,
+    with_client,
+)
 
 Config = Mapping[str, Any]
-
-ROOT: Final = Path(__file__).parents[2]
-CLIENT: Final = ROOT / "client/src"
-#: Bytes of everything that the first load takes, heads and all; two thirds of the 150 KB that it
-#: may be, as for the console.
-FIRST_LOAD: Final = 100_000
-
-_LINKED: Final = re.compile(r'(?:href|src)="([^"#]+)"')
-_IMPORTED: Final = re.compile(r'^(?:import|export)\b[^;]*?from "(\.[^"]+)";', re.MULTILINE)
 
 
 @pytest.fixture
@@ -163,44 +162,15 @@ def files_of_chat() -> dict[str, str]:
     return {f"/chat/{name}": file.body.decode() for name, file in page.files.items()}
 
 
-def loaded_by_chat() -> set[str]:
-    """The paths of all that a browser loads for the chat's page, found as it finds them."""
-    texts = files_of_chat()
-    texts |= {f"/jackfield/{path.name}": path.read_text("utf-8") for path in CLIENT.glob("*.js")}
-    found: set[str] = set()
-    unread = {"/chat/index.html"}
-    while unread:
-        path = unread.pop()
-        found.add(path)
-        pattern = _LINKED if path.endswith(".html") else _IMPORTED
-        base = URL(f"http://x{path}")
-        named = {base.join(URL(name)).path for name in pattern.findall(texts[path])}
-        unread |= named - found
-    return found
-
-
 async def test_every_file_of_the_chat_is_there_and_fetched_at_once(config: Config) -> None:
-    loaded = loaded_by_chat()
-    assert {path for path in loaded if path.startswith("/chat/")} == set(files_of_chat())
-    base = URL("http://x/chat/index.html")
-    linked = {base.join(URL(name)).path for name in _LINKED.findall(files_of_chat()[base.path])}
+    files, page = files_of_chat(), "/chat/index.html"
+    paths = loaded(page, with_client(files))
+    assert {path for path in paths if path.startswith("/chat/")} == set(files) - {page}
     # Without this a browser learns of each module only from the one that imports it.
-    assert linked == loaded - {base.path}
-    transferred = 0
-    headers = {"Accept-Encoding": "gzip"}
+    assert linked(page, files[page]) == paths
     async with run_server(chat, config=config) as server, session(server.address) as http:
-        for path in loaded:
-            async with http.get(path, headers=headers) as response:
-                assert response.status == 200, path
-                transferred += sum(len(key) + len(value) + 4 for key, value in response.raw_headers)
-                transferred += len(await response.read())
-    assert transferred < FIRST_LOAD
+        assert await first_load(http, [page, *paths]) < FIRST_LOAD
 
 
 def test_nothing_in_the_chat_needs_the_policy_to_be_weaker() -> None:
-    texts = files_of_chat()
-    page = texts["/chat/index.html"]
-    assert re.findall(r"<script(?![^>]*\bsrc=)", page) == []
-    assert re.findall(r"<style|\sstyle=|\son[a-z]+=|javascript:|https?:", page) == []
-    markup = r"\b(?:innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval|Function)\b\s*[=(]"
-    assert [path for path, text in texts.items() if re.search(markup, text)] == []
+    assert_policy_holds("/chat/index.html", files_of_chat())
