@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from jackfield.auth.revocations import Revocations
 from jackfield.auth.ticket import new_ticket
 from jackfield.errors import Error
 from jackfield.testing import RunningServer, run_server
@@ -413,11 +414,21 @@ async def test_a_revocation_is_forgotten_once_nothing_of_it_can_be_valid(api: Co
         assert await redis.execute("ZCARD", keys.revoked_until) == 2
 
 
-async def test_nobody_is_let_in_before_it_is_known_what_is_revoked(api: Config) -> None:
-    async with run_server(config=api) as server:
-        server.node.revocations.is_ready = False
-        with pytest.raises(Exception, match="503"):
-            await close_code(server, **bearer())
+async def test_nobody_is_let_in_before_it_is_known_what_is_revoked(
+    api: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(_: Revocations) -> None:
+        raise Error("unavailable")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Revocations, "look", away)
+        async with run_server(config=api) as server:
+            with pytest.raises(Exception, match="503"):
+                await close_code(server, **bearer())
+            patched.undo()
+            await wait_until(lambda: server.node.revocations.is_ready)
+            async with Wire(server, welcomed=True, **bearer()) as wire:
+                assert (await wire.ask("session.ping"))["type"] == "reply"
 
 
 # Disconnection.
