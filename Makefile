@@ -34,7 +34,8 @@ lint: $(VENV)/lint $(VENV)/test $(VENV)/bench ## ruff and mypy, also against the
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python tests/check_wheel_types.py
+	$(BIN)/mypy plugins/jackfield-a2a/tests/*.py
+	$(BIN)/python tests/support/check_wheel_types.py
 
 chaos: $(VENV)/test ## Break everything at random for five minutes and see that nothing is lost; OPTIONS as for bench
 	@$(BIN)/python -m tests.chaos $(OPTIONS)

@@ -11,25 +11,26 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from . import server_api
 from .auth import Authenticator
 from .auth.loading import load_authenticators
 from .config import Settings
-from .console import console_routes
-from .endpoint import websocket
-from .errors import CONTAINED, Error
-from .heartbeat import Heartbeat
-from .http_api import NODE, healthz, metrics, readyz, root
-from .metrics import REGISTRY, NodeCollector
+from .declaration.candidates import Candidate, discover
+from .dispatch.registry import Entry, Registry, Stage
+from .http import api as server_api
+from .http.console import console_routes
+from .http.health import NODE, healthz, metrics, readyz, root
+from .http.metrics import REGISTRY, NodeCollector
+from .http.pages import page_routes
 from .node import THREAD_NAME, Node
-from .page_routes import page_routes
-from .plugin import Lifespan
-from .registry import Candidate, Entry, Registry, Stage, discover
-from .site import at_the_gate
-from .store.client import RedisClient
+from .plugin.hooks import Lifespan
+from .redis.client import RedisClient
+from .redis.embedded import embedded_valkey
+from .session.heartbeat import Heartbeat
+from .session.listener import at_the_gate
+from .session.session import websocket
 from .store.connections import ConnectionStore
-from .store.embedded import embedded_valkey
 from .store.keys import Keys
+from .wire.errors import CONTAINED, Error
 
 _log = structlog.get_logger("jackfield")
 

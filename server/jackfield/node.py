@@ -9,34 +9,35 @@ from typing import Final
 
 import structlog
 
-from .agents.local import Agents
+from .agents.agents import Agents
 from .auth import Authenticator
 from .auth.chain import AuthenticatorChain
 from .auth.expiry import Expiry
 from .auth.revocations import Revocations
+from .authoring.context import Context
+from .authoring.runtime import Runtime
 from .config import Settings
-from .connection import Connection
-from .context import Context
-from .dispatch import Dispatcher
-from .errors import CONTAINED, Error
-from .hub import Hub
-from .log import SparingLog
-from .outbox import Turn
-from .places import Places
-from .plugin import Hook, Plugin
-from .proxies import TrustedProxies
-from .registry import Registry
-from .runtime import Runtime
-from .site import Gate
-from .store.client import RedisClient
+from .connection.connection import Connection
+from .connection.hub import Hub
+from .connection.outbox import Turn
+from .connection.permits import Places
+from .connection.proxies import TrustedProxies
+from .dispatch.dispatcher import Dispatcher
+from .dispatch.registry import Registry
+from .dispatch.slow_requests import Watch
+from .plugin.hooks import Hook
+from .plugin.plugin import Plugin
+from .redis.client import RedisClient
+from .session.listener import Gate
 from .store.connections import ConnectionStore
 from .store.keys import Keys
 from .store.revocations import RevocationStore
 from .store.tickets import TicketStore
-from .topics.access import TopicAccess
-from .topics.local import Topics
-from .watch import Watch
-from .watchdog import Watchdog, of_hook, of_message, of_request
+from .telemetry.log import SparingLog
+from .telemetry.watchdog import Watchdog, of_hook, of_message, of_request
+from .topics.commands import TopicAccess
+from .topics.topics import Topics
+from .wire.errors import CONTAINED, Error
 
 #: Names of the threads that plain handlers run in start with this.
 THREAD_NAME: Final = "jackfield-handler"

@@ -14,9 +14,9 @@ from aiohttp import web
 
 from .app import busy_threads, create_app, drain
 from .config import Settings
-from .http_api import NODE
+from .http.health import NODE
 from .node import Node
-from .site import Site, listening_address
+from .session.listener import Site, listening_address
 
 _log = structlog.get_logger("jackfield")
 

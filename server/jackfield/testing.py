@@ -15,11 +15,11 @@ from .app import create_app, drain
 from .auth import Authenticator
 from .client import Client, connect
 from .config import load_settings
-from .http_api import NODE
+from .declaration.candidates import Candidate, discover
+from .http.health import NODE
 from .node import Node
-from .plugin import Plugin
-from .registry import Candidate, discover
-from .site import Site, listening_address
+from .plugin.plugin import Plugin
+from .session.listener import Site, listening_address
 
 
 class RunningServer:

@@ -13,8 +13,8 @@ from jackfield import Context, Plugin
 from jackfield.testing import run_server
 from tests.attacks.careless import careless
 from tests.attacks.victim import attacked
-from tests.support import wait_until
-from tests.wire import Wire
+from tests.support.waiting import wait_until
+from tests.support.wire import Wire
 
 Config = Mapping[str, Any]
 

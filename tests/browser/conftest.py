@@ -9,9 +9,6 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page
 
 from tests.browser.chromium import Windows, chromium, launched
-from tests.functional.conftest import config, valkey_url
-
-__all__ = ["config", "valkey_url"]
 
 Photograph = Callable[[Page, str], Awaitable[None]]
 

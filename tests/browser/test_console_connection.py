@@ -27,7 +27,7 @@ from tests.browser.console import (
     tab_to,
 )
 from tests.browser.lab import serve_lab
-from tests.tokens import jwt_section, token
+from tests.support.tokens import jwt_section, token
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from jackfield.store.client import RedisClient
-from tests.support import redis_settings
-from tests.valkey_cluster import ValkeyCluster, valkey_cluster
+from jackfield.redis.client import RedisClient
+from tests.support.valkey_cluster import ValkeyCluster, valkey_cluster
+from tests.support.waiting import redis_settings
 
 #: Makes a client of an address, and closes it at the end of the test.
 MakeClient = Callable[..., RedisClient]

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from jackfield.errors import Error
+from jackfield.redis.client import RedisClient
 from jackfield.store import connections
-from jackfield.store.client import RedisClient
 from jackfield.store.connections import Address, ConnectionStore
 from jackfield.store.keys import Keys
-from tests.support import wait_until
-from tests.valkey_cluster import ValkeyCluster, valkey_cluster
+from jackfield.wire.errors import Error
+from tests.support.valkey_cluster import ValkeyCluster, valkey_cluster
+from tests.support.waiting import wait_until
 
 MakeClient = Callable[..., RedisClient]
 

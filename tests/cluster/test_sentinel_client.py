@@ -9,12 +9,12 @@ import pytest
 from redis.asyncio.sentinel import Sentinel
 from redis.exceptions import RedisError
 
-from jackfield.errors import Error
-from jackfield.store.client import RedisClient, Script
-from jackfield.store.servers import SentinelMaster
-from tests.support import is_served, wait_until
-from tests.valkey_sentinel import SERVICE, valkey_sentinel
-from tests.valkeys import HOST, Valkey
+from jackfield.redis.client import RedisClient, Script
+from jackfield.redis.servers import SentinelMaster
+from jackfield.wire.errors import Error
+from tests.support.valkey_sentinel import SERVICE, valkey_sentinel
+from tests.support.valkeys import HOST, Valkey
+from tests.support.waiting import is_served, wait_until
 
 MakeClient = Callable[..., RedisClient]
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.valkeys import Valkey, single_valkey
+from tests.support.valkeys import Valkey, single_valkey
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from jackfield.client import Client, RequestError
-from tests.followers import Position
-from tests.load import load
-from tests.nodes import NodeProcess, impatient, serving
-from tests.support import wait_until
-from tests.valkeys import Valkey, single_valkey
+from tests.support.followers import Position
+from tests.support.load import load
+from tests.support.nodes import NodeProcess, impatient, serving
+from tests.support.paths import ROOMS
+from tests.support.valkeys import Valkey, single_valkey
+from tests.support.waiting import wait_until
 
-ROOMS = Path(__file__).parents[1] / "rooms.py"
 LINE = {"by": "test", "number": 1}
 
 

@@ -11,9 +11,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from tests.proxy import Proxy, proxied
-from tests.support import wait_until
-from tests.valkeys import Valkey
+from tests.support.proxy import Proxy, proxied
+from tests.support.valkeys import Valkey
+from tests.support.waiting import wait_until
 
 BRIEF = 0.2  # seconds: how long to see that nothing comes
 

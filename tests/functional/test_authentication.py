@@ -13,11 +13,12 @@ from marshmallow import Schema, fields
 from websockets.exceptions import ConnectionClosed as WireClosed
 
 from jackfield import AnyPayload, Context, Error, Plugin
-from jackfield.auth import Anonymous, Credentials, Identity
+from jackfield.auth import Anonymous, Credentials
 from jackfield.testing import RunningServer, run_server
-from tests.support import wait_until
-from tests.tokens import forged, jwt_section, public_pem, token
-from tests.wire import Wire
+from jackfield.wire.identity import Identity
+from tests.support.tokens import forged, jwt_section, public_pem, token
+from tests.support.waiting import wait_until
+from tests.support.wire import Wire
 
 Config = Mapping[str, Any]
 

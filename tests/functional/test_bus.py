@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from jackfield.errors import Error
-from jackfield.store.bus import Bus
-from jackfield.store.client import RedisClient
+from jackfield.redis.bus import Bus
+from jackfield.redis.client import RedisClient
 from jackfield.store.keys import Keys
 from jackfield.testing import RunningServer
-from tests.support import redis_settings, wait_until
-from tests.topics import Ear, Member, nodes, offsets, own_redis, serve_topics
-from tests.valkeys import single_valkey
+from jackfield.wire.errors import Error
+from tests.support.topics import Ear, Member, nodes, offsets, own_redis, serve_topics
+from tests.support.valkeys import single_valkey
+from tests.support.waiting import redis_settings, wait_until
 
 Config = Mapping[str, Any]
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from jackfield import client_socket
 from jackfield.client import (
     Client,
     ConnectionClosed,
@@ -19,7 +18,8 @@ from jackfield.client import (
     StreamBroken,
     connect,
 )
-from tests.peer import Peer, Server, serve
+from jackfield.client import socket as client_socket
+from tests.support.peer import Peer, Server, serve
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from jackfield.client import (
     Subscription,
     connect,
 )
-from tests.peer import Peer, Room, Server, serve
+from tests.support.peer import Peer, Room, Server, serve
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from jackfield.errors import Error
+from jackfield.redis.client import RedisClient
+from jackfield.redis.embedded import embedded_valkey
 from jackfield.store import connections, scripts
-from jackfield.store.client import RedisClient
 from jackfield.store.connections import Address, ConnectionStore, Departed
-from jackfield.store.embedded import embedded_valkey
 from jackfield.store.keys import Keys
-from tests.support import assert_every_key_expires, redis_settings, wait_until
+from jackfield.wire.errors import Error
+from tests.support.waiting import assert_every_key_expires, redis_settings, wait_until
 
 #: Seconds. Longer than any test; and short, for those in which something is to expire.
 LONG = 60.0

@@ -16,9 +16,8 @@ from jackfield import Plugin
 from jackfield.client import RequestError
 from jackfield.testing import run_server
 from jackfield_chat import chat
-from tests.wire import Wire
-
-DOCS = Path(__file__).parents[2] / "docs"
+from tests.support.paths import DOCS
+from tests.support.wire import Wire
 
 _SAID = re.compile(
     r'^```json title="(client|server|ada|to ada|ben|to ben)"\n(.*?)^```$', re.MULTILINE | re.DOTALL

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from jackfield.store import embedded
-from jackfield.store.embedded import EmbeddedError, embedded_valkey
-from tests.support import wait_until
+from jackfield.redis import embedded
+from jackfield.redis.embedded import EmbeddedError, embedded_valkey
+from tests.support.waiting import wait_until
 
 OWNER = """
 import asyncio

@@ -16,12 +16,12 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from tests.node import CLIENT, TSC, node_environment
-from tests.nodes import NodeProcess, serving
-from tests.tokens import jwt_section, token
+from tests.support.node import CLIENT, TSC, node_environment
+from tests.support.nodes import NodeProcess, serving
+from tests.support.paths import ROOT
+from tests.support.tokens import jwt_section, token
 
-ROOT: Final = Path(__file__).parents[2]
-PLUGINS: Final = (ROOT / "tests" / "rooms.py", ROOT / "tests" / "counting.py")
+PLUGINS: Final = (ROOT / "tests/support/rooms.py", ROOT / "tests/support/counting.py")
 #: Seconds. All tests of the client take a tenth of it where nothing else runs.
 _PATIENCE: Final = 240
 

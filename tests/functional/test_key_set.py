@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from jackfield.auth import Credentials, Identity
+from jackfield.auth import Credentials
 from jackfield.auth.jwks import KeySet
 from jackfield.auth.jwt import JwtAuthenticator
-from jackfield.errors import Error
-from tests.support import wait_until
-from tests.tokens import AUDIENCE, ISSUER, Issuer, issuing, jwk, private_key, token
+from jackfield.wire.errors import Error
+from jackfield.wire.identity import Identity
+from tests.support.tokens import AUDIENCE, ISSUER, Issuer, issuing, jwk, private_key, token
+from tests.support.waiting import wait_until
 
 ES256 = private_key("P-256")
 OTHER = private_key("P-256", 1)

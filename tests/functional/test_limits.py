@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from jackfield import Context, Plugin
-from jackfield.auth import Credentials, Identity
+from jackfield.auth import Credentials
 from jackfield.testing import run_server
-from tests.raw import PING, PONG, TEXT, raw
-from tests.support import wait_until
-from tests.wire import Wire
+from jackfield.wire.identity import Identity
+from tests.support.raw import PING, PONG, TEXT, raw
+from tests.support.waiting import wait_until
+from tests.support.wire import Wire
 
 Config = Mapping[str, Any]
 

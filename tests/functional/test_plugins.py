@@ -11,10 +11,10 @@ from structlog.testing import capture_logs
 
 from jackfield import AnyPayload, CallNext, Context, Error, Plugin, Runtime
 from jackfield.client import RequestError
-from jackfield.registry import PluginFailures
+from jackfield.dispatch.registry import PluginFailures
 from jackfield.testing import run_server
-from tests.support import wait_until
-from tests.wire import Wire
+from tests.support.waiting import wait_until
+from tests.support.wire import Wire
 
 Config = Mapping[str, Any]
 

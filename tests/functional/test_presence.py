@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from jackfield import protocol
 from jackfield.store.presence import Attendance
 from jackfield.testing import RunningServer
-from tests.support import wait_until
-from tests.topics import Ear, Member, Message, nodes, own_redis, serve_topics
+from jackfield.wire import protocol
+from tests.support.topics import Ear, Member, Message, nodes, own_redis, serve_topics
+from tests.support.waiting import wait_until
 
 Config = Mapping[str, Any]
 

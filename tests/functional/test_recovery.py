@@ -8,8 +8,17 @@ import pytest
 
 from jackfield import Context, Plugin
 from jackfield.testing import RunningServer
-from tests.support import wait_until
-from tests.topics import Ear, Member, Message, nodes, offsets, own_redis, position, serve_topics
+from tests.support.topics import (
+    Ear,
+    Member,
+    Message,
+    nodes,
+    offsets,
+    own_redis,
+    position,
+    serve_topics,
+)
+from tests.support.waiting import wait_until
 
 Config = Mapping[str, Any]
 

@@ -14,10 +14,10 @@ from structlog.testing import capture_logs
 
 from jackfield import AnyPayload, Context, Plugin
 from jackfield.client import ConnectionFailed, RequestError
-from jackfield.heartbeat import Heartbeat
-from jackfield.store.embedded import embedded_valkey
+from jackfield.redis.embedded import embedded_valkey
+from jackfield.session.heartbeat import Heartbeat
 from jackfield.testing import RunningServer, run_server
-from tests.support import wait_until
+from tests.support.waiting import wait_until
 
 state = Plugin("state")
 

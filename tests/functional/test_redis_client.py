@@ -13,11 +13,11 @@ import pytest
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import DataError, ResponseError
 
-from jackfield.errors import Error
-from jackfield.store.client import RedisClient, Script
-from jackfield.store.embedded import embedded_valkey
-from jackfield.store.servers import OneServer, Packing
-from tests.support import redis_settings, wait_until
+from jackfield.redis.client import RedisClient, Script
+from jackfield.redis.embedded import embedded_valkey
+from jackfield.redis.servers import OneServer, Packing
+from jackfield.wire.errors import Error
+from tests.support.waiting import redis_settings, wait_until
 
 #: Seconds, where no answer is expected.
 BRIEF = 0.2

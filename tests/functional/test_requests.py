@@ -12,11 +12,12 @@ from marshmallow import Schema, fields
 from structlog.testing import capture_logs
 
 from jackfield import AnyPayload, Context, Error, Plugin
-from jackfield.auth import Credentials, Identity
+from jackfield.auth import Credentials
 from jackfield.client import RequestError
 from jackfield.testing import run_server
-from tests.support import wait_until
-from tests.wire import Wire
+from jackfield.wire.identity import Identity
+from tests.support.waiting import wait_until
+from tests.support.wire import Wire
 
 Config = Mapping[str, Any]
 

@@ -19,8 +19,8 @@ from websockets.exceptions import ConnectionClosed as WireClosed
 from jackfield import Context, Plugin
 from jackfield.client import ConnectionClosed, connect
 from jackfield.testing import run_server
-from tests.support import wait_until
-from tests.wire import Wire
+from tests.support.waiting import wait_until
+from tests.support.wire import Wire
 
 Config = Mapping[str, Any]
 

@@ -10,10 +10,10 @@ from typing import Any
 from marshmallow import Schema, fields
 
 from jackfield import Context, Plugin
-from jackfield.errors import CloseCode
 from jackfield.testing import RunningServer, run_server
-from tests.support import wait_until
-from tests.wire import Wire
+from jackfield.wire.close_codes import CloseCode
+from tests.support.waiting import wait_until
+from tests.support.wire import Wire
 
 Config = Mapping[str, Any]
 

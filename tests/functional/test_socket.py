@@ -7,9 +7,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed as WireClosed
 
 from jackfield.testing import run_server
-from tests.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, raw
-from tests.support import wait_until
-from tests.wire import Wire
+from tests.support.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, raw
+from tests.support.waiting import wait_until
+from tests.support.wire import Wire
 
 Config = Mapping[str, Any]
 

@@ -8,9 +8,9 @@ import pytest
 
 from jackfield import AnyPayload, Context, Error, Plugin
 from jackfield.testing import RunningServer
-from tests.support import wait_until
-from tests.topics import Member, offsets, own_redis, position, serve_topics
-from tests.valkeys import single_valkey
+from tests.support.topics import Member, offsets, own_redis, position, serve_topics
+from tests.support.valkeys import single_valkey
+from tests.support.waiting import wait_until
 
 Config = Mapping[str, Any]
 

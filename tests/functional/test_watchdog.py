@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 
 from jackfield import Context, Plugin
 from jackfield.testing import RunningServer, run_server
-from tests.support import wait_until
-from tests.wire import Wire
+from tests.support.waiting import wait_until
+from tests.support.wire import Wire
 
 Config = Mapping[str, Any]
 

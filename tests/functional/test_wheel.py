@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
 
 # Installing from an index takes as long as the network does.
 pytestmark = pytest.mark.timeout(300)

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from marshmallow import Schema, fields, validate
 
 from jackfield import Context, Error, Plugin
-from jackfield.auth import Identity
-from jackfield.connection import Connection
-from jackfield.frames import CLOSE, split
-from jackfield.outbox import Outbox
-from jackfield.protocol import JSON, MSGPACK, Codec, MalformedError, NotUtf8Error
-from jackfield.receiver import Receiver
+from jackfield.connection.connection import Connection
+from jackfield.connection.outbox import Outbox
+from jackfield.session.receiver import Receiver
 from jackfield.testing import RunningServer, run_server
+from jackfield.wire.frames import CLOSE, split
+from jackfield.wire.identity import Identity
+from jackfield.wire.protocol import JSON, MSGPACK, Codec, MalformedError, NotUtf8Error
 
 Config = Mapping[str, Any]
 

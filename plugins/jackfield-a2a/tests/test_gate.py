@@ -11,8 +11,8 @@ import pytest
 from jackfield.testing import run_server
 from jackfield_a2a.gate import MAX_BYTES
 from jackfield_a2a.pool import Pool, PoolFull
-from tests.support import wait_until
-from tests.valkeys import free_port
+from tests.support.valkeys import free_port
+from tests.support.waiting import wait_until
 
 
 def body(skill: str, *, streaming: bool = False, **given: Any) -> dict[str, Any]:

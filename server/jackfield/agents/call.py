@@ -10,13 +10,13 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final, Protocol
 
-from jackfield.errors import Error
+from jackfield.wire.errors import Error
 
 from .task import ENDED, Progress, read_event
 
 if TYPE_CHECKING:
     from jackfield.store.topics import Place, TopicStore
-    from jackfield.topic import Position
+    from jackfield.wire.position import Position
 
 #: Bytes of events that wait for the caller: past the first the agent is held, below the second it
 #: goes on, past the third they are dropped here and read again later.

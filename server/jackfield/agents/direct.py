@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from jackfield.errors import Error
+from jackfield.wire.errors import Error
 
+from .agents import Agents
 from .following import Wanted
-from .local import Agents
 from .task import ENDED, Progress
 
 

@@ -6,10 +6,9 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from jackfield.errors import Error, field_fault, with_faults
+from jackfield.schema.skill_schemas import Checker, compile_schema
 from jackfield.store.agents import AgentState, AgentStore
-
-from .skills import Checker, compile_schema
+from jackfield.wire.errors import Error, field_fault, with_faults
 
 #: Seconds that what is known counts as fresh. Calls are checked against Redis anyway.
 _FRESH: Final = 1.0

@@ -5,15 +5,15 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jackfield.errors import Error
+from jackfield.wire.errors import Error
 
 from .call import Call
+from .channels import Line
 from .directory import KnownSkill
-from .lines import Line
 from .task import Progress
 
 if TYPE_CHECKING:
-    from .local import Agents
+    from .agents import Agents
 
 
 @dataclass(frozen=True, slots=True)

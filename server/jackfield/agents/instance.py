@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from jackfield.errors import Error
+from jackfield.wire.errors import Error
 
 if TYPE_CHECKING:
-    from jackfield.connection import Connection
+    from jackfield.connection.connection import Connection
     from jackfield.store.agents import Held
 
 

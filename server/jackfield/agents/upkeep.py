@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from jackfield.errors import CloseCode, Error
 from jackfield.store.agents import AgentStore, Held
+from jackfield.wire.close_codes import CloseCode
+from jackfield.wire.errors import Error
 
+from .channels import Line, Lines
 from .instance import Instance
-from .lines import Line, Lines
 from .task import ENDED
 
 if TYPE_CHECKING:

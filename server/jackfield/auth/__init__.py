@@ -10,32 +10,13 @@ from typing import Final, Literal, Protocol
 
 from aiohttp import web
 
+from jackfield.wire.identity import ANONYMOUS, Identity
+
 #: Characters. A header of aiohttp's holds no more, and no provider's tokens come near it.
 MAX_TOKEN_LENGTH: Final = 8192
-#: Characters of a user's id: ``user:<id>`` is the name of a topic, and must fit.
-MAX_USER_LENGTH: Final = 200
 
 #: Where a token came from; ``none`` is a client that sent nothing.
 Source = Literal["bearer", "ticket", "cookie", "message", "none"]
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who a connection belongs to.
-
-    Attributes:
-        user: The user's id; None for somebody anonymous.
-        scopes: What they may do.
-        expires_at: When this runs out, in seconds since the epoch; None if never.
-        token_id: What the token that proves it can be revoked by; None if by nothing.
-        issued_at: When that token was made, in seconds since the epoch; None if it doesn't say.
-    """
-
-    user: str | None
-    scopes: frozenset[str] = frozenset()
-    expires_at: float | None = None
-    token_id: str | None = None
-    issued_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +57,6 @@ class Authenticator(Protocol):
         """
 
 
-ANONYMOUS: Final = Identity(user=None)
-
-
 class Anonymous:
     """Lets in whoever sends nothing, as nobody.
 
@@ -92,12 +70,3 @@ class Anonymous:
     async def authenticate(self, credentials: Credentials) -> Identity | None:
         """Nobody, for a client that sent nothing."""
         return self._nobody if credentials.source == "none" else None
-
-
-def is_user(text: object) -> bool:
-    """Whether a text can be a user's id: it must fit into the name of a topic, and into a key."""
-    return (
-        isinstance(text, str)
-        and 1 <= len(text) <= MAX_USER_LENGTH
-        and text.isprintable()  # no control characters, and no half of a surrogate pair
-    )

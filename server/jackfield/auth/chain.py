@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from jackfield.errors import CloseCode, Error
+from jackfield.wire.close_codes import CloseCode
+from jackfield.wire.errors import Error
+from jackfield.wire.identity import Identity
 
-from . import MAX_TOKEN_LENGTH, Authenticator, Credentials, Identity
+from . import MAX_TOKEN_LENGTH, Authenticator, Credentials
 
 if TYPE_CHECKING:
     from .revocations import Revocations

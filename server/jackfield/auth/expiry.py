@@ -8,10 +8,11 @@ import heapq
 import time
 from typing import TYPE_CHECKING, Final
 
-from jackfield.errors import CloseCode, Error
+from jackfield.wire.close_codes import CloseCode
+from jackfield.wire.errors import Error
 
 if TYPE_CHECKING:
-    from jackfield.connection import Connection
+    from jackfield.connection.connection import Connection
 
 #: Seconds after which to look again at the latest: the clock that tokens go by may have been set.
 _LONGEST_WAIT: Final = 30.0

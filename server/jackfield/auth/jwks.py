@@ -14,7 +14,7 @@ import aiohttp
 import msgspec
 import structlog
 
-from jackfield.errors import Error
+from jackfield.wire.errors import Error
 
 from .keys import Key, jwk_key
 

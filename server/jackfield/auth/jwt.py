@@ -17,9 +17,10 @@ from jwt import PyJWT, exceptions
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from jackfield.config import DurationField, Secret, SecretFileField, is_loopback
-from jackfield.errors import Error
+from jackfield.wire.errors import Error
+from jackfield.wire.identity import MAX_USER_LENGTH, Identity, is_user
 
-from . import MAX_TOKEN_LENGTH, MAX_USER_LENGTH, Credentials, Identity, is_user
+from . import MAX_TOKEN_LENGTH, Credentials
 from .jwks import KeySet
 from .keys import ALGORITHMS, Key, Kind, kinds, public_key, secret_key
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from jackfield.config import ConfigError, Problem, Section, Settings
 from jackfield.config.section import suggest
-from jackfield.registry import Candidate, discover
+from jackfield.declaration.candidates import Candidate, discover
 
 from . import Anonymous, Authenticator
 

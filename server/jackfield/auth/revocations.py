@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from jackfield.errors import CloseCode, Error
 from jackfield.store.revocations import Entry, RevocationStore
-
-from . import Identity
+from jackfield.wire.close_codes import CloseCode
+from jackfield.wire.errors import Error
+from jackfield.wire.identity import Identity
 
 if TYPE_CHECKING:
-    from jackfield.hub import Hub
+    from jackfield.connection.hub import Hub
 
 _log = structlog.get_logger("jackfield")
 

@@ -8,10 +8,11 @@ import re
 import secrets
 from typing import Any, Final
 
-from jackfield.errors import Error
-from jackfield.http_api import NODE
+from jackfield.http.health import NODE
+from jackfield.wire.errors import Error
+from jackfield.wire.identity import Identity
 
-from . import Credentials, Identity
+from . import Credentials
 
 #: What every ticket starts with, so that one can be told from other tokens.
 _PREFIX: Final = "jft_"

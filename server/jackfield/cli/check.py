@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from jackfield import log
 from jackfield.auth.loading import load_authenticators
 from jackfield.config import (
     ConfigError,
@@ -17,7 +16,9 @@ from jackfield.config import (
     load_plugin_settings,
     load_settings,
 )
-from jackfield.registry import Entry, Registry, discover
+from jackfield.declaration.candidates import discover
+from jackfield.dispatch.registry import Entry, Registry
+from jackfield.telemetry import log
 
 from .options import config_option, describe, epilog, load_plugins
 from .terminal import FAILED, count, err, one_line, out

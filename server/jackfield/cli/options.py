@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from jackfield import log
 from jackfield.config import ConfigError, PluginSettings, Problem, Settings, load_settings
 from jackfield.config.sources import OVERRIDE
-from jackfield.registry import Registry, discover
+from jackfield.declaration.candidates import discover
+from jackfield.dispatch.registry import Registry
+from jackfield.telemetry import log
 
 from .terminal import Failure
 

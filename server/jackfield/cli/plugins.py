@@ -13,13 +13,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from jackfield.compiled import compile_schema
 from jackfield.config import ConfigError, Settings
-from jackfield.json_schema import json_schema
-from jackfield.plugin import Handler, Kind
-from jackfield.registry import Entry, State
-from jackfield.topic import TopicFamily
-from jackfield.validation import AnyPayload
+from jackfield.declaration.topic_family import TopicFamily
+from jackfield.dispatch.registry import Entry, State
+from jackfield.plugin.handler import Handler, Kind
+from jackfield.schema.compiled import compile_schema
+from jackfield.schema.json_schema import json_schema
+from jackfield.schema.validation import AnyPayload
 
 from .options import config_option, epilog, load_plugins, not_valid, read_settings
 from .terminal import one_line, out

@@ -15,9 +15,9 @@ from rich.text import Text
 
 from jackfield import runner
 from jackfield.config import ConfigError, ServerSettings, Settings
+from jackfield.dispatch.registry import PluginFailures
 from jackfield.node import Node
-from jackfield.registry import PluginFailures
-from jackfield.store.embedded import EmbeddedError
+from jackfield.redis.embedded import EmbeddedError
 
 from .options import config_option, epilog, not_valid, read_settings
 from .server import DEFAULT_URL

@@ -19,7 +19,7 @@ from rich.text import Text
 from jackfield.auth.jwt import JwtAuthenticator
 from jackfield.auth.keys import Kind, kinds
 from jackfield.config import ConfigError, Secret, parse_duration
-from jackfield.errors import Error
+from jackfield.wire.errors import Error
 
 from .options import config_option, epilog, not_valid, read_settings
 from .terminal import FAILED, Failure, one_line, out, print_json

@@ -11,10 +11,11 @@ from marshmallow import Schema
 from rich.text import Text
 
 from jackfield.config import ConfigError
-from jackfield.json_schema import json_schema
-from jackfield.plugin import Kind, Plugin
-from jackfield.registry import Registry
-from jackfield.typescript import MessageType, PluginTypes, Topics, typescript
+from jackfield.dispatch.registry import Registry
+from jackfield.plugin.handler import Kind
+from jackfield.plugin.plugin import Plugin
+from jackfield.schema.json_schema import json_schema
+from jackfield.schema.typescript import MessageType, PluginTypes, Topics, typescript
 
 from .options import config_option, epilog, load_plugins, not_valid, read_settings
 from .terminal import Failure, count, one_line, out

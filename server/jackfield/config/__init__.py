@@ -11,14 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from .api_keys import ApiKey
-from .fields import (
-    DurationField,
-    Secret,
-    SecretField,
-    SecretFileField,
-    is_loopback,
-    parse_duration,
-)
+from .fields import DurationField, Secret, SecretField, SecretFileField, is_loopback, parse_duration
 from .redis_url import RedisAddress, split_redis_url
 from .schemas import SCHEMAS
 from .section import (

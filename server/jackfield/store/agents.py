@@ -10,9 +10,10 @@ import secrets
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from .client import RedisClient, Script
+from jackfield.redis.batching import Lanes
+from jackfield.redis.client import RedisClient, Script
+
 from .keys import Keys
-from .lanes import Lanes
 from .lua import load
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, NamedTuple, Protocol, TypedDict, TypeVar
 
-from jackfield.errors import Error
+from jackfield.redis.batching import Lanes
+from jackfield.redis.client import RedisClient
+from jackfield.wire.errors import Error
 
 from . import scripts
-from .client import RedisClient
 from .keys import Keys
-from .lanes import Lanes
 from .scripts import Entry, Row
 
 #: Connections per call. One of 250 keeps Redis, and so everybody else, for half a millisecond;

@@ -9,9 +9,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from .client import RedisClient
+from jackfield.redis.batching import Lanes
+from jackfield.redis.client import RedisClient
+
 from .keys import TopicKeys
-from .lanes import Lanes
 from .lua import load
 
 _WRITE: Final = load("write_presence", "presence")

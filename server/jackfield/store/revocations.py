@@ -6,7 +6,8 @@ Times are in seconds here, in ms there, and by the clock of Redis.
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from .client import RedisClient
+from jackfield.redis.client import RedisClient
+
 from .keys import Keys
 from .lua import load
 

@@ -7,7 +7,8 @@ memory is full: those two that write new state, and no others.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from .client import RedisClient, Script
+from jackfield.redis.client import RedisClient, Script
+
 from .lua import load
 
 

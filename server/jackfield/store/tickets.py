@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
-from .client import RedisClient
+from jackfield.redis.client import RedisClient
+
 from .keys import Keys
 from .lua import load
 

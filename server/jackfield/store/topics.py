@@ -9,11 +9,11 @@ import secrets
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from jackfield.topic import Position
+from jackfield.redis.batching import Lanes
+from jackfield.redis.client import RedisClient
+from jackfield.wire.position import Position
 
-from .client import RedisClient
 from .keys import TopicKeys
-from .lanes import Lanes
 from .lua import load
 
 #: Milliseconds that an idempotency key is remembered: a client that has been away for longer asks

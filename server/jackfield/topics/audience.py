@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from jackfield.errors import Error
-from jackfield.log import SparingLog
+from jackfield.declaration.topic_family import TopicFamily
 from jackfield.store.topics import Read
-from jackfield.topic import Position, TopicFamily
+from jackfield.telemetry.log import SparingLog
+from jackfield.wire.errors import Error
+from jackfield.wire.position import Position
 
 from .feed import Batch, Feed, Members, Published
 from .join import Join
 from .presence import Presence
 
 if TYPE_CHECKING:
-    from jackfield.connection import Connection
-    from jackfield.store.bus import Bus
+    from jackfield.connection.connection import Connection
+    from jackfield.redis.bus import Bus
     from jackfield.store.presence import PresenceStore
     from jackfield.store.topics import Place, TopicStore
 

@@ -8,12 +8,12 @@ knows the sequence, and gets the rest, whether the feed is ahead of that or behi
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from jackfield import frames
-from jackfield.outbox import send_to_all
+from jackfield.connection.outbox import send_to_all
+from jackfield.wire import frames
 
 if TYPE_CHECKING:
-    from jackfield.connection import Connection
-    from jackfield.protocol import Codec
+    from jackfield.connection.connection import Connection
+    from jackfield.wire.protocol import Codec
 
 #: Messages that are held behind a gap. More come again from the stream, which has them anyway.
 _MAX_HELD: Final = 1000

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from jackfield.store.topics import Read
 
 if TYPE_CHECKING:
-    from jackfield.connection import Connection
+    from jackfield.connection.connection import Connection
 
     from .audience import Audience
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from jackfield import protocol
-from jackfield.errors import Error
 from jackfield.store.presence import Attendance, PresenceStore
 from jackfield.store.presence import Members as StoredMembers
+from jackfield.wire import protocol
+from jackfield.wire.errors import Error
 
 from .feed import Batch, Feed, Members
 
 if TYPE_CHECKING:
-    from jackfield.connection import Connection
+    from jackfield.connection.connection import Connection
     from jackfield.store.keys import TopicKeys
 
 #: Members that one message lists. Beyond it the count alone tells.

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from jackfield.agents.instance import Task
-from jackfield.outbox import Outbox
+from jackfield.connection.outbox import Outbox
 from jackfield.testing import RunningServer
-from tests.agents import Bot, Caller, agent_nodes
-from tests.support import wait_until
-from tests.topics import Message
+from tests.support.agents import Bot, Caller, agent_nodes
+from tests.support.topics import Message
+from tests.support.waiting import wait_until
 
 Config = Mapping[str, Any]
 

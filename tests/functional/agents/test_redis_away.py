@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.agents import SAY, Bot, Caller, agent_nodes, beat, refused
-from tests.support import assert_every_key_expires, wait_until
-from tests.topics import Message, own_redis
-from tests.valkeys import Valkey, single_valkey
+from tests.support.agents import SAY, Bot, Caller, agent_nodes, beat, refused
+from tests.support.topics import Message, own_redis
+from tests.support.valkeys import Valkey, single_valkey
+from tests.support.waiting import assert_every_key_expires, wait_until
 
 
 @pytest.fixture

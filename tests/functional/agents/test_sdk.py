@@ -4,18 +4,19 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 from marshmallow import Schema, fields, validate
 
-from jackfield.auth import Credentials, Identity
+from jackfield.auth import Credentials
 from jackfield.client import Agent, Client, Rejected, RequestError, Task
-from jackfield.errors import CloseCode
 from jackfield.testing import RunningServer, run_server
-from tests.support import wait_until
+from jackfield.wire.close_codes import CloseCode
+from jackfield.wire.identity import Identity
+from tests.support.paths import DOCS
+from tests.support.waiting import wait_until
 
 Message = dict[str, Any]
 
@@ -342,7 +343,7 @@ async def test_who_may_not_be_an_agent_is_told_and_does_not_try_again(
 async def test_the_pages_agent_does_what_the_page_says(
     server: RunningServer, caller: Client
 ) -> None:
-    page = (Path(__file__).parents[3] / "docs/agents/writing.md").read_text("utf-8")
+    page = (DOCS / "agents/writing.md").read_text("utf-8")
     text = "".join(re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
     module = ModuleType("summariser")
     exec(

@@ -1,0 +1,147 @@
+"""This node's channels: one for each agent that it has to do with, and who listens to it.
+
+By it the node learns what becomes of the tasks of callers that are here, and gets the orders for
+instances that are.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+from .call import Call
+from .instance import Instance
+from .task import read_records
+
+if TYPE_CHECKING:
+    from jackfield.store.keys import Keys
+    from jackfield.topics.topics import Topics
+
+#: Looks at lines that nobody needs until they are given up; to make one costs a round trip.
+_IDLE_LOOKS: Final = 60
+
+
+class Line:
+    """The channel of one agent, and who listens to it.
+
+    Args:
+        agent: The agent.
+        channel: The channel.
+    """
+
+    __slots__ = ("agent", "calls", "channel", "idle", "instances", "users")
+
+    def __init__(self, agent: str, channel: str) -> None:
+        self.agent = agent
+        self.channel = channel
+        self.instances: dict[str, Instance] = {}
+        self.calls: dict[str, list[Call]] = {}
+        #: Looks since somebody needed it, and how many need it without listening yet.
+        self.idle = 0
+        self.users = 0
+
+    def add(self, call: Call) -> None:
+        """A call is followed."""
+        self.calls.setdefault(call.task, []).append(call)
+
+    def remove(self, call: Call) -> None:
+        """A call is followed no more; no effect the second time."""
+        calls = self.calls.get(call.task, [])
+        if call in calls:
+            calls.remove(call)
+            if not calls:
+                del self.calls[call.task]
+
+    def restore(self, instance: Instance, former: Instance | None) -> None:
+        """An instance that took the place of another was not to have it."""
+        self.forget(instance)
+        if former is not None:
+            self.instances.setdefault(former.id, former)
+
+    def forget(self, instance: Instance) -> None:
+        """An instance is here no more, unless another connection is that instance by now."""
+        if self.instances.get(instance.id) is instance:
+            del self.instances[instance.id]
+
+    def look_again(self) -> None:
+        """What calls have missed is to be read."""
+        for calls in self.calls.values():
+            for call in calls:
+                call.look_again()
+
+    def receive(self, data: bytes) -> None:
+        """Hand on what came over the channel."""
+        for words, body in read_records(data):
+            if words[0] == "e":
+                _, task, epoch, offset = words
+                for call in self.calls.get(task, ()):
+                    call.receive(epoch, int(offset), body)
+            else:
+                self._order(words, body)
+
+    def _order(self, words: list[str], body: bytes) -> None:
+        _, instance_id, task, attempt, verb, *number = words
+        instance = self.instances.get(instance_id)
+        if instance is None:
+            return
+        if verb == "moved":  # it has come back at another node
+            self.forget(instance)
+            instance.connection.instance = None
+        else:
+            instance.obey(task, int(attempt), verb, body, int(number[0]) if number else 0)
+
+
+class Lines:
+    """All lines of one node.
+
+    Args:
+        keys: The keys of this node.
+        topics: The node's topics, whose bus is used.
+        on_gap: Called with a line when something may have been missed.
+    """
+
+    def __init__(self, keys: "Keys", topics: "Topics", on_gap: Callable[[Line], None]) -> None:
+        self._keys = keys
+        self._topics = topics
+        self._tell_gap = on_gap
+        self.by_agent: dict[str, Line] = {}
+
+    @asynccontextmanager
+    async def taken(self, agent: str) -> AsyncIterator[Line]:
+        """The line of an agent, which listens at least until it is given back.
+
+        Raises:
+            Error: ``unavailable``: Redis is away.
+        """
+        line = self.by_agent.get(agent)
+        if line is None:
+            line = self.by_agent[agent] = Line(agent, self._keys.agent_channel(agent))
+        line.users += 1
+        line.idle = 0
+        try:
+            await self._topics.listen(line.channel, self._on_message, self._on_gap)
+            yield line
+        finally:
+            line.users -= 1
+
+    def close_idle(self) -> None:
+        """Give up lines that nobody has needed for long."""
+        for line in list(self.by_agent.values()):
+            line.idle = 0 if line.instances or line.calls or line.users else line.idle + 1
+            if line.idle > _IDLE_LOOKS:
+                del self.by_agent[line.agent]
+                self._topics.listen_no_more(line.channel)
+
+    def _on_message(self, channel: bytes, data: bytes) -> None:
+        line = self.by_agent.get(_agent_of(channel))
+        if line is not None:
+            line.receive(data)
+
+    def _on_gap(self, channel: bytes) -> None:
+        line = self.by_agent.get(_agent_of(channel))
+        if line is not None:
+            self._tell_gap(line)
+
+
+def _agent_of(channel: bytes) -> str:
+    """The agent of a channel, which stands in its hash tag."""
+    return str(channel[channel.index(b"{a:") + 3 : channel.index(b"}")], "ascii")

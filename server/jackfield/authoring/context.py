@@ -1,0 +1,320 @@
+"""`Context`: one request (or hook) of one connection, and all that a handler may do with it."""
+
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+
+from jackfield.agents.commands import AgentAccess
+from jackfield.agents.direct import call_agent, stream_agent
+from jackfield.auth.refresh import refresh
+from jackfield.wire.position import Position
+
+if TYPE_CHECKING:
+    from jackfield.connection.connection import Connection
+    from jackfield.connection.request import Request
+    from jackfield.topics.commands import TopicAccess
+    from jackfield.wire.protocol import MessageId
+
+    from .runtime import Runtime
+
+
+class Context:
+    """One message being handled, or one hook being run."""
+
+    __slots__ = ("_connection", "_request", "_runtime")
+
+    def __init__(
+        self, connection: "Connection", runtime: "Runtime", request: "Request | None" = None
+    ) -> None:
+        self._connection = connection
+        self._runtime = runtime
+        self._request = request
+
+    @property
+    def type(self) -> str | None:
+        """The message type; None in a hook."""
+        return None if self._request is None else self._request.route.type
+
+    @property
+    def id(self) -> "MessageId | None":
+        """The message's id; None if it has none, and in a hook."""
+        return None if self._request is None else self._request.id
+
+    @property
+    def connection(self) -> str:
+        """The connection's id, unique among all nodes."""
+        return self._connection.id
+
+    @property
+    def user(self) -> str | None:
+        """Who the connection belongs to; None if it is anonymous."""
+        return self._connection.identity.user
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """What the connection's identity may do."""
+        return self._connection.identity.scopes
+
+    def has_scope(self, scope: str) -> bool:
+        """Whether the connection's identity has a scope."""
+        return scope in self._connection.identity.scopes
+
+    @property
+    def expires_at(self) -> float | None:
+        """When the identity runs out, in seconds since the epoch; None if it never does."""
+        return self._connection.identity.expires_at
+
+    @property
+    def remote(self) -> str:
+        """The client's address."""
+        return self._connection.remote
+
+    @property
+    def node(self) -> str:
+        """The id of the server process that holds the connection."""
+        return self._runtime.node
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The plugin's section of the configuration, as its schema loaded it."""
+        return self._runtime.config
+
+    @property
+    def resource(self) -> Any:
+        """What the plugin's lifespan yielded; None if it has none."""
+        return self._runtime.resource
+
+    @property
+    def state(self) -> "State":
+        """The plugin's own fields of this connection's state, kept in Redis."""
+        return State(self._connection, self._runtime.plugin)
+
+    @property
+    def log(self) -> structlog.stdlib.BoundLogger:
+        """A structlog logger bound to the plugin, the connection and the message type."""
+        return self._runtime.log.bind(connection=self.connection, type=self.type)
+
+    def cancel(self, message_id: "MessageId") -> bool:
+        """Cancel another request of this connection; its client gets ``cancelled``.
+
+        Args:
+            message_id: The id the request was sent with.
+
+        Returns:
+            False if no such request is under way.
+        """
+        return self._connection.cancel(message_id)
+
+    async def refresh_identity(self, token: str) -> float | None:
+        """Swap the identity of this connection for that of a newer token of the same user.
+
+        What it may no longer do ends: requests that need a scope which is gone are stopped, and
+        topics are left, of which the client is told.
+
+        Args:
+            token: What any of the server's authenticators takes.
+
+        Returns:
+            When it runs out, in seconds since the epoch; None if it never does.
+
+        Raises:
+            Error: ``unauthenticated`` or ``token_expired`` if the token is not valid, ``forbidden``
+                if it is another user's, ``unavailable``; nothing has changed then.
+        """
+        return await refresh(self._connection, token)
+
+    async def publish(self, topic: str, payload: Any, /, *, key: str | None = None) -> Position:
+        """Publish an event to a topic; see `Runtime.publish`."""
+        return await self._runtime.publish(topic, payload, key=key)
+
+    async def send_to_user(self, user: str, payload: Any, /, *, key: str | None = None) -> Position:
+        """Publish an event to all connections of a user; see `Runtime.send_to_user`."""
+        return await self._runtime.send_to_user(user, payload, key=key)
+
+    async def broadcast(self, payload: Any, /, *, key: str | None = None) -> Position:
+        """Publish an event to all connections; see `Runtime.broadcast`."""
+        return await self._runtime.broadcast(payload, key=key)
+
+    async def subscribe(self, topic: str, since: Position | None = None) -> dict[str, Any]:
+        """Make this connection a member of a topic, if its family's `authorize` allows that.
+
+        Events come behind the reply of the handler that calls this; behind the welcome, in a hook
+        that runs before it; and at once in a stream.
+
+        Args:
+            topic: The topic's name.
+            since: Up to where the client knows the topic already.
+
+        Returns:
+            The reply of ``topic.subscribe``: where the topic stands, and with ``since`` whether
+            that was recovered, and the events in between.
+
+        Raises:
+            Error: ``not_found`` if there is no such topic for this connection, ``rate_limited`` if
+                it is in too many, ``unavailable`` if Redis is away.
+        """
+        return await self._access.subscribe(self._connection, self._request, topic, since)
+
+    def unsubscribe(self, topic: str) -> bool:
+        """Make this connection no member of a topic.
+
+        Returns:
+            False if it was none.
+        """
+        return self._access.unsubscribe(self._connection, topic)
+
+    async def publish_as_client(
+        self, topic: str, payload: dict[str, Any], key: str | None = None
+    ) -> Position:
+        """Publish as ``topic.publish`` does: where the family lets clients, validated, prepared.
+
+        Args:
+            topic: The topic's name.
+            payload: The event as the client sent it.
+            key: Makes it idempotent, among what this user publishes to this topic.
+
+        Raises:
+            Error: ``not_found``, ``invalid_payload``, ``rate_limited``, ``too_large`` or
+                ``unavailable``.
+        """
+        return await self._access.publish(self._connection, self._request, topic, payload, key)
+
+    async def history(
+        self,
+        topic: str,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> dict[str, Any]:
+        """A part of a topic's past, if this connection may join it.
+
+        Args:
+            topic: The topic's name.
+            after: Only events behind this offset, the oldest first of them; by default the newest.
+            before: Only events before this offset.
+            limit: How many, at most; also bounded by ``limits.history`` and ``limits.reply_bytes``.
+
+        Returns:
+            The reply of ``topic.history``: where the topic stands, and the events in their order.
+
+        Raises:
+            Error: ``unrecoverable`` if what is behind ``after`` is no longer kept; ``too_large`` if
+                one event is larger than a reply may be; ``not_found``; ``unavailable``.
+        """
+        return await self._access.history(
+            self._connection, self._request, topic, after=after, before=before, limit=limit
+        )
+
+    async def presence(self, topic: str) -> dict[str, Any]:
+        """Who is in a topic, on all nodes, if this connection may join it.
+
+        Returns:
+            The reply of ``topic.presence``: the members and how many there are.
+
+        Raises:
+            Error: ``not_found``, also where the family has no presence; ``unavailable``.
+        """
+        return await self._access.presence(self._connection, self._request, topic)
+
+    @property
+    def _access(self) -> "TopicAccess":
+        return self._connection.node.access
+
+    async def call_agent(
+        self,
+        agent: str | None,
+        payload: Mapping[str, Any],
+        /,
+        *,
+        skill: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - of the task, wherever it runs
+    ) -> dict[str, Any]:
+        """Call an agent for this connection's user; see `Runtime.call_agent`."""
+        agents = self._connection.node.agents
+        return await call_agent(
+            agents, agent, skill, input=payload, caller=self.user, timeout=timeout
+        )
+
+    def stream_agent(
+        self,
+        agent: str | None,
+        payload: Mapping[str, Any],
+        /,
+        *,
+        skill: str | None = None,
+        timeout: float | None = None,
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Call an agent and iterate over its chunks; see `Runtime.stream_agent`."""
+        agents = self._connection.node.agents
+        return stream_agent(agents, agent, skill, input=payload, caller=self.user, timeout=timeout)
+
+    @property
+    def agents(self) -> "AgentAccess":
+        """What this connection may do with agents, as the built-in ``agent.*`` types do it."""
+        return AgentAccess(self._connection.node.agents, self._connection, self._request)
+
+    def describe(self, message_type: str | None = None) -> dict[str, Any]:
+        """The message types this connection may use, and the kinds of topics, with JSON Schemas.
+
+        Args:
+            message_type: Only this one, and no topics.
+
+        Raises:
+            Error: ``not_found`` if there is none of that name, or none for this connection.
+        """
+        return self._connection.describe(message_type)
+
+
+class State(Mapping[str, Any]):
+    """A plugin's own fields of a connection's state: read here, kept in Redis.
+
+    They live as long as the connection. Reading is local and costs nothing. Writing goes to
+    Redis first, and only then can be read: when `set` returns, the field is in both.
+    """
+
+    __slots__ = ("_connection", "_prefix")
+
+    def __init__(self, connection: "Connection", plugin: str) -> None:
+        self._connection = connection
+        self._prefix = f"{plugin}."
+
+    def __getitem__(self, name: str) -> Any:
+        return msgspec.json.decode(self._connection.fields[self._prefix + name])
+
+    def __iter__(self) -> Iterator[str]:
+        start = len(self._prefix)
+        return (key[start:] for key in self._connection.fields if key.startswith(self._prefix))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    async def set(self, **values: Any) -> None:
+        """Write fields.
+
+        Args:
+            **values: Any JSON values.
+
+        Raises:
+            Error: ``unavailable`` if Redis is away; nothing has changed here then.
+            TypeError: A value can't be JSON.
+        """
+        await self._connection.write_fields(
+            {self._prefix + name: msgspec.json.encode(value) for name, value in values.items()}
+        )
+
+    async def delete(self, *names: str) -> None:
+        """Remove fields; one that isn't there is no error.
+
+        Raises:
+            Error: ``unavailable`` if Redis is away; nothing has changed here then.
+        """
+        await self._connection.write_fields(
+            {
+                self._prefix + name: None
+                for name in names
+                if self._prefix + name in self._connection.fields
+            }
+        )

@@ -1,0 +1,42 @@
+"""The Python client: requests, streams, topics and events over one WebSocket.
+
+    async with connect("ws://127.0.0.1:8080/ws", token=token) as client:
+        await client.request("chat.send", {"room": "lobby", "text": "hi"})
+        async with client.subscribe("room:lobby") as room:
+            async for item in room:
+                print(item)
+
+It speaks `jackfield.v1` (JSON). A connection that is lost stays lost: `ConnectionClosed` says
+whether to connect again, and after how long. `follow` does that by itself, for one topic. `Agent`
+does too: it is for those who are called.
+"""
+
+from jackfield.wire.position import Position
+
+from .agent.agent import Agent
+from .agent.skill import Rejected
+from .agent.task import Task
+from .connection import Client, connect
+from .errors import ConnectionClosed, ConnectionFailed, EventsLost, RequestError, StreamBroken
+from .follow import follow
+from .subscription import Event, Gap, History, Presence, Subscription
+
+__all__ = [
+    "Agent",
+    "Client",
+    "ConnectionClosed",
+    "ConnectionFailed",
+    "Event",
+    "EventsLost",
+    "Gap",
+    "History",
+    "Position",
+    "Presence",
+    "Rejected",
+    "RequestError",
+    "StreamBroken",
+    "Subscription",
+    "Task",
+    "connect",
+    "follow",
+]

@@ -1,0 +1,1 @@
+"""The agent SDK: a process that serves tasks."""

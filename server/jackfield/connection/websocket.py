@@ -1,0 +1,31 @@
+"""aiohttp's WebSocket with closing taken over: every byte it would send goes by the outbox."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from aiohttp import WSCloseCode, web
+
+from jackfield.wire.close_codes import CloseCode
+
+
+class Socket(web.WebSocketResponse[Literal[False]]):
+    """A WebSocket that leaves closing to its connection.
+
+    aiohttp's `close` writes past the outbox, and on a client that doesn't read it can wait longer
+    than its timeout. It is called from outside, at the end of a request, and by `receive`, when
+    the client breaks the protocol; only the latter is of interest here.
+    """
+
+    on_violation: Callable[[CloseCode], None]
+
+    async def close(
+        self,
+        *,
+        code: int = WSCloseCode.OK,
+        message: bytes = b"",  # noqa: ARG002 - aiohttp's words; the protocol has its own
+        drain: bool = True,  # noqa: ARG002
+    ) -> bool:
+        """Tell the connection of a violation of RFC 6455; nothing else needs doing here."""
+        if code != WSCloseCode.OK:
+            self.on_violation(CloseCode(code))
+        return True

@@ -1,0 +1,205 @@
+"""A message type ready to be called: everything about it that can be settled before a message.
+
+A `Route` is made once, at registration, from a `Handler`, its plugin's `Runtime` and the
+middlewares around it. What a message then needs is an attribute away.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Executor, Future
+from contextvars import copy_context
+from functools import cached_property, partial
+from typing import Any
+
+from jackfield.authoring.context import Context
+from jackfield.authoring.runtime import Runtime
+from jackfield.declaration.replies import Reply, Stated
+from jackfield.plugin.handler import Handler, Kind
+from jackfield.plugin.hooks import CallNext, Middleware
+from jackfield.schema.compiled.dumping import Dump as Finish
+from jackfield.schema.compiled.dumping import compile_dump
+from jackfield.schema.json_schema import json_schema
+from jackfield.schema.payload import as_payload, check_against
+from jackfield.schema.validation import bind
+
+from .bulkhead import Bulkhead
+from .slow_requests import INTERVAL
+
+
+class Route:
+    """One message type, resolved.
+
+    Args:
+        handler: What the plugin declared.
+        runtime: The plugin's runtime.
+        middleware: What runs around it, outermost first, each with its own plugin's runtime.
+        bulkhead: What bounds how many of the plugin's handlers run at once; None if nothing does.
+        default_timeout: Seconds for a handler that declares no timeout.
+        executor: The threads that plain functions run in.
+        check_replies: Whether replies are held against the declared schema.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        runtime: Runtime,
+        *,
+        middleware: Sequence[tuple[Middleware, Runtime]],
+        bulkhead: Bulkhead | None,
+        default_timeout: float,
+        executor: Executor,
+        check_replies: bool,
+    ) -> None:
+        self.handler = handler
+        self.runtime = runtime
+        self.type = handler.type
+        self.scopes = handler.scopes
+        self.rate = handler.rate
+        #: Whether a message may be refused for more than its payload.
+        self.is_restricted = bool(handler.scopes) or handler.rate is not None
+        self.streams = handler.kind is Kind.STREAM
+        self.concurrent = handler.concurrent or self.streams
+        self.timeout = handler.timeout
+        if self.timeout is None and not self.streams:
+            self.timeout = default_timeout
+        #: Whether its deadline may pass before the watch looks: then it has a timer at once.
+        self.is_brief = self.timeout is not None and self.timeout < 2 * INTERVAL
+        self.load = bind(handler.schema, handler.type)
+        self.call = _wrap(_innermost(handler, executor, bulkhead, check=check_replies), middleware)
+        #: How many messages were answered, and how many with which error code.
+        self.replies = 0
+        self.failures: Counter[str] = Counter()
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """What a client may know of the type: documentation, options and JSON Schemas."""
+        return {
+            "type": self.type,
+            "plugin": self.runtime.plugin,
+            "doc": self.handler.doc,
+            "streams": self.streams,
+            "scopes": sorted(self.scopes),
+            "payload": json_schema(self.handler.schema),
+            "reply": None if self.handler.reply is None else json_schema(self.handler.reply),
+        }
+
+
+def _wrap(call: CallNext, middleware: Sequence[tuple[Middleware, Runtime]]) -> CallNext:
+    for layer, runtime in reversed(middleware):
+        call = partial(_through, layer, runtime, call)
+    return call
+
+
+def _through(
+    layer: Middleware, runtime: Runtime, call_next: CallNext, ctx: Context, data: Any
+) -> Awaitable[Any]:
+    """Call a middleware with its own plugin's context; what it wraps keeps the one it has."""
+
+    def inner(_: Context, changed: Any) -> Awaitable[Any]:
+        return call_next(ctx, changed)
+
+    own = Context(ctx._connection, runtime, ctx._request)  # noqa: SLF001 - the context's other side
+    return layer(own, data, inner)
+
+
+def _innermost(
+    handler: Handler, executor: Executor, bulkhead: Bulkhead | None, *, check: bool
+) -> CallNext:
+    """The handler itself, as an async function whatever its kind, with its answers made ready."""
+    function, finish = handler.function, _finish(handler, check=check)
+    if handler.kind is Kind.THREAD:
+        call = _threaded(function, executor, bulkhead)
+    else:
+        streams = handler.kind is Kind.STREAM
+        call = _streaming(function, finish) if streams else function
+        if bulkhead is not None:
+            call = _bounded(call, bulkhead)
+        if streams:
+            return call
+    return call if finish is None else _finishing(call, finish)
+
+
+def _bounded(call: CallNext, bulkhead: Bulkhead) -> CallNext:
+    async def bounded(ctx: Context, data: Any) -> Any:
+        bulkhead.enter()
+        try:
+            return await call(ctx, data)
+        finally:
+            bulkhead.leave()
+
+    return bounded
+
+
+def _finish(handler: Handler, *, check: bool) -> Finish | None:
+    """What is done with an answer before it is encoded; None, and no time, for most handlers."""
+    if handler.reply is None:
+        return None
+    dump = compile_dump(handler.reply) if handler.dump else None
+    if not check:
+        return dump
+    schema = handler.reply
+
+    def dump_and_check(answer: Any) -> Any:
+        if dump is not None:
+            answer = dump(answer)
+        check_against(schema, answer)
+        return answer
+
+    return dump_and_check
+
+
+def _threaded(
+    function: Callable[..., Any], executor: Executor, bulkhead: Bulkhead | None
+) -> CallNext:
+    async def call(ctx: Context, data: Any) -> Any:
+        loop = asyncio.get_running_loop()
+        if bulkhead is not None:
+            bulkhead.enter()
+        future = executor.submit(copy_context().run, function, ctx, data)
+        if bulkhead is not None:
+            # Not when its time is up: a thread that goes on takes its place as before.
+            leave = partial(_call_on, loop, bulkhead.leave)
+            future.add_done_callback(leave)
+        return await asyncio.wrap_future(future, loop=loop)
+
+    return call
+
+
+def _call_on(loop: asyncio.AbstractEventLoop, function: Callable[[], None], _: Future[Any]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody counts any more
+        loop.call_soon_threadsafe(function)
+
+
+def _streaming(function: Callable[..., Any], finish: Finish | None) -> CallNext:
+    async def call(ctx: Context, data: Any) -> Any:
+        connection = ctx._connection  # noqa: SLF001 - the context's other side
+        message_id = ctx.id
+        assert message_id is not None  # noqa: S101 - dispatch refuses a stream without an id
+        seq = 0
+        async with contextlib.aclosing(function(ctx, data)) as chunks:
+            async for chunk in chunks:
+                if type(chunk) is Reply:
+                    return chunk.payload
+                if type(chunk) is Stated:
+                    connection.send_chunk(message_id, seq, as_payload(chunk.payload), chunk.state)
+                else:
+                    answer = chunk if finish is None else finish(chunk)
+                    connection.send_chunk(message_id, seq, as_payload(answer))
+                seq += 1
+                try:
+                    await connection.outbox.room()
+                except ConnectionError:  # nobody is left to stream to
+                    return None
+        return None
+
+    return call
+
+
+def _finishing(call: CallNext, finish: Finish) -> CallNext:
+    async def finished(ctx: Context, data: Any) -> Any:
+        result = await call(ctx, data)
+        return None if result is None else finish(result)
+
+    return finished

@@ -1,0 +1,293 @@
+"""What clients ask of topics: who may, what comes of it, and in which words it is refused.
+
+A topic that nobody declares and one that is not the client's to see answer alike.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from marshmallow import INCLUDE, Schema
+
+from jackfield.authoring.context import Context
+from jackfield.declaration.topic_family import TopicFamily
+from jackfield.schema.compiled.dumping import Dump, compile_dump
+from jackfield.schema.payload import as_payload
+from jackfield.schema.validation import Loader, bind
+from jackfield.wire.errors import Error
+from jackfield.wire.position import Position
+from jackfield.wire.rates import TokenBucket
+
+from .topics import Address, Topics
+
+if TYPE_CHECKING:
+    from jackfield.authoring.runtime import Runtime
+    from jackfield.connection.connection import Connection
+    from jackfield.connection.request import Request
+
+    from .join import Join
+
+#: Seconds that a client is told to wait which is in too many topics: leaving one takes no longer.
+_RETRY_AFTER: Final = 1.0
+#: Of a reply's bytes, what its envelope and positions may take.
+_ENVELOPE_BYTES: Final = 1024
+
+
+class TopicAccess:
+    """What one node's clients may do with topics.
+
+    Args:
+        topics: The node's topics.
+        runtimes: Each plugin's runtime, by its name.
+    """
+
+    def __init__(self, topics: Topics, runtimes: "Mapping[str, Runtime]") -> None:
+        self._topics = topics
+        self._runtimes = runtimes
+        self._limits = topics.settings.limits
+        self._room = self._limits.reply_bytes - _ENVELOPE_BYTES
+        self._codecs: dict[TopicFamily, tuple[Loader, Dump]] = {}
+
+    async def subscribe(
+        self,
+        connection: "Connection",
+        request: "Request | None",
+        topic: str,
+        since: Position | None,
+    ) -> dict[str, Any]:
+        """Make a connection a member of a topic; see `Context.subscribe`."""
+        address = await self._may_join(connection, request, topic)
+        present = self._topics.present(address)
+        if present is None or connection not in present.members:
+            self._check_count(connection)
+        info: dict[str, Any] | None = None
+        if address.family.info_hook is not None:
+            ctx = self._context(connection, request, address)
+            info = as_payload(await address.family.info_hook(ctx, **address.parts))
+        replay = since is None and address.family.replay
+        join = await self._topics.audience(address).join(
+            connection, since, info, max_bytes=self._room, replay=replay
+        )
+        read = join.read
+        reply: dict[str, Any] = {"epoch": read.epoch, "offset": read.offset}
+        if since is not None or replay:
+            # Where there is more than a reply may hold, the client reads the history in parts.
+            events = self._fitting(connection, read.events)
+            recovered = read.after + len(events) == read.offset and (
+                read.after == 0 if replay else read.recovered
+            )
+            reply["recovered"] = recovered
+            if recovered:
+                reply["events"] = events
+        _activate_behind_reply(join, request)
+        return reply
+
+    def unsubscribe(self, connection: "Connection", topic: str) -> bool:
+        """Make a connection no member of a topic; returns whether it was one."""
+        address = self._topics.find(topic)
+        audience = None if address is None else self._topics.present(address)
+        if audience is None or connection not in audience.members:
+            return False
+        connection.topics.remove(audience)
+        audience.leave(connection)
+        return True
+
+    async def publish(
+        self,
+        connection: "Connection",
+        request: "Request | None",
+        topic: str,
+        payload: dict[str, Any],
+        key: str | None,
+    ) -> Position:
+        """Publish what a client sends.
+
+        Raises:
+            Error: ``not_found``, ``invalid_payload``, ``rate_limited``, ``too_large``,
+                ``unavailable``.
+        """
+        self._check_rate(connection)
+        if connection.publish_lock is None:
+            connection.publish_lock = asyncio.Lock()
+        # What one connection publishes keeps its order, however long a plugin thinks about each.
+        async with connection.publish_lock:
+            address = self._visible(connection, topic)
+            family = address.family
+            check = family.publish_check or family.join_check
+            ctx = self._context(connection, request, address)
+            if not family.client_publish or (
+                check is not None and not await check(ctx, **address.parts)
+            ):
+                raise Error("not_found")
+            load, dump = self._codec(family)
+            data = _load(load, payload)
+            if family.prepare_hook is not None:
+                data = as_payload(await family.prepare_hook(ctx, data, **address.parts))
+            mine = "" if key is None else _own_key(connection.user or "", key)
+            sent = self._topics.send(address, dump(data), mine)
+        return await sent
+
+    async def history(
+        self,
+        connection: "Connection",
+        request: "Request | None",
+        topic: str,
+        *,
+        after: int | None,
+        before: int | None,
+        limit: int | None,
+    ) -> dict[str, Any]:
+        """A part of a topic's past; see `Context.history`."""
+        if limit is None:
+            limit = self._limits.history
+        address = await self._may_join(connection, request, topic)
+        past = await self._topics.store.history(
+            address.place,
+            after=after,
+            before=before,
+            limit=min(limit, self._limits.history),
+            max_bytes=self._room,
+        )
+        if not past.complete:
+            raise Error("unrecoverable", topic=topic, epoch=past.epoch, offset=past.offset)
+        if after is None:
+            events = self._fitting(connection, reversed(past.events))[::-1]
+        else:
+            events = self._fitting(connection, past.events)
+        if past.events and not events:  # an empty page would look like the end
+            raise Error("too_large", "One event is larger than a reply may be.")
+        return {"epoch": past.epoch, "offset": past.offset, "events": events}
+
+    async def presence(
+        self, connection: "Connection", request: "Request | None", topic: str
+    ) -> dict[str, Any]:
+        """Who is in a topic; see `Context.presence`."""
+        address = await self._may_join(connection, request, topic)
+        if not address.family.presence:
+            raise Error("not_found")
+        return await self._topics.presence(address)
+
+    async def check_again(self, connection: "Connection") -> None:
+        """Have a connection leave the topics that it may not be in any more, and tell its client.
+
+        A topic whose plugin can't say so now is left as well: it can be joined again.
+        """
+        for audience in list(connection.topics):
+            error = await self._objection(connection, audience.topic)
+            if error is not None and self.unsubscribe(connection, audience.topic):
+                connection.refuse(None, error)
+
+    async def _objection(self, connection: "Connection", topic: str) -> Error | None:
+        """Why a connection may not be in a topic; None if it may."""
+        try:
+            await self._may_join(connection, None, topic)
+        except Error as error:
+            if error.code == "not_found":  # no secret to who was in it
+                error = Error("forbidden", "This connection may not be in the topic any more.")
+            error.extra["topic"] = topic
+            return error
+        except Exception as exc:  # noqa: BLE001 - whatever a plugin raises is contained here
+            fault = connection.node.dispatcher.report(exc, connection=connection.id)
+            fault.extra["topic"] = topic
+            return fault
+        return None
+
+    def _visible(self, connection: "Connection", topic: str) -> Address:
+        address = self._topics.find(topic)
+        if address is None or not address.family.scopes <= connection.identity.scopes:
+            raise Error("not_found")
+        return address
+
+    async def _may_join(
+        self, connection: "Connection", request: "Request | None", topic: str
+    ) -> Address:
+        address = self._visible(connection, topic)
+        check = address.family.join_check
+        if check is not None and not await check(
+            self._context(connection, request, address), **address.parts
+        ):
+            raise Error("not_found")
+        return address
+
+    def _fitting(self, connection: "Connection", events: Iterable[bytes]) -> list[Any]:
+        """The first of some events, as many as one reply holds in the client's encoding.
+
+        They fit in JSON, but a number may take twice as much in MessagePack.
+        """
+        room, fitting, codec = self._room, [], connection.codec
+        for event in events:
+            room -= len(codec.from_json(event)) + 1  # and a comma
+            if room < 0:
+                break
+            fitting.append(codec.embed(event))
+        return fitting
+
+    def _context(
+        self, connection: "Connection", request: "Request | None", address: Address
+    ) -> Context:
+        """The context of the plugin that declares the topic."""
+        return Context(connection, self._runtimes[address.family.plugin], request)
+
+    def _check_count(self, connection: "Connection") -> None:
+        limit = self._limits.topics
+        if len(connection.topics) - connection.given_topics >= limit:
+            raise Error(
+                "rate_limited",
+                f"This connection is in {limit} topics, and may be in no more; leave one.",
+                retry_after=_RETRY_AFTER,
+                limit=limit,
+            )
+
+    def _check_rate(self, connection: "Connection") -> None:
+        if connection.publish_bucket is None:
+            rate = self._limits.publishes_per_second
+            connection.publish_bucket = TokenBucket(rate, rate)
+        wait = connection.publish_bucket.take(connection.node.watch.loop.time())
+        if wait:
+            raise Error("rate_limited", "Too much is published.", retry_after=round(wait, 3))
+
+    def _codec(self, family: TopicFamily) -> tuple[Loader, Dump]:
+        codec = self._codecs.get(family)
+        if codec is None:
+            load = bind(family.event, f"an event of {family.pattern}")
+            codec = self._codecs[family] = (load, _dumper(family.event))
+        return codec
+
+
+def _own_key(user: str, key: str) -> str:
+    """A client's idempotency key among those of all; a user's id may hold any character."""
+    return f"client:{len(user)}:{user}:{key}"
+
+
+def _dumper(schema: Schema) -> Dump:
+    """What makes an event of what `load` made of a client's payload."""
+    dump = compile_dump(schema)
+    if schema.unknown != INCLUDE:
+        return dump
+    declared = {field.attribute or name for name, field in schema.load_fields.items()}
+
+    def dump_all(data: Any) -> Any:
+        # `dump` leaves out what is not declared, and the schema says that it is to be kept.
+        return {key: data[key] for key in data if key not in declared} | dump(data)
+
+    return dump_all
+
+
+def _load(load: Loader, payload: dict[str, Any]) -> Any:
+    """Validate an event; its faults lie one step deeper in the message."""
+    try:
+        return load(payload)
+    except Error as error:
+        for fault in error.extra.get("fields", ()):
+            fault["pointer"] = f"/payload{fault['pointer']}"
+        raise
+
+
+def _activate_behind_reply(join: "Join", request: "Request | None") -> None:
+    """Begin to send events behind the reply that says where they begin."""
+    if request is None and join.connection.early_joins is not None:
+        join.connection.early_joins.append(join)
+    elif request is None or request.route.streams:
+        join.activate()
+    else:
+        request.call_when_answered(join)

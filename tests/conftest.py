@@ -1,0 +1,77 @@
+"""What tests of every kind share: a Valkey server, the log that they read, and property tests."""
+
+import asyncio
+import contextlib
+import io
+import logging
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import pytest
+import structlog
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+from redis.asyncio import Redis
+
+from jackfield.config import LoggingSettings
+from jackfield.redis.embedded import embedded_valkey
+from jackfield.telemetry import log
+from tests.support.paths import DOCS
+
+# A busy machine is no failure: no deadline, and slow generation is let pass.
+hypothesis_settings.register_profile(
+    "jackfield", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("jackfield")
+
+#: What tests do behind the servers' backs, and no server does.
+_FOR_TESTS: Final = "+blpop +config|set +dbsize +echo +flushall +keys +rpush +scan +type +zcard"
+
+
+@pytest.fixture(scope="session")
+def valkey_url() -> Iterator[str]:
+    """The address of a real Valkey, one for the whole run: each test keeps to keys of its own.
+
+    Whoever uses it is the user whose rights the documentation tells, and may do no more.
+    """
+    # In a thread of its own, so that this loop and those of the tests never meet.
+    with ThreadPoolExecutor(1) as thread, asyncio.Runner() as runner:
+        valkey = embedded_valkey()
+        url = thread.submit(runner.run, valkey.__aenter__()).result()
+        user, password = thread.submit(runner.run, _add_user(url)).result()
+        yield url.replace("unix://", f"unix://{user}:{password}@", 1)
+        thread.submit(runner.run, valkey.__aexit__(None, None, None)).result()
+        thread.submit(runner.close).result()
+
+
+async def _add_user(url: str) -> tuple[str, str]:
+    """Add the user of the documentation, for keys of any test's prefix; its name and password."""
+    page = DOCS / "operations/redis.md"
+    (rule,) = re.findall(r"^user (jackfield on .*)$", page.read_text("utf-8"), re.MULTILINE)
+    name, on, password, *rights = rule.replace("jackfield:*", "test*").split()
+    async with Redis.from_url(url) as redis:
+        call: Any = redis.execute_command  # redis-py has no types for it
+        await call("ACL SETUSER", name, on, password, *rights, *_FOR_TESTS.split())
+    return name, password.removeprefix(">")
+
+
+@pytest.fixture
+def logged() -> Iterator[Callable[[], str]]:
+    """All that was logged so far, as it is written."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    with contextlib.redirect_stderr(io.StringIO()) as written:
+        log.configure(LoggingSettings(format="json", level="debug"))
+    yield written.getvalue
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture
+def config(valkey_url: str) -> dict[str, Any]:
+    """A configuration with the shared Valkey, and a prefix that no other test has."""
+    return {"redis": {"url": valkey_url, "prefix": f"test-{secrets.token_hex(6)}"}}

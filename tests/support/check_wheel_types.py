@@ -1,0 +1,33 @@
+"""Check types as a third party meets them: against the built wheel, not against the sources.
+
+Run by `make lint`; exits with mypy's status.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def main() -> int:
+    """Install the wheel into an environment of its own, and check the demo plugin there."""
+    with tempfile.TemporaryDirectory() as folder:
+        python = Path(folder) / "venv" / "bin" / "python"
+        venv.create(python.parents[1], with_pip=True)
+        pip: list[str | Path] = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "wheel", "--no-deps", "-w", folder, ROOT], check=True)
+        subprocess.run([*pip, "install", *Path(folder).glob("*.whl")], check=True)
+        chat = ROOT / "plugins" / "jackfield-chat" / "jackfield_chat"
+        options: list[str | Path] = ["--strict", "--config-file", "", "--cache-dir", os.devnull]
+        options += ["--python-executable", python]
+        return subprocess.run(
+            [sys.executable, "-m", "mypy", *options, chat], cwd=folder, check=False
+        ).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,346 @@
+"""An audience between Redis and its members: what is on its way when, and nothing lost of it."""
+
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+import pytest
+
+from jackfield import AnyPayload, Plugin, Position
+from jackfield.store.keys import Keys
+from jackfield.store.topics import Place, Read
+from jackfield.topics.audience import Audience
+from jackfield.topics.feed import Batch, Published
+from jackfield.topics.join import Join
+from jackfield.wire import frames, protocol
+from jackfield.wire.errors import Error
+from jackfield.wire.protocol import JSON
+from tests.support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from jackfield.connection.connection import Connection
+
+FAMILY = Plugin("test").topic("a", AnyPayload, history=100, ttl="1h")
+PLACE = Place(Keys("test", "node").topic("a"), 100, 3_600_000)
+
+
+def event(number: int) -> bytes:
+    return b"%b%d%b" % (protocol.event_head("a"), number, protocol.event_tail({}))
+
+
+def published(*numbers: int, epoch: str = "e") -> Published:
+    return Published(b"e", epoch, Batch(numbers[0], [event(number) for number in numbers]))
+
+
+def read(offset: int, after: int | None = None, *, upto: int | None = None, **more: Any) -> Read:
+    """What Redis answers: where the topic stands, and what came after a number."""
+    after = offset if after is None else after
+    events = [event(number) for number in range(after + 1, (upto or offset) + 1)]
+    return Read("e", offset, recovered=True, after=after, events=events)._replace(**more)
+
+
+class FakeRedis:
+    """A store and a bus that answer when they are told to."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.reads: list[tuple[Position | None, asyncio.Future[Read]]] = []
+        self.subscriptions: list[asyncio.Future[None]] = []
+
+    async def read(self, _place: Place, since: Position | None, **_: Any) -> Read:
+        future: asyncio.Future[Read] = asyncio.get_running_loop().create_future()
+        self.reads.append((since, future))
+        return await future
+
+    async def subscribe(self, _channel: str) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.subscriptions.append(future)
+        await future
+
+    async def answer(self, answer: Read | Error) -> Position | None:
+        """Answer the next read; returns what it asked for."""
+        await wait_until(lambda: self.reads)
+        since, future = self.reads.pop(0)
+        if isinstance(answer, Error):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
+        await turns()
+        return since
+
+
+class FakeConnection:
+    """A client, as far as an audience knows one."""
+
+    def __init__(self) -> None:
+        self.codec = JSON
+        self.outbox = self
+        self.topics: list[Audience] = []
+        self.has_left = False
+        #: The numbers of the events that it was sent, and where it was told to be instead.
+        self.got: list[int | tuple[str, int]] = []
+
+    def send(self, data: bytes) -> None:
+        self.got += [msgspec.json.decode(each)["offset"] for _, each in frames.split(data)]
+
+    def refuse(self, _message_id: None, error: Error) -> None:
+        assert error.code == "unrecoverable"
+        self.got.append((error.extra["epoch"], error.extra["offset"]))
+
+
+async def turns() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+class Stage:
+    """An audience, and the Redis it believes in."""
+
+    def __init__(self) -> None:
+        self.redis = FakeRedis()
+        self.emptied = 0
+        fake: Any = self.redis
+        self.audience = Audience(
+            "a",
+            FAMILY,
+            PLACE,
+            store=fake,
+            bus=fake,
+            presence=fake,
+            gate=asyncio.Semaphore(),
+            on_empty=self.emptied_now,
+        )
+
+    def emptied_now(self, audience: Audience) -> None:
+        self.emptied += 1
+        audience.cancel()
+
+    async def open(self, offset: int = 0) -> FakeConnection:
+        """Have a first member join; returns it."""
+        joining = asyncio.create_task(self.join(fake := FakeConnection()))
+        await wait_until(lambda: self.redis.subscriptions)
+        self.redis.subscriptions.pop().set_result(None)
+        await self.redis.answer(read(offset))
+        (await joining).activate()
+        return fake
+
+    async def join(self, fake: FakeConnection, since: Position | None = None) -> Join:
+        return await self.audience.join(cast("Connection", fake), since, max_bytes=1000)
+
+
+async def test_all_that_join_at_once_open_it_once() -> None:
+    stage = Stage()
+    fakes = [FakeConnection() for _ in range(3)]
+    joining = [asyncio.create_task(stage.join(fake)) for fake in fakes]
+    await wait_until(lambda: stage.redis.subscriptions)
+    await turns()
+    (subscription,) = stage.redis.subscriptions
+    subscription.set_result(None)
+    await turns()
+    stage.audience.receive(published(6, 7))  # by the channel, before the position is known
+    await stage.redis.answer(read(5))
+    joins = await asyncio.gather(*joining)
+    for join in joins:
+        join.activate()
+    stage.audience.receive(published(8))
+    for fake, join in zip(fakes, joins, strict=True):
+        assert fake.got == list(range(join.read.offset + 1, 9))
+    assert stage.redis.reads == []
+
+
+async def test_a_channel_that_was_interrupted_while_it_opened_is_looked_at_again() -> None:
+    stage = Stage()
+    joining = asyncio.create_task(stage.join(fake := FakeConnection()))
+    await wait_until(lambda: stage.redis.subscriptions)
+    stage.redis.subscriptions.pop().set_result(None)
+    await wait_until(lambda: stage.redis.reads)
+    stage.audience.hold()  # the channel was subscribed anew: 6 and 7 were missed
+    await stage.redis.answer(read(5))
+    await wait_until(lambda: len(stage.redis.reads) == 2)
+    answers = {None: read(7), Position("e", 5): read(7, 5)}  # to the one that joins, and to fill
+    for since, _ in list(stage.redis.reads):
+        await stage.redis.answer(answers[since])
+    join = await joining
+    join.activate()
+    assert stage.audience.position == Position("e", 7)
+    stage.audience.receive(published(8))
+    assert fake.got == list(range(join.read.offset + 1, 9))
+
+
+async def test_a_check_while_a_gap_is_filled_sends_nothing_twice() -> None:
+    stage = Stage()
+    fake = await stage.open()
+    stage.audience.receive(published(2))
+    await wait_until(lambda: stage.redis.reads)
+    stage.audience.hold()
+    stage.audience.receive(published(3))
+    await stage.audience.check(Position("e", 0))  # was read before any of it
+    stage.audience.receive(published(1))  # late
+    assert fake.got == []
+    await stage.redis.answer(read(3, 0))
+    assert fake.got == [1, 2, 3]
+    # And once more, since something may have been missed after it had been read.
+    assert await stage.redis.answer(read(4, 3)) == ("e", 3)
+    assert fake.got == [1, 2, 3, 4]
+    assert stage.audience.events.in_sync
+
+
+async def test_what_comes_while_it_is_looked_for_is_sent_once() -> None:
+    stage = Stage()
+    fake = await stage.open()
+    stage.audience.refill()
+    await wait_until(lambda: stage.redis.reads)
+    stage.audience.hold()
+    await stage.audience.check(Position("e", 0))
+    stage.audience.receive(published(1))
+    await stage.redis.answer(read(1, 0))
+    assert fake.got == [1]
+    stage.audience.receive(published(2))
+    await stage.redis.answer(read(2, 1))  # it was looked again, for what `hold` was told of
+    assert fake.got == [1, 2]
+    assert stage.audience.events.in_sync
+
+
+async def test_a_gap_of_many_pages_is_filled_before_anything_newer() -> None:
+    stage = Stage()
+    fake = await stage.open()
+    stage.audience.receive(published(9))
+    assert await stage.redis.answer(read(9, 0, upto=3)) == ("e", 0)
+    stage.audience.receive(published(10))
+    stage.audience.receive(published(4))  # late, and between two pages
+    assert await stage.redis.answer(read(10, 3, upto=7)) == ("e", 3)
+    assert await stage.redis.answer(read(10, 7)) == ("e", 7)
+    assert fake.got == list(range(1, 11))
+    assert stage.audience.events.in_sync
+
+
+async def test_nothing_missed_is_nothing_filled() -> None:
+    stage = Stage()
+    fake = await stage.open(5)
+    stage.audience.hold()
+    stage.audience.receive(published(6))
+    await stage.audience.check(Position("e", 5))
+    assert fake.got == [6]
+    stage.audience.catch_up(Position("e", 6), 0)
+    await turns()
+    assert stage.redis.reads == []
+    assert stage.audience.gaps == 0
+
+
+async def test_a_gap_that_can_not_be_filled_is_told_and_what_is_kept_follows() -> None:
+    stage = Stage()
+    fake = await stage.open(5)
+    stage.audience.receive(published(10))
+    await stage.redis.answer(read(10, 8, recovered=False))
+    assert fake.got == [("e", 8), 9, 10]
+
+
+async def test_a_member_that_knows_more_is_not_told_of_a_gap_before_that() -> None:
+    stage = Stage()
+    fake = await stage.open(5)
+    stage.audience.receive(published(12))
+    await wait_until(lambda: stage.redis.reads)
+    joining = asyncio.create_task(stage.join(late := FakeConnection(), Position("e", 9)))
+    await wait_until(lambda: len(stage.redis.reads) == 2)
+    stage.redis.reads.reverse()
+    await stage.redis.answer(read(12, 9))
+    (await joining).activate()
+    await stage.redis.answer(read(12, 8, recovered=False))
+    stage.audience.receive(published(13))
+    assert fake.got == [("e", 8), 9, 10, 11, 12, 13]
+    assert late.got == [13]  # 10 to 12 are in its reply
+
+
+async def test_another_epoch_is_told_before_anybody_joins_in_it() -> None:
+    stage = Stage()
+    fake = await stage.open(5)
+    joining = asyncio.create_task(stage.join(late := FakeConnection(), Position("e", 3)))
+    await stage.redis.answer(read(1, epoch="new", recovered=False))
+    assert await stage.redis.answer(read(1, 0, epoch="new", recovered=False)) == ("e", 5)
+    assert fake.got == [("new", 0), 1]
+    await stage.redis.answer(read(1, epoch="new", recovered=False))
+    join = await joining
+    assert (join.read.epoch, join.read.offset) == ("new", 1)
+    join.activate()
+    stage.audience.receive(published(2, epoch="new"))
+    assert fake.got == [("new", 0), 1, 2]
+    assert late.got == [2]
+
+
+async def test_a_join_that_fails_leaves_an_empty_audience() -> None:
+    stage = Stage()
+    joining = asyncio.create_task(stage.join(FakeConnection()))
+    await wait_until(lambda: stage.redis.subscriptions)
+    stage.redis.subscriptions.pop().set_exception(Error("unavailable"))
+    with pytest.raises(Error, match="unavailable"):
+        await joining
+    assert stage.emptied == 1
+    assert len(stage.audience.members) == 0
+
+
+async def test_a_join_that_is_cancelled_stops_what_it_alone_has_begun() -> None:
+    stage = Stage()
+    joining = asyncio.create_task(stage.join(FakeConnection()))
+    await wait_until(lambda: stage.redis.subscriptions)
+    joining.cancel()
+    await turns()
+    assert joining.cancelled()
+    assert stage.emptied == 1
+    assert stage.redis.subscriptions[0].cancelled()
+
+
+async def test_whoever_waits_for_another_that_is_cancelled_opens_it_instead() -> None:
+    stage = Stage()
+    fakes = [FakeConnection() for _ in range(3)]
+    first, *others = [asyncio.create_task(stage.join(fake)) for fake in fakes]
+    await wait_until(lambda: stage.redis.subscriptions)
+    first.cancel()
+    await wait_until(lambda: len(stage.redis.subscriptions) == 2)
+    await turns()
+    cancelled, subscription = stage.redis.subscriptions
+    assert cancelled.cancelled()
+    subscription.set_result(None)
+    await stage.redis.answer(read(5))
+    for join, fake in zip(await asyncio.gather(*others), fakes[1:], strict=True):
+        join.activate()
+        assert join.connection is cast("Connection", fake)
+    stage.audience.receive(published(6))
+    assert [fake.got for fake in fakes] == [[], [6], [6]]
+
+
+async def test_all_that_wait_are_told_that_it_can_not_be_opened() -> None:
+    stage = Stage()
+    joining = [asyncio.create_task(stage.join(FakeConnection())) for _ in range(3)]
+    await wait_until(lambda: stage.redis.subscriptions)
+    await turns()
+    (subscription,) = stage.redis.subscriptions
+    subscription.set_exception(Error("unavailable"))
+    for outcome in await asyncio.gather(*joining, return_exceptions=True):
+        assert isinstance(outcome, Error)
+        assert outcome.code == "unavailable"
+    assert len(stage.redis.subscriptions) == 1
+    assert stage.emptied == 1
+
+
+async def test_an_audience_that_was_given_up_asks_nothing_any_more() -> None:
+    stage = Stage()
+    fake = await stage.open(5)
+    stage.audience.leave(cast("Connection", fake))
+    assert stage.emptied == 1
+    stage.audience.catch_up(Position("e", 9), 0)
+    await stage.audience.check(Position("e", 9))
+    await turns()
+    assert stage.redis.reads == []
+    assert fake.got == []
+
+
+async def test_one_that_leaves_while_a_gap_is_filled_gets_nothing_of_it() -> None:
+    stage = Stage()
+    fake = await stage.open()
+    (await stage.join(other := FakeConnection())).activate()
+    stage.audience.receive(published(2))
+    await wait_until(lambda: stage.redis.reads)
+    stage.audience.leave(cast("Connection", fake))
+    await stage.redis.answer(read(2, 0))
+    assert fake.got == []
+    assert other.got == [1, 2]
