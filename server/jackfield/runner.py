@@ -14,8 +14,7 @@ from aiohttp import web
 
 from .app import busy_threads, create_app, drain
 from .config import Settings
-from .http.health import NODE
-from .node import Node
+from .node import NODE, Node
 from .session.listener import Site, listening_address
 
 _log = structlog.get_logger("jackfield")

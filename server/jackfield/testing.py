@@ -16,8 +16,7 @@ from .auth import Authenticator
 from .client import Client, connect
 from .config import load_settings
 from .declaration.candidates import Candidate, discover
-from .http.health import NODE
-from .node import Node
+from .node import NODE, Node
 from .plugin.plugin import Plugin
 from .session.listener import Site, listening_address
 

@@ -177,7 +177,7 @@ async def test_one_address_has_so_many_connections_and_others_have_theirs(config
                 assert (await other.ask("session.ping"))["type"] == "reply"
                 addresses = sorted(connection.remote for connection in server.node.hub)
                 assert addresses == ["192.0.2.1", "192.0.2.1", "192.0.2.2"]
-        await wait_until(lambda: not server.node.places.by_address)
+        await wait_until(lambda: not server.node.permits.by_address)
 
 
 class Everyone:
@@ -198,7 +198,7 @@ async def test_one_user_has_so_many_connections_and_others_have_theirs(config: C
                 assert await second.closed() == (4504, "connection limit")
             async with Wire(server, welcomed=True, **named("bob")):
                 pass
-        await wait_until(lambda: not server.node.places.by_user)
+        await wait_until(lambda: not server.node.permits.by_user)
         async with Wire(server, welcomed=True, **named("alice")):
             pass
 

@@ -15,7 +15,6 @@ from structlog.testing import capture_logs
 from jackfield import AnyPayload, Context, Plugin
 from jackfield.client import ConnectionFailed, RequestError
 from jackfield.redis.embedded import embedded_valkey
-from jackfield.session.heartbeat import Heartbeat
 from jackfield.testing import RunningServer, run_server
 from tests.support.waiting import wait_until
 
@@ -103,7 +102,7 @@ async def test_a_flushed_redis_is_written_again_with_all_fields() -> None:
         await redis.flushall()
         assert await server.node.store.get(connection.id) is None
         with capture_logs() as logs:
-            await Heartbeat(server.node).refresh()
+            await server.node.heartbeat.refresh()
         after = await server.node.store.get(connection.id)
         assert before is not None
         assert after is not None
@@ -145,7 +144,7 @@ async def test_every_key_of_a_running_server_has_a_ttl_and_none_is_left_when_it_
         async with run_server(state, config=config) as server:
             async with server.connect() as client, server.connect():
                 await client.request("state.set", {"a": 1})
-                await Heartbeat(server.node).refresh()
+                await server.node.heartbeat.refresh()
                 keys = await redis.keys("*")
                 assert any(b":conn:" in key for key in keys)
                 for key in keys:

@@ -6,29 +6,27 @@ from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 import structlog
 
+from jackfield.config import Settings
+from jackfield.connection.connection import Connection
+from jackfield.redis.client import RedisClient
 from jackfield.schema.skill_schemas import check
 from jackfield.store.agents import AgentStore, Held, NewTask, Outcome, Registered, Report
+from jackfield.store.keys import Keys
 from jackfield.store.topics import Place
+from jackfield.topics.topics import Topics
 from jackfield.wire.errors import Error
 
 from .call import Call
 from .channels import Line, Lines
 from .directory import Directory
 from .following import Following, Wanted
-from .instance import SCOPE, Instance, Task
+from .instance import REGISTRATION, SCOPE, Instance, Task
 from .upkeep import Upkeep
-
-if TYPE_CHECKING:
-    from jackfield.config import Settings
-    from jackfield.connection.connection import Connection
-    from jackfield.redis.client import RedisClient
-    from jackfield.store.keys import Keys
-    from jackfield.topics.topics import Topics
 
 _log = structlog.get_logger("jackfield")
 
@@ -48,10 +46,11 @@ class Agents:
         topics: The node's topics, whose bus is used.
     """
 
-    def __init__(
-        self, settings: "Settings", redis: "RedisClient", keys: "Keys", topics: "Topics"
-    ) -> None:
+    def __init__(self, settings: Settings, redis: RedisClient, keys: Keys, topics: Topics) -> None:
         self.settings = settings.agents
+        #: Bytes of an event, and so of an update or an output, at most.
+        self.event_bytes = settings.limits.event_bytes
+        self._close_timeout = settings.redis.timeout
         self.store = AgentStore(redis, keys, settings.agents)
         self.directory = Directory(self.store)
         #: Reports that were dropped: late, foreign or forged.
@@ -81,7 +80,7 @@ class Agents:
     async def close(self) -> None:
         """Stop everything; that instances have left is told, if Redis is there."""
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=self._topics.settings.redis.timeout)
+            await asyncio.wait(self._tasks, timeout=self._close_timeout)
         for task in self._tasks:
             task.cancel()
         while self._tasks:
@@ -108,7 +107,7 @@ class Agents:
             following.stop()
             if outcome.word == "same":
                 task = str(outcome.rest[0], "ascii")
-                return await self.follow(task) if wanted.follow else Following(self, task)
+                return await self.follow(task) if wanted.follow else self._following(task)
             if outcome.word == "full":
                 raise Error(
                     "unavailable",
@@ -123,7 +122,7 @@ class Agents:
         agent = wanted.known.agent
         task = f"{agent}.{secrets.token_urlsafe(16)}"
         async with self.lines.taken(agent) as line:
-            following = self._follow(line, task) if wanted.follow else Following(self, task)
+            following = self._follow(line, task) if wanted.follow else self._following(task)
             calling = self.store.call(agent, self._new_task(task, wanted))
             try:
                 return following, await asyncio.shield(calling)
@@ -182,7 +181,12 @@ class Agents:
         place = Place(keys, self.settings.events, round(self.settings.ttl * 1000))
         call = Call(task, place, self._topics.store, self._hold)
         line.add(call)
-        return Following(self, task, line, call)
+        return self._following(task, line, call)
+
+    def _following(
+        self, task: str, line: Line | None = None, call: Call | None = None
+    ) -> Following:
+        return Following(task, line, call, on_expired=self.expire_soon, cancel=self.cancel_soon)
 
     async def cancel(self, task: str, error: Error) -> None:
         """End a task as canceled; the instance that has it is told."""
@@ -215,7 +219,7 @@ class Agents:
 
     async def register(
         self,
-        connection: "Connection",
+        connection: Connection,
         agent: str,
         instance_id: str | None,
         *,
@@ -256,10 +260,10 @@ class Agents:
             if former.connection is connection:
                 instance.go_on_from(former)
             else:
-                former.connection.instance = None
+                former.connection[REGISTRATION].instance = None
         for held in registered.tasks:
             instance.expect(held)
-        connection.instance = instance
+        connection[REGISTRATION].instance = instance
         self.directory.forget()
         return instance, registered.tasks
 
@@ -326,14 +330,15 @@ class Agents:
         """An instance takes no more tasks; it may end those that it has."""
         await self.store.leave(instance.agent, instance.id, left=False)
 
-    def check_again(self, connection: "Connection") -> None:
+    async def check_again(self, connection: Connection) -> None:
         """A connection has another identity; without the scope it is no agent any more."""
         if SCOPE not in connection.identity.scopes:
             self.leave(connection)
 
-    def leave(self, connection: "Connection") -> None:
+    def leave(self, connection: Connection) -> None:
         """A connection has ended: its tasks wait for it for a lease."""
-        instance, connection.instance = connection.instance, None
+        registration = connection[REGISTRATION]
+        instance, registration.instance = registration.instance, None
         if instance is None:
             return
         line = self.lines.by_agent.get(instance.agent)

@@ -6,15 +6,14 @@ instances that are.
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+from jackfield.store.keys import Keys
+from jackfield.topics.topics import Topics
 
 from .call import Call
-from .instance import Instance
+from .instance import REGISTRATION, Instance
 from .task import read_records
-
-if TYPE_CHECKING:
-    from jackfield.store.keys import Keys
-    from jackfield.topics.topics import Topics
 
 #: Looks at lines that nobody needs until they are given up; to make one costs a round trip.
 _IDLE_LOOKS: Final = 60
@@ -85,7 +84,7 @@ class Line:
             return
         if verb == "moved":  # it has come back at another node
             self.forget(instance)
-            instance.connection.instance = None
+            instance.connection[REGISTRATION].instance = None
         else:
             instance.obey(task, int(attempt), verb, body, int(number[0]) if number else 0)
 
@@ -99,7 +98,7 @@ class Lines:
         on_gap: Called with a line when something may have been missed.
     """
 
-    def __init__(self, keys: "Keys", topics: "Topics", on_gap: Callable[[Line], None]) -> None:
+    def __init__(self, keys: Keys, topics: Topics, on_gap: Callable[[Line], None]) -> None:
         self._keys = keys
         self._topics = topics
         self._tell_gap = on_gap

@@ -1,9 +1,9 @@
 """What a caller wants done, and the task that it has become."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jackfield.wire.errors import Error
 
@@ -11,9 +11,6 @@ from .call import Call
 from .channels import Line
 from .directory import KnownSkill
 from .task import Progress
-
-if TYPE_CHECKING:
-    from .agents import Agents
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +40,26 @@ class Following:
     """A task, and what follows it here if anything does.
 
     Args:
-        agents: The node's part in it.
         task: The task.
         line: Where what becomes of it comes from; None if it is not followed.
         call: What follows it; None likewise.
+        on_expired: Called when its deadline has passed.
+        cancel: Called with the task, and why it is to be canceled.
     """
 
-    __slots__ = ("_agents", "_call", "_line", "_timer", "task")
+    __slots__ = ("_call", "_cancel", "_line", "_on_expired", "_timer", "task")
 
     def __init__(
-        self, agents: "Agents", task: str, line: Line | None = None, call: Call | None = None
+        self,
+        task: str,
+        line: Line | None,
+        call: Call | None,
+        *,
+        on_expired: Callable[["Following"], None],
+        cancel: Callable[[str, Error], None],
     ) -> None:
-        self._agents = agents
+        self._on_expired = on_expired
+        self._cancel = cancel
         self._line = line
         self._call = call
         self._timer: asyncio.TimerHandle | None = None
@@ -74,7 +79,7 @@ class Following:
         """Look after its deadline, which is so many seconds from now."""
         if self._call is not None:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(seconds, self._agents.expire_soon, self)
+            self._timer = loop.call_later(seconds, self._on_expired, self)
 
     def fail(self, error: Error) -> None:
         """Nothing more will come of it, as far as can be told here."""
@@ -97,4 +102,4 @@ class Following:
         if error is None:
             self._call.let_go()
         else:
-            self._agents.cancel_soon(self.task, error)
+            self._cancel(self.task, error)

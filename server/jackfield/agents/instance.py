@@ -2,16 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
+from jackfield.connection.connection import Connection
+from jackfield.connection.slot import Slot
+from jackfield.store.agents import Held
 from jackfield.wire.errors import Error
-
-if TYPE_CHECKING:
-    from jackfield.connection.connection import Connection
-    from jackfield.store.agents import Held
-
 
 #: The scope that an identity must have to be an agent.
 SCOPE: Final = "agent"
@@ -57,7 +55,7 @@ class Instance:
         self,
         instance_id: str,
         agent: str,
-        connection: "Connection",
+        connection: Connection,
         on_active: Callable[["Instance"], None],
     ) -> None:
         self._on_active = on_active
@@ -104,11 +102,11 @@ class Instance:
         """Its connection was this instance before, and knows the tasks that it had."""
         self.tasks = former.tasks | self.tasks
 
-    def expect(self, held: "Held") -> None:
+    def expect(self, held: Held) -> None:
         """It has a task that it was not told of on this connection; until then it may end it."""
         self.tasks.setdefault(held.task, Task(held.attempt, told=False))
 
-    def has_missed(self, held: "Held") -> bool:
+    def has_missed(self, held: Held) -> bool:
         """Whether it was not told something of a task."""
         mine = self.tasks.get(held.task)
         return (
@@ -135,6 +133,18 @@ class Instance:
             self._kept.append(message)
         else:
             self.connection.send(self.connection.codec.from_json(message))
+
+
+class Registration:
+    """Which instance of which agent a connection is, if it is one."""
+
+    __slots__ = ("instance",)
+
+    def __init__(self) -> None:
+        self.instance: Instance | None = None
+
+
+REGISTRATION: Final = Slot("agent", Registration)
 
 
 def _canceled(task: str, attempt: int) -> bytes:

@@ -1,20 +1,18 @@
 """What a node does for agents unasked: leases, missed orders and events, and what is due."""
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
 
 from jackfield.store.agents import AgentStore, Held
+from jackfield.store.topics import TopicStore
 from jackfield.wire.close_codes import CloseCode
 from jackfield.wire.errors import Error
 
 from .channels import Line, Lines
 from .instance import Instance
 from .task import ENDED
-
-if TYPE_CHECKING:
-    from jackfield.store.topics import TopicStore
 
 _log = structlog.get_logger("jackfield")
 
@@ -38,7 +36,7 @@ class Upkeep:
         lease: Seconds that an instance keeps its tasks without a sign of life.
     """
 
-    def __init__(self, store: AgentStore, topics: "TopicStore", lines: Lines, lease: float) -> None:
+    def __init__(self, store: AgentStore, topics: TopicStore, lines: Lines, lease: float) -> None:
         self._store = store
         self._topics = topics
         self._lines = lines

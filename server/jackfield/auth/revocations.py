@@ -10,17 +10,15 @@ import contextlib
 import time
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
 
+from jackfield.connection.hub import Hub
 from jackfield.store.revocations import Entry, RevocationStore
 from jackfield.wire.close_codes import CloseCode
 from jackfield.wire.errors import Error
 from jackfield.wire.identity import Identity
-
-if TYPE_CHECKING:
-    from jackfield.connection.hub import Hub
 
 _log = structlog.get_logger("jackfield")
 
@@ -53,7 +51,7 @@ class Revocations:
         interval: Seconds between two looks.
     """
 
-    def __init__(self, store: RevocationStore, hub: "Hub", *, interval: float = _INTERVAL) -> None:
+    def __init__(self, store: RevocationStore, hub: Hub, *, interval: float = _INTERVAL) -> None:
         self._store = store
         self._hub = hub
         self._interval = interval

@@ -8,25 +8,21 @@ more is told.
 import asyncio
 import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import structlog
 
+from jackfield.connection.connection import Connection
 from jackfield.declaration.topic_family import TopicFamily
-from jackfield.store.topics import Read
+from jackfield.redis.bus import Bus
+from jackfield.store.presence import PresenceStore
+from jackfield.store.topics import Place, Read, TopicStore
 from jackfield.telemetry.log import SparingLog
 from jackfield.wire.errors import Error
 from jackfield.wire.position import Position
 
 from .feed import Batch, Feed, Members, Published
-from .join import Join
 from .presence import Presence
-
-if TYPE_CHECKING:
-    from jackfield.connection.connection import Connection
-    from jackfield.redis.bus import Bus
-    from jackfield.store.presence import PresenceStore
-    from jackfield.store.topics import Place, TopicStore
 
 #: A restarted Redis has all topics say the same at once.
 _log: Final = SparingLog(structlog.get_logger("jackfield"))
@@ -78,11 +74,11 @@ class Audience:
         self,
         topic: str,
         family: TopicFamily,
-        place: "Place",
+        place: Place,
         *,
-        store: "TopicStore",
-        bus: "Bus",
-        presence: "PresenceStore",
+        store: TopicStore,
+        bus: Bus,
+        presence: PresenceStore,
         gate: asyncio.Semaphore,
         on_empty: Callable[["Audience"], None],
     ) -> None:
@@ -114,41 +110,6 @@ class Audience:
         """Up to where the members were sent."""
         return Position(self.events.epoch, self.events.position)
 
-    async def join(
-        self,
-        connection: "Connection",
-        since: Position | None,
-        info: dict[str, Any] | None = None,
-        *,
-        max_bytes: int,
-        replay: bool = False,
-    ) -> Join:
-        """Prepare for a connection to become a member.
-
-        Args:
-            connection: The connection.
-            since: Up to where it knows the topic already, if it does.
-            info: What others see of it.
-            max_bytes: Of the events it has missed.
-            replay: Whether those are all there are.
-
-        Returns:
-            Where the topic stands; what comes behind that is sent once `Join.activate` is called.
-
-        Raises:
-            Error: ``unavailable``: Redis is away.
-        """
-        join = Join(self, connection)
-        try:
-            await self.open()
-            if self.presence is not None:
-                join.presence = await self.presence.attend(connection, info)
-            join.read = await self._read(since, max_bytes, replay=replay)
-        except BaseException:
-            join.abandon()
-            raise
-        return join
-
     async def open(self) -> None:
         """Listen to the channel, and learn where the topic stands; once for all who ask.
 
@@ -162,7 +123,7 @@ class Audience:
                 # Whoever opens it may be cancelled: then it is somebody else's turn.
                 await asyncio.shield(self._opening)
 
-    def leave(self, connection: "Connection") -> None:
+    def leave(self, connection: Connection) -> None:
         """A connection is no member any more."""
         self.members.discard(connection)
         self.events.forget(connection)
@@ -304,7 +265,17 @@ class Audience:
         ):
             self.refill()
 
-    async def _read(self, since: Position | None, max_bytes: int, *, replay: bool) -> Read:
+    async def read(self, since: Position | None, max_bytes: int, *, replay: bool) -> Read:
+        """Where the topic stands for a connection that joins, and what it has missed.
+
+        Args:
+            since: Up to where it knows the topic already; None if it doesn't.
+            max_bytes: Of the events it has missed.
+            replay: Whether those are all there are.
+
+        Raises:
+            Error: ``unavailable``: Redis is away.
+        """
         if replay:
             since = _BEGINNING
         while True:

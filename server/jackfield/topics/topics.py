@@ -5,13 +5,17 @@ import contextlib
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import structlog
 
+from jackfield.config import Settings
+from jackfield.connection.connection import Connection
 from jackfield.declaration.topic_family import BROADCAST, USER, TopicFamily
 from jackfield.redis.bus import Bus
+from jackfield.redis.client import RedisClient
 from jackfield.schema.payload import as_payload, check_against
+from jackfield.store.keys import Keys
 from jackfield.store.presence import PresenceStore
 from jackfield.store.topics import Place, Publication, TopicStore
 from jackfield.wire import protocol
@@ -20,15 +24,9 @@ from jackfield.wire.position import Position
 
 from .audience import Audience
 from .feed import parse
-from .join import Join
+from .join import Join, begin_join
+from .membership import MEMBERSHIP
 from .presence import MAX_LISTED, as_reply
-
-if TYPE_CHECKING:
-    from jackfield.config import Settings
-    from jackfield.connection.connection import Connection
-    from jackfield.dispatch.registry import Registry
-    from jackfield.redis.client import RedisClient
-    from jackfield.store.keys import Keys
 
 _log = structlog.get_logger("jackfield")
 
@@ -46,6 +44,8 @@ _ON_ITS_WAY: Final = 1.0
 _RETRY_PAUSE: Final = 0.5
 
 
+#: The family of a topic by its name, with the parts of that; None if no plugin declares it.
+FindFamily = Callable[[str], tuple[TopicFamily, dict[str, str]] | None]
 #: Is called with a channel and what was published on it.
 Listener = Callable[[bytes, bytes], None]
 
@@ -73,20 +73,20 @@ class Topics:
 
     Args:
         settings: The server's settings.
-        registry: The plugins, which declare them.
+        find_family: Tells which family a topic is of; see `Registry.find_family`.
         redis: The Redis they live in.
         keys: The keys of this node.
     """
 
     def __init__(
-        self, settings: "Settings", registry: "Registry", redis: "RedisClient", keys: "Keys"
+        self, settings: Settings, find_family: FindFamily, redis: RedisClient, keys: Keys
     ) -> None:
-        self.settings = settings
+        self._settings = settings
         self.store = TopicStore(redis)
         #: How many events were published here, and how many gaps had to be filled or told.
         self.published = 0
         self._past_gaps = 0
-        self._registry = registry
+        self._find_family = find_family
         self._redis = redis
         self._keys = keys
         self._presence = PresenceStore(redis, keys.node_id, settings.connections.ttl)
@@ -129,7 +129,7 @@ class Topics:
         else:
             key = f"server:{key}"
         payload = as_payload(payload)
-        if self.settings.server.debug:
+        if self._settings.server.debug:
             check_against(address.family.event, payload)
         return await self.send(address, payload, key)
 
@@ -148,7 +148,7 @@ class Topics:
             Error: ``too_large``.
         """
         tail = protocol.event_tail(payload)
-        limit = self.settings.limits.event_bytes
+        limit = self._settings.limits.event_bytes
         if len(address.head) + len(tail) + _OFFSET_BYTES > limit:
             raise Error("too_large", f"The event is larger than {limit} bytes.", limit=limit)
         self.published += 1
@@ -177,7 +177,7 @@ class Topics:
         """The members of a topic at this node, if there are any."""
         return self._audiences.get(address.place.keys.channel.encode())
 
-    async def join_own(self, connection: "Connection") -> list[Join]:
+    async def join_own(self, connection: Connection) -> list[Join]:
         """Prepare for a connection to join what it is in by itself: broadcast, its user's topic.
 
         Raises:
@@ -192,22 +192,23 @@ class Topics:
                 address = self._find(name)
                 if address is not None:  # the built-in plugin may be disabled
                     audience = self.audience(address)
-                    joins.append(await audience.join(connection, None, max_bytes=0))
+                    joins.append(await begin_join(audience, connection, None, max_bytes=0))
         except BaseException:
             for join in joins:
                 join.abandon()
             raise
         return joins
 
-    def leave_all(self, connection: "Connection") -> None:
+    def leave_all(self, connection: Connection) -> None:
         """A connection has ended: it is in no topic any more, and joins none."""
-        connection.has_left = True
-        for join in connection.early_joins or ():
+        membership = connection[MEMBERSHIP]
+        membership.has_left = True
+        for join in membership.early_joins or ():
             join.abandon()
-        connection.early_joins = None
-        topics, connection.topics = connection.topics, []
-        for audience in topics:
-            audience.leave(connection)
+        membership.early_joins = None
+        joined, membership.joined = membership.joined, []
+        for topic in joined:
+            topic.leave(connection)
 
     async def listen(
         self, channel: str, on_message: "Listener", on_gap: Callable[[bytes], None]
@@ -274,7 +275,7 @@ class Topics:
     async def close(self) -> None:
         """Stop everything; what members' leaving has changed is written, if Redis is there."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.settings.redis.timeout):
+            async with asyncio.timeout(self._settings.redis.timeout):
                 await self._presence.drained()
         for audience in list(self._audiences.values()):
             self._own(audience.cancel())
@@ -287,7 +288,7 @@ class Topics:
         await self.store.close()
 
     def _look_up(self, topic: str) -> Address | None:
-        found = self._registry.find_family(topic)
+        found = self._find_family(topic)
         if found is None:
             return None
         family, parts = found

@@ -10,12 +10,11 @@ import pytest
 from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from jackfield import Context, Error, Plugin, RegistrationError, Runtime
-from jackfield.agents.agents import Agents
+from jackfield.authoring.services import Services
 from jackfield.config import ConfigError, PluginSettings, Problem, load_settings
 from jackfield.declaration.candidates import Candidate, discover
 from jackfield.dispatch.registry import PluginFailures, Registry, Stage, State
 from jackfield.plugin.hooks import CallNext
-from jackfield.topics.topics import Topics
 
 Order = list[str]
 
@@ -77,10 +76,9 @@ def problems(*candidates: Candidate, **plugins: Any) -> list[Problem]:
 
 
 def resolved(made: Registry, executor: Executor) -> Registry:
-    nowhere, nobody = cast(Topics, None), cast(Agents, None)  # nothing is published or called here
+    nothing = cast(Services, None)  # nothing is published or called here
     runtimes = {
-        entry.name: Runtime(entry.name, "node", entry.config, nowhere, nobody)
-        for entry in made.loaded
+        entry.name: Runtime(entry.name, "node", entry.config, nothing) for entry in made.loaded
     }
     made.resolve(load_settings(None, {}, {}), runtimes, executor)
     return made

@@ -11,7 +11,8 @@ from jackfield.store.keys import Keys
 from jackfield.store.topics import Place, Read
 from jackfield.topics.audience import Audience
 from jackfield.topics.feed import Batch, Published
-from jackfield.topics.join import Join
+from jackfield.topics.join import Join, begin_join
+from jackfield.topics.membership import MEMBERSHIP, Membership
 from jackfield.wire import frames, protocol
 from jackfield.wire.errors import Error
 from jackfield.wire.protocol import JSON
@@ -75,10 +76,13 @@ class FakeConnection:
     def __init__(self) -> None:
         self.codec = JSON
         self.outbox = self
-        self.topics: list[Audience] = []
-        self.has_left = False
+        self.membership = Membership()
         #: The numbers of the events that it was sent, and where it was told to be instead.
         self.got: list[int | tuple[str, int]] = []
+
+    def __getitem__(self, slot: object) -> Membership:
+        assert slot is MEMBERSHIP
+        return self.membership
 
     def send(self, data: bytes) -> None:
         self.got += [msgspec.json.decode(each)["offset"] for _, each in frames.split(data)]
@@ -125,7 +129,7 @@ class Stage:
         return fake
 
     async def join(self, fake: FakeConnection, since: Position | None = None) -> Join:
-        return await self.audience.join(cast("Connection", fake), since, max_bytes=1000)
+        return await begin_join(self.audience, cast("Connection", fake), since, max_bytes=1000)
 
 
 async def test_all_that_join_at_once_open_it_once() -> None:

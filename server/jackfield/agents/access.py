@@ -5,11 +5,13 @@ A task that isn't there and one that is not the client's to see answer alike.
 
 import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
-from jackfield.connection.request import GONE
+from jackfield.connection.connection import Connection
+from jackfield.connection.request import GONE, Request
+from jackfield.connection.running import MessageOptions
 from jackfield.declaration.replies import Reply, Stated
 from jackfield.schema.skill_schemas import check, compile_schema
 from jackfield.store.agents import Held, Report
@@ -18,12 +20,8 @@ from jackfield.wire.errors import Error, field_fault, with_faults
 from .agents import Agents
 from .direct import result_of
 from .following import Following, Wanted
-from .instance import Instance
+from .instance import REGISTRATION, Instance
 from .task import ENDED, is_task_id, task_object
-
-if TYPE_CHECKING:
-    from jackfield.connection.connection import Connection
-    from jackfield.connection.request import Request
 
 _encode: Final = msgspec.json.Encoder().encode
 #: Seconds that somebody who is asked has, if the agent says nothing else.
@@ -43,7 +41,9 @@ class AgentAccess:
 
     __slots__ = ("_agents", "_connection", "_request")
 
-    def __init__(self, agents: Agents, connection: "Connection", request: "Request | None") -> None:
+    def __init__(
+        self, agents: Agents, connection: Connection, request: Request[MessageOptions] | None
+    ) -> None:
         self._agents = agents
         self._connection = connection
         self._request = request
@@ -216,7 +216,7 @@ class AgentAccess:
         instance: str | None = None,
     ) -> dict[str, Any]:
         """Register this connection as an instance of an agent."""
-        mine = self._connection.instance
+        mine = self._registered
         if mine is not None and (mine.agent != agent or instance not in (None, mine.id)):
             raise Error("conflict", f"This connection is an instance of {mine.agent!r} already.")
         definitions: dict[str, tuple[str, bytes]] = {}
@@ -234,7 +234,7 @@ class AgentAccess:
             self._connection, agent, instance, capacity=capacity, skills=definitions
         )
         if self._request is not None:
-            self._request.call_when_answered(registered)
+            self._request.call_after_reply(registered)
         return {
             "instance": registered.id,
             "lease": self._agents.settings.lease,
@@ -243,8 +243,9 @@ class AgentAccess:
 
     async def unregister(self) -> None:
         """Take no more tasks."""
-        if self._connection.instance is not None:
-            await self._agents.unregister(self._connection.instance)
+        registered = self._registered
+        if registered is not None:
+            await self._agents.unregister(registered)
 
     async def update(
         self,
@@ -263,7 +264,7 @@ class AgentAccess:
         if "schema" in told:
             compile_schema(told["schema"], "/prompt/schema")
         asked = _encode(told)
-        limit = self._connection.node.settings.limits.event_bytes
+        limit = self._agents.event_bytes
         if sum(map(len, encoded)) + len(asked) > limit:
             raise Error("too_large", f"An update is larger than {limit} bytes.", limit=limit)
         instance = self._instance()
@@ -302,7 +303,7 @@ class AgentAccess:
     async def complete(self, task: str, attempt: int, output: Mapping[str, Any]) -> dict[str, Any]:
         """End a task with its output."""
         body = _encode(output)
-        limit = self._connection.node.settings.limits.event_bytes
+        limit = self._agents.event_bytes
         if len(body) > limit:
             raise Error("too_large", f"The output is larger than {limit} bytes.", limit=limit)
         return await self._end(task, attempt, "completed", "output", body)
@@ -331,8 +332,12 @@ class AgentAccess:
         outcome = await self._agents.report(instance, report)
         return {"task": task, "state": outcome.state}
 
+    @property
+    def _registered(self) -> Instance | None:
+        return self._connection[REGISTRATION].instance
+
     def _instance(self) -> Instance:
-        instance = self._connection.instance
+        instance = self._registered
         if instance is None:
             raise Error("conflict", "This connection is no instance of an agent: register first.")
         return instance
