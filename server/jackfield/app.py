@@ -16,7 +16,8 @@ from .auth.loading import load_authenticators
 from .auth.ticket import TICKETS
 from .config import Settings
 from .declaration.candidates import Candidate, discover
-from .dispatch.registry import Entry, Registry, Stage
+from .dispatch.plugin_entry import PluginEntry, Stage
+from .dispatch.registry import Registry
 from .http import api as server_api
 from .http.api import API, ServerApi
 from .http.console import console_routes
@@ -27,7 +28,7 @@ from .node import NODE, THREAD_NAME, Node
 from .plugin.hooks import Lifespan
 from .redis.client import RedisClient
 from .redis.embedded import embedded_valkey
-from .session.request_heads import at_the_gate
+from .session.request_heads import count_requests
 from .session.session import SESSIONS, websocket
 from .store.connections import ConnectionStore
 from .store.keys import Keys
@@ -67,7 +68,7 @@ def create_app(
     registry.enforce_strictness()
     if authenticators is None:
         authenticators = load_authenticators(settings)
-    app = web.Application(middlewares=[at_the_gate])
+    app = web.Application(middlewares=[count_requests])
     app.add_routes(console_routes() if settings.server.console else [web.get("/", root)])
     app.router.add_get("/ws", websocket)
     app.router.add_get("/healthz", healthz)
@@ -103,7 +104,7 @@ def _hand_over(app: web.Application, node: Node) -> None:
     app[REGISTRY].register(
         NodeCollector(
             hub=node.hub,
-            gate=node.gate,
+            waiting_clients=node.waiting_clients,
             watchdog=node.watchdog,
             topics=node.topics,
             agents=node.agents,
@@ -184,7 +185,7 @@ async def _remove_state(node: Node) -> None:
 
 
 async def _start(
-    stack: contextlib.AsyncExitStack, entry: Entry, lifespan: Lifespan, node: Node
+    stack: contextlib.AsyncExitStack, entry: PluginEntry, lifespan: Lifespan, node: Node
 ) -> None:
     """Run a plugin's lifespan up to its yield, and have the rest run at the end."""
     runtime = node.runtimes[entry.name]
@@ -200,7 +201,7 @@ async def _start(
     stack.push_async_callback(_finish, entry, generator, limit)
 
 
-async def _finish(entry: Entry, generator: Any, limit: float) -> None:
+async def _finish(entry: PluginEntry, generator: Any, limit: float) -> None:
     """Run the rest of a plugin's lifespan; its failure keeps no other from stopping."""
     try:
         async with asyncio.timeout(limit):
@@ -214,7 +215,7 @@ async def _finish(entry: Entry, generator: Any, limit: float) -> None:
     await generator.aclose()
 
 
-def _report(entry: Entry, exc: BaseException | None = None) -> None:
+def _report(entry: PluginEntry, exc: BaseException | None = None) -> None:
     _log.error(
         "a plugin was left out",
         plugin=entry.name,

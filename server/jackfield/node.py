@@ -29,7 +29,7 @@ from .dispatch.timeouts import SlowRequests
 from .redis.client import RedisClient
 from .session.connection_hooks import ConnectionHooks
 from .session.heartbeat import Heartbeat
-from .session.request_heads import Gate
+from .session.request_heads import WaitingClients
 from .session.session import Sessions
 from .store.connections import ConnectionStore
 from .store.keys import Keys
@@ -80,7 +80,7 @@ class Node:
 
         self.hub = Hub()
         self.permits = Permits(limits)
-        self.gate = Gate(limits, self.sparing_log)
+        self.waiting_clients = WaitingClients(limits, self.sparing_log)
         self.executor = ThreadPoolExecutor(limits.threads, THREAD_NAME)
 
         self.tickets = TicketStore(redis, keys)

@@ -72,7 +72,7 @@ async def run_server(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        await Site(runner, app[NODE].gate, settings.server).start()
+        await Site(runner, app[NODE].waiting_clients, settings.server).start()
         yield RunningServer(app, listening_address(runner, settings.server))
         await drain(app)
     finally:

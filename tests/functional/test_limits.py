@@ -333,14 +333,14 @@ async def test_who_does_not_finish_a_head_in_time_is_cut_off(config: Config, sen
         # A whole request is answered, and half a one by nothing but the end.
         assert answer[:12] == (b"HTTP/1.1 200" if b"\r\n\r\n" in sent else b"")
         writer.close()
-        await wait_until(lambda: len(server.node.gate) == 0)
+        await wait_until(lambda: len(server.node.waiting_clients) == 0)
 
 
 async def test_a_websocket_may_be_quiet_for_longer_than_a_head_may_take(config: Config) -> None:
     async with run_server(config=limited(config, header_timeout="50ms")) as server:
         async with Wire(server, welcomed=True) as wire:
             async with Wire(server, welcomed=True):
-                assert len(server.node.gate) == 0
+                assert len(server.node.waiting_clients) == 0
             reader, writer = await asyncio.open_connection(*server.address[7:].split(":"))
             async with asyncio.timeout(10):
                 assert await reader.read() == b""  # the time is over for who says nothing

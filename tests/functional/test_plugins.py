@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from jackfield import AnyPayload, CallNext, Context, Error, Plugin, Runtime
 from jackfield.client import RequestError
-from jackfield.dispatch.registry import PluginFailures
+from jackfield.dispatch.plugin_entry import PluginFailures
 from jackfield.testing import run_server
 from tests.support.waiting import wait_until
 from tests.support.wire import Wire

@@ -18,9 +18,9 @@ from jackfield.store.agents import Held, Report
 from jackfield.wire.errors import Error, field_fault, with_faults
 
 from .agents import Agents
-from .direct import result_of
-from .following import Following, Wanted
-from .instance import REGISTRATION, Instance
+from .followed_task import CallOptions, FollowedTask
+from .instance import REGISTRATION, ConnectedInstance
+from .plugin_calls import result_of
 from .task import ENDED, is_task_id, task_object
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -88,7 +88,7 @@ class AgentAccess:
         owner = f"@{self._connection.id}" if user is None else user
         mine = "" if key is None else f"{len(owner)}:{owner}:{key}"
         following = await self._agents.call(
-            Wanted(
+            CallOptions(
                 known,
                 payload,
                 caller=user,
@@ -112,7 +112,7 @@ class AgentAccess:
                 left = Error("cancelled", "The caller has cancelled the call.")
             following.stop(left)
 
-    async def _stream(self, following: Following) -> AsyncIterator[Any]:
+    async def _stream(self, following: FollowedTask) -> AsyncIterator[Any]:
         task = following.task
         brief: dict[str, Any] = {"task": task}
         sent = 0
@@ -333,10 +333,10 @@ class AgentAccess:
         return {"task": task, "state": outcome.state}
 
     @property
-    def _registered(self) -> Instance | None:
+    def _registered(self) -> ConnectedInstance | None:
         return self._connection[REGISTRATION].instance
 
-    def _instance(self) -> Instance:
+    def _instance(self) -> ConnectedInstance:
         instance = self._registered
         if instance is None:
             raise Error("conflict", "This connection is no instance of an agent: register first.")

@@ -22,10 +22,10 @@ from jackfield.topics.topics import Topics
 from jackfield.wire.errors import Error
 
 from .call import Call
-from .channels import Line, Lines
+from .channels import AgentChannel, AgentChannels
 from .directory import Directory
-from .following import Following, Wanted
-from .instance import REGISTRATION, SCOPE, Instance, Task
+from .followed_task import CallOptions, FollowedTask
+from .instance import REGISTRATION, SCOPE, ConnectedInstance, HeldTask
 from .upkeep import Upkeep
 
 _log = structlog.get_logger("jackfield")
@@ -59,19 +59,19 @@ class Agents:
         self.called = 0
         self._keys = keys
         self._topics = topics
-        self.lines = Lines(keys, topics, self._on_gap)
-        self._upkeep = Upkeep(self.store, topics.store, self.lines, settings.agents.lease)
+        self.channels = AgentChannels(keys, topics, self._on_gap)
+        self._upkeep = Upkeep(self.store, topics.store, self.channels, settings.agents.lease)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
     def instances(self) -> int:
         """How many instances are connected here."""
-        return sum(len(line.instances) for line in self.lines.by_agent.values())
+        return sum(len(channel.instances) for channel in self.channels.by_agent.values())
 
     @property
     def following(self) -> int:
         """How many tasks are followed here."""
-        return sum(len(line.calls) for line in self.lines.by_agent.values())
+        return sum(len(channel.calls) for channel in self.channels.by_agent.values())
 
     async def run(self) -> None:
         """Keep what is here alive and do what is due, until cancelled."""
@@ -89,7 +89,7 @@ class Agents:
 
     # Calling.
 
-    async def call(self, wanted: Wanted) -> Following:
+    async def call(self, wanted: CallOptions) -> FollowedTask:
         """Call an agent.
 
         Raises:
@@ -118,11 +118,11 @@ class Agents:
             self.directory.forget()
             wanted = replace(wanted, known=await self.directory.find(known.agent, known.id))
 
-    async def _create(self, wanted: Wanted) -> tuple[Following, Outcome]:
+    async def _create(self, wanted: CallOptions) -> tuple[FollowedTask, Outcome]:
         agent = wanted.known.agent
         task = f"{agent}.{secrets.token_urlsafe(16)}"
-        async with self.lines.taken(agent) as line:
-            following = self._follow(line, task) if wanted.follow else self._following(task)
+        async with self.channels.taken(agent) as channel:
+            following = self._follow(channel, task) if wanted.follow else self._following(task)
             calling = self.store.call(agent, self._new_task(task, wanted))
             try:
                 return following, await asyncio.shield(calling)
@@ -137,11 +137,11 @@ class Agents:
         if not calling.cancelled() and not calling.exception() and calling.result().word == "ok":
             self.cancel_soon(task, Error("cancelled", "The caller has left."))
 
-    def _timeout(self, wanted: Wanted) -> float:
+    def _timeout(self, wanted: CallOptions) -> float:
         seconds = self.settings.timeout if wanted.timeout is None else wanted.timeout
         return min(seconds, self.settings.max_timeout)
 
-    def _new_task(self, task: str, wanted: Wanted) -> NewTask:
+    def _new_task(self, task: str, wanted: CallOptions) -> NewTask:
         known = wanted.known
         brief = {"task": task, "agent": known.agent, "skill": known.id, "caller": wanted.caller}
         return NewTask(
@@ -158,14 +158,14 @@ class Agents:
             known.idempotent,
         )
 
-    async def follow(self, task: str) -> Following:
+    async def follow(self, task: str) -> FollowedTask:
         """Follow a task from its beginning, whoever has called for it.
 
         Raises:
             Error: ``not_found``, ``unavailable``.
         """
-        async with self.lines.taken(task.partition(".")[0]) as line:
-            following = self._follow(line, task)
+        async with self.channels.taken(task.partition(".")[0]) as channel:
+            following = self._follow(channel, task)
             try:
                 outcome = await self.store.act(task, "follow", self._keys.node_id)
                 _check_found(outcome)
@@ -176,17 +176,19 @@ class Agents:
         following.expire_in(int(outcome.rest[2]) / 1000)
         return following
 
-    def _follow(self, line: Line, task: str) -> Following:
+    def _follow(self, channel: AgentChannel, task: str) -> FollowedTask:
         keys = self._keys.topic(f"task:{task}")
         place = Place(keys, self.settings.events, round(self.settings.ttl * 1000))
         call = Call(task, place, self._topics.store, self._hold)
-        line.add(call)
-        return self._following(task, line, call)
+        channel.add(call)
+        return self._following(task, channel, call)
 
     def _following(
-        self, task: str, line: Line | None = None, call: Call | None = None
-    ) -> Following:
-        return Following(task, line, call, on_expired=self.expire_soon, cancel=self.cancel_soon)
+        self, task: str, channel: AgentChannel | None = None, call: Call | None = None
+    ) -> FollowedTask:
+        return FollowedTask(
+            task, channel, call, on_expired=self.expire_soon, cancel=self.cancel_soon
+        )
 
     async def cancel(self, task: str, error: Error) -> None:
         """End a task as canceled; the instance that has it is told."""
@@ -197,11 +199,11 @@ class Agents:
         """As `cancel`, for a caller that has gone. If Redis is away the deadline does it."""
         self._try_soon(self.cancel(task, error), "a task is left to its deadline", task=task)
 
-    def expire_soon(self, following: Following) -> None:
+    def expire_soon(self, following: FollowedTask) -> None:
         """The deadline of a task has passed; a sweep would find it as well, but later."""
         self._own(self._expire(following))
 
-    async def _expire(self, following: Following) -> None:
+    async def _expire(self, following: FollowedTask) -> None:
         try:
             outcome = await self.store.act(following.task, "expire")
         except Error as error:  # nobody can say, and the caller has waited enough
@@ -225,18 +227,18 @@ class Agents:
         *,
         capacity: int,
         skills: dict[str, tuple[str, bytes]],
-    ) -> tuple[Instance, list[Held]]:
-        """Register a connection as an instance; `Instance.activate` has it told what is for it.
+    ) -> tuple[ConnectedInstance, list[Held]]:
+        """Register a connection as an instance; its `activate` has it told what is for it.
 
         Raises:
             Error: ``forbidden`` if the instance is another user's; ``unavailable``.
         """
-        instance = Instance(
+        instance = ConnectedInstance(
             instance_id or secrets.token_urlsafe(16), agent, connection, self._remind
         )
-        async with self.lines.taken(agent) as line:
-            former = line.instances.get(instance.id)
-            line.instances[instance.id] = instance
+        async with self.channels.taken(agent) as channel:
+            former = channel.instances.get(instance.id)
+            channel.instances[instance.id] = instance
             registering = asyncio.ensure_future(
                 self.store.register(
                     agent,
@@ -249,12 +251,12 @@ class Agents:
             try:
                 registered = await asyncio.shield(registering)
             except BaseException:
-                line.restore(instance, former)
+                channel.restore(instance, former)
                 if not registering.done():  # its connection has ended, and Redis may have it by now
                     self._own(self._take_back(instance, registering))
                 raise
         if registered.foreign:
-            line.restore(instance, former)
+            channel.restore(instance, former)
             raise Error("forbidden", "The instance is another user's.", scopes=[])
         if former is not None:
             if former.connection is connection:
@@ -268,24 +270,24 @@ class Agents:
         return instance, registered.tasks
 
     async def _take_back(
-        self, instance: Instance, registering: "asyncio.Future[Registered]"
+        self, instance: ConnectedInstance, registering: "asyncio.Future[Registered]"
     ) -> None:
         with suppress(Error):
             await registering
             await self._leave(instance)
 
-    def _remind(self, instance: Instance) -> None:
-        """Tell one that has come back again what it has: some may have been lost with its line."""
+    def _remind(self, instance: ConnectedInstance) -> None:
+        """Tell one that has come back again what it has: some of it may have been lost."""
         tasks = [task for task, held in instance.tasks.items() if not held.told]
         if tasks:
             words = "an instance is reminded of its tasks later"
             self._try_soon(self._order(instance, tasks), words, agent=instance.agent)
 
-    async def _order(self, instance: Instance, tasks: Sequence[str]) -> None:
+    async def _order(self, instance: ConnectedInstance, tasks: Sequence[str]) -> None:
         for task in tasks:
             await self.store.act(task, "order", instance.id)
 
-    async def report(self, instance: Instance, report: Report) -> Outcome:
+    async def report(self, instance: ConnectedInstance, report: Report) -> Outcome:
         """Have an instance say something of a task of its; waits while the caller can't keep up.
 
         Raises:
@@ -315,7 +317,7 @@ class Agents:
             await self._until_go(instance, held, report)
         return outcome
 
-    async def _until_go(self, instance: Instance, held: Task, report: Report) -> None:
+    async def _until_go(self, instance: ConnectedInstance, held: HeldTask, report: Report) -> None:
         again = report._replace(first=0, many=0, body=b"", state="")
         while not held.go.is_set():
             try:
@@ -326,7 +328,7 @@ class Agents:
                 if outcome.word != "ok" or outcome.rest[2] != b"1":
                     held.go.set()
 
-    async def unregister(self, instance: Instance) -> None:
+    async def unregister(self, instance: ConnectedInstance) -> None:
         """An instance takes no more tasks; it may end those that it has."""
         await self.store.leave(instance.agent, instance.id, left=False)
 
@@ -341,20 +343,20 @@ class Agents:
         instance, registration.instance = registration.instance, None
         if instance is None:
             return
-        line = self.lines.by_agent.get(instance.agent)
-        if line is not None:
-            line.forget(instance)
+        channel = self.channels.by_agent.get(instance.agent)
+        if channel is not None:
+            channel.forget(instance)
         for held in instance.tasks.values():
             held.go.set()
         words = "an instance is left to its lease"
         self._try_soon(self._leave(instance), words, agent=instance.agent)
 
-    async def _leave(self, instance: Instance) -> None:
+    async def _leave(self, instance: ConnectedInstance) -> None:
         await self.store.leave(instance.agent, instance.id, left=True)
 
-    def _on_gap(self, line: Line) -> None:
-        line.look_again()
-        self._own(self._upkeep.beat(line))
+    def _on_gap(self, channel: AgentChannel) -> None:
+        channel.look_again()
+        self._own(self._upkeep.beat(channel))
 
     def _try_soon(self, work: Coroutine[Any, Any, Any], otherwise: str, **where: str) -> None:
         """Do something that may fail if Redis is away: say then what becomes of it."""

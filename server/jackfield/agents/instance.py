@@ -15,7 +15,7 @@ from jackfield.wire.errors import Error
 SCOPE: Final = "agent"
 
 
-class Task:
+class HeldTask:
     """A task that an instance has.
 
     Args:
@@ -37,7 +37,7 @@ class Task:
         self.go.set()
 
 
-class Instance:
+class ConnectedInstance:
     """An instance of an agent, for as long as its connection is here.
 
     What it is told before the reply to its registration is kept until `activate`.
@@ -56,13 +56,13 @@ class Instance:
         instance_id: str,
         agent: str,
         connection: Connection,
-        on_active: Callable[["Instance"], None],
+        on_active: Callable[["ConnectedInstance"], None],
     ) -> None:
         self._on_active = on_active
         self.id = instance_id
         self.agent = agent
         self.connection = connection
-        self.tasks: dict[str, Task] = {}
+        self.tasks: dict[str, HeldTask] = {}
         self._kept: list[bytes] | None = []
 
     def activate(self) -> None:
@@ -80,7 +80,7 @@ class Instance:
         held = self.tasks.get(task)
         if verb == "assigned":
             if held is None or held.attempt < attempt or not held.told:
-                self.tasks[task] = Task(attempt)
+                self.tasks[task] = HeldTask(attempt)
                 self._send(message)
         elif held is None or held.attempt != attempt:
             return
@@ -98,13 +98,13 @@ class Instance:
             held.signs += 1
             held.go.set()
 
-    def go_on_from(self, former: "Instance") -> None:
+    def go_on_from(self, former: "ConnectedInstance") -> None:
         """Its connection was this instance before, and knows the tasks that it had."""
         self.tasks = former.tasks | self.tasks
 
     def expect(self, held: Held) -> None:
         """It has a task that it was not told of on this connection; until then it may end it."""
-        self.tasks.setdefault(held.task, Task(held.attempt, told=False))
+        self.tasks.setdefault(held.task, HeldTask(held.attempt, told=False))
 
     def has_missed(self, held: Held) -> bool:
         """Whether it was not told something of a task."""
@@ -141,7 +141,7 @@ class Registration:
     __slots__ = ("instance",)
 
     def __init__(self) -> None:
-        self.instance: Instance | None = None
+        self.instance: ConnectedInstance | None = None
 
 
 REGISTRATION: Final = Slot("agent", Registration)

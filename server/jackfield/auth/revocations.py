@@ -31,7 +31,7 @@ _TIDY_INTERVAL: Final = 60.0
 _ORDER_LIFETIME: Final = 60.0
 
 
-class Kind(StrEnum):
+class RevocationKind(StrEnum):
     """What a revocation is about; in this order."""
 
     TOKEN = "token"  # noqa: S105 - a word
@@ -73,18 +73,18 @@ class Revocations:
         """
         if not self._entries:
             return False
-        if identity.token_id is not None and self._find(Kind.TOKEN, identity.token_id):
+        if identity.token_id is not None and self._find(RevocationKind.TOKEN, identity.token_id):
             return True
-        if connection_id is not None and self._find(Kind.CONNECTION, connection_id):
+        if connection_id is not None and self._find(RevocationKind.CONNECTION, connection_id):
             return True
         if identity.user is None:
             return False
-        entry = self._find(Kind.USER, identity.user)
+        entry = self._find(RevocationKind.USER, identity.user)
         return entry is not None and (
             identity.issued_at is None or identity.issued_at <= entry.since
         )
 
-    async def revoke(self, kind: Kind, value: str, lifetime: float) -> None:
+    async def revoke(self, kind: RevocationKind, value: str, lifetime: float) -> None:
         """Revoke on all nodes, from within a second on.
 
         Args:
@@ -98,7 +98,7 @@ class Revocations:
         await self._store.add([f"{kind} {value}"], lifetime)
         self._wanted.set()
 
-    async def disconnect(self, kind: Kind, value: str) -> None:
+    async def disconnect(self, kind: RevocationKind, value: str) -> None:
         """Close on all nodes what is open now, and have the clients come back.
 
         The arguments and errors are those of `revoke`.
@@ -152,7 +152,9 @@ class Revocations:
         """Close what is open here and was revoked just now, or is to go."""
         closed = 0
         # In sets, as this looks at every connection there is.
-        tokens, users, connections, sent_users, sent = (_values(entries, kind) for kind in Kind)
+        tokens, users, connections, sent_users, sent = (
+            _values(entries, kind) for kind in RevocationKind
+        )
         for connection in self._hub:
             identity = connection.identity
             if (
@@ -169,7 +171,7 @@ class Revocations:
         if closed:
             _log.info("closed what was revoked", connections=closed)
 
-    def _find(self, kind: Kind, value: str) -> Entry | None:
+    def _find(self, kind: RevocationKind, value: str) -> Entry | None:
         entry = self._entries.get(f"{kind} {value}")
         return None if entry is None or entry.until < time.time() else entry
 
@@ -182,7 +184,7 @@ class Revocations:
             }
 
 
-def _values(entries: Iterable[Entry], kind: Kind) -> set[str | None]:
+def _values(entries: Iterable[Entry], kind: RevocationKind) -> set[str | None]:
     """What is meant by the entries of a kind."""
     prefix = f"{kind} "
     return {

@@ -6,7 +6,7 @@ from typing import Any
 import structlog
 
 from jackfield.agents.access import AgentAccess
-from jackfield.agents.direct import call_agent, stream_agent
+from jackfield.agents.plugin_calls import call_agent, stream_agent
 from jackfield.connection.connection import Connection
 from jackfield.connection.request import Request
 from jackfield.connection.running import MessageOptions

@@ -5,7 +5,7 @@ from typing import Any
 
 import structlog
 
-from jackfield.agents.direct import call_agent, stream_agent
+from jackfield.agents.plugin_calls import call_agent, stream_agent
 from jackfield.declaration.topic_family import BROADCAST, USER
 from jackfield.wire.position import Position
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from jackfield.config import ConfigError
 from jackfield.dispatch.registry import Registry
-from jackfield.plugin.handler import Kind
+from jackfield.plugin.handler import HandlerKind
 from jackfield.plugin.plugin import Plugin
 from jackfield.schema.json_schema import json_schema
 from jackfield.schema.typescript import MessageType, PluginTypes, Topics, typescript
@@ -106,7 +106,7 @@ def _messages(plugin: Plugin) -> Iterator[MessageType]:
                 if handler.reply is None
                 else _described(handler.reply, f"reply of {handler.type}")
             ),
-            streams=handler.kind is Kind.STREAM,
+            streams=handler.kind is HandlerKind.STREAM,
             doc=handler.doc,
             scopes=sorted(handler.scopes),
         )

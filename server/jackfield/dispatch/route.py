@@ -17,7 +17,7 @@ from jackfield.authoring.context import Context
 from jackfield.authoring.runtime import Runtime
 from jackfield.connection.running import MessageOptions
 from jackfield.declaration.replies import Reply, Stated
-from jackfield.plugin.handler import Handler, Kind
+from jackfield.plugin.handler import Handler, HandlerKind
 from jackfield.plugin.hooks import CallNext, Middleware
 from jackfield.schema.compiled.dumping import Dump as Finish
 from jackfield.schema.compiled.dumping import compile_dump
@@ -53,7 +53,7 @@ class Route(MessageOptions):
         executor: Executor,
         check_replies: bool,
     ) -> None:
-        streams = handler.kind is Kind.STREAM
+        streams = handler.kind is HandlerKind.STREAM
         timeout = handler.timeout
         if timeout is None and not streams:
             timeout = default_timeout
@@ -114,10 +114,10 @@ def _innermost(
 ) -> CallNext:
     """The handler itself, as an async function whatever its kind, with its answers made ready."""
     function, finish = handler.function, _finish(handler, check=check)
-    if handler.kind is Kind.THREAD:
+    if handler.kind is HandlerKind.THREAD:
         call = _threaded(function, executor, bulkhead)
     else:
-        streams = handler.kind is Kind.STREAM
+        streams = handler.kind is HandlerKind.STREAM
         call = _streaming(function, finish) if streams else function
         if bulkhead is not None:
             call = _bounded(call, bulkhead)

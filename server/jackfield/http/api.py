@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import hdrs, web
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from jackfield.auth.revocations import Kind, Revocations
+from jackfield.auth.revocations import RevocationKind, Revocations
 from jackfield.auth.ticket import grant, new_ticket
 from jackfield.config import ApiKey, ApiSettings
 from jackfield.schema.validation import bind
@@ -228,9 +228,9 @@ async def revoke(api: ServerApi, data: dict[str, Any]) -> dict[str, Any]:
     """Revoke a token, a user's tokens or a connection, on all nodes."""
     lifetime = data.get("expires_in", api.revocation_ttl)
     for key, kind in (
-        ("token_id", Kind.TOKEN),
-        ("user", Kind.USER),
-        ("connection", Kind.CONNECTION),
+        ("token_id", RevocationKind.TOKEN),
+        ("user", RevocationKind.USER),
+        ("connection", RevocationKind.CONNECTION),
     ):
         if key in data:
             await api.revocations.revoke(kind, data[key], lifetime)
@@ -241,8 +241,8 @@ async def revoke(api: ServerApi, data: dict[str, Any]) -> dict[str, Any]:
 async def disconnect(api: ServerApi, data: dict[str, Any]) -> dict[str, Any]:
     """Close a connection, or all of a user's, on all nodes; the clients come back."""
     for key, kind in (
-        ("user", Kind.DISCONNECT_USER),
-        ("connection", Kind.DISCONNECT_CONNECTION),
+        ("user", RevocationKind.DISCONNECT_USER),
+        ("connection", RevocationKind.DISCONNECT_CONNECTION),
     ):
         if key in data:
             await api.revocations.disconnect(kind, data[key])

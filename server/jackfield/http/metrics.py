@@ -13,7 +13,7 @@ from jackfield.agents.agents import Agents
 from jackfield.connection.hub import Hub
 from jackfield.dispatch.dispatcher import Dispatcher
 from jackfield.dispatch.registry import Registry
-from jackfield.session.request_heads import Gate
+from jackfield.session.request_heads import WaitingClients
 from jackfield.telemetry.watchdog import Watchdog
 from jackfield.topics.topics import Topics
 
@@ -32,7 +32,7 @@ class NodeCollector(Collector):
 
     Args:
         hub: Its connections.
-        gate: Its clients that have asked for nothing yet.
+        waiting_clients: Its clients that have asked for nothing yet.
         watchdog: What watches its event loop.
         topics: Its topics.
         agents: Its agents.
@@ -44,7 +44,7 @@ class NodeCollector(Collector):
         self,
         *,
         hub: Hub,
-        gate: Gate,
+        waiting_clients: WaitingClients,
         watchdog: Watchdog,
         topics: Topics,
         agents: Agents,
@@ -52,7 +52,7 @@ class NodeCollector(Collector):
         dispatcher: Dispatcher,
     ) -> None:
         self._hub = hub
-        self._gate = gate
+        self._waiting_clients = waiting_clients
         self._watchdog = watchdog
         self._topics = topics
         self._agents = agents
@@ -65,7 +65,7 @@ class NodeCollector(Collector):
         yield GaugeMetricFamily(
             "jackfield_waiting_clients",
             "Clients that are connected and have no request under way.",
-            value=len(self._gate),
+            value=len(self._waiting_clients),
         )
         yield GaugeMetricFamily(
             "jackfield_loop_lag_seconds",

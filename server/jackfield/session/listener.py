@@ -11,7 +11,7 @@ from aiohttp import web
 from jackfield.config import ServerSettings, load_certificate, server_context
 from jackfield.connection.connection import CLOSE_TIMEOUT
 
-from .request_heads import Gate, Peer
+from .request_heads import GuardedHandler, WaitingClients
 
 _log = structlog.get_logger("jackfield")
 
@@ -25,21 +25,23 @@ class Site(web.BaseSite):
 
     Args:
         runner: aiohttp's runner.
-        gate: Where clients are that have no request under way.
+        waiting_clients: Where clients are that have no request under way.
         settings: The address and the port, and the files for TLS.
 
     Raises:
         ValueError: The files are not what they should be.
     """
 
-    __slots__ = ("_gate", "_settings", "context")
+    __slots__ = ("_settings", "_waiting_clients", "context")
 
-    def __init__(self, runner: web.BaseRunner, gate: Gate, settings: ServerSettings) -> None:
+    def __init__(
+        self, runner: web.BaseRunner, waiting_clients: WaitingClients, settings: ServerSettings
+    ) -> None:
         self.context: ssl.SSLContext | None = None
         if settings.tls_certificate is not None:
             self.context = server_context(settings.tls_certificate, settings.tls_key)
         super().__init__(runner, ssl_context=self.context, backlog=_BACKLOG)
-        self._gate = gate
+        self._waiting_clients = waiting_clients
         self._settings = settings
 
     @property
@@ -59,13 +61,13 @@ class Site(web.BaseSite):
         if self.context is not None:
             tls = {
                 "ssl": self.context,
-                "ssl_handshake_timeout": self._gate.limits.header_timeout,
+                "ssl_handshake_timeout": self._waiting_clients.limits.header_timeout,
                 "ssl_shutdown_timeout": CLOSE_TIMEOUT,
             }
         server = self._runner.server
         assert server is not None  # noqa: S101 - the constructor has seen to it
         self._server = await loop.create_server(
-            partial(Peer, server, self._gate, loop),
+            partial(GuardedHandler, server, self._waiting_clients, loop),
             self._settings.host,
             self._settings.port,
             backlog=self._backlog,

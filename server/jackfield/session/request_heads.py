@@ -32,7 +32,7 @@ _TOO_LARGE: Final = (
 )
 
 
-class Gate:
+class WaitingClients:
     """The clients that are connected and have no request under way.
 
     Args:
@@ -44,36 +44,38 @@ class Gate:
         self.limits = limits
         self.log = log
         #: From the one that has waited longest.
-        self._waiting: OrderedDict[Peer, None] = OrderedDict()
+        self._waiting: OrderedDict[GuardedHandler, None] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def enter(self, peer: "Peer") -> None:
+    def enter(self, peer: "GuardedHandler") -> None:
         """The server waits for a client to ask."""
         self._waiting[peer] = None
         if len(self._waiting) > self.limits.unauthenticated:
             oldest, _ = self._waiting.popitem(last=False)
             oldest.cut_off("too many clients have asked for nothing")
 
-    def leave(self, peer: "Peer") -> None:
+    def leave(self, peer: "GuardedHandler") -> None:
         """A client has asked, or has gone."""
         self._waiting.pop(peer, None)
 
 
-class Peer(web.RequestHandler):
+class GuardedHandler(web.RequestHandler):
     """aiohttp's side of one client, and what guards it.
 
     Args:
         server: aiohttp's server.
-        gate: Where it is while it has no request under way.
+        waiting_clients: Where it is while it has no request under way.
         loop: The event loop.
     """
 
-    __slots__ = ("_activity", "_allowed", "_connection", "_ended", "_gate", "_received")
+    __slots__ = ("_activity", "_allowed", "_connection", "_ended", "_received", "_waiting_clients")
 
-    def __init__(self, server: web.Server, gate: Gate, loop: asyncio.AbstractEventLoop) -> None:
-        limits = gate.limits
+    def __init__(
+        self, server: web.Server, waiting_clients: WaitingClients, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        limits = waiting_clients.limits
         options: dict[str, Any] = {
             "access_log": None,
             # Also how long it waits for a first request, and for the rest of a head.
@@ -82,7 +84,7 @@ class Peer(web.RequestHandler):
             "max_field_size": limits.header_bytes,
         }
         super().__init__(server, loop=loop, **options)
-        self._gate = gate
+        self._waiting_clients = waiting_clients
         #: Requests that have ended.
         self._ended = 0
         #: Bytes that have come since then, and how many may before somebody looks what they are.
@@ -95,13 +97,13 @@ class Peer(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected; with TLS, and shaken hands."""
         super().connection_made(transport)
-        self._gate.enter(self)
+        self._waiting_clients.enter(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The client has gone; its socket is closed only after this."""
         if self._connection is not None:
             self._connection.outbox.discard()
-        self._gate.leave(self)
+        self._waiting_clients.leave(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -113,22 +115,22 @@ class Peer(web.RequestHandler):
 
     def begin_request(self) -> None:
         """The head of a request is there, and is about to be handled."""
-        self._gate.leave(self)
+        self._waiting_clients.leave(self)
 
     def end_request(self) -> None:
         """A request has been handled."""
         self._ended += 1
         self._received = 0
-        self._allowed = self._gate.limits.header_bytes
+        self._allowed = self._waiting_clients.limits.header_bytes
         self._connection = None
         if self.transport is not None:
-            self._gate.enter(self)
+            self._waiting_clients.enter(self)
 
     def upgrade(self, connection: Connection) -> None:
         """From now on it is a WebSocket."""
         self._connection = connection
         self._received = 0
-        self._allowed = max(_FRAMING * self._gate.limits.message_bytes, _READ_AHEAD)
+        self._allowed = max(_FRAMING * self._waiting_clients.limits.message_bytes, _READ_AHEAD)
 
     def cut_off(self, reason: str) -> None:
         """End the connection at once."""
@@ -157,7 +159,7 @@ class Peer(web.RequestHandler):
 
     def _log(self, reason: str) -> None:
         peer = self.peername
-        self._gate.log.info(
+        self._waiting_clients.log.info(
             "cut a client off",
             reason=reason,
             peer=peer[0] if peer else "",
@@ -166,12 +168,14 @@ class Peer(web.RequestHandler):
 
 
 @web.middleware
-async def at_the_gate(
+async def count_requests(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Let the gate know of every request, from its head to its end."""
+    """Take note of every request, from its head to its end."""
     peer = request.protocol
-    if not isinstance(peer, Peer):  # another server than `Site`, which has guards of its own
+    if not isinstance(
+        peer, GuardedHandler
+    ):  # another server than `Site`, which has guards of its own
         return await handler(request)
     peer.begin_request()
     try:

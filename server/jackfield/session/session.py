@@ -3,7 +3,6 @@
 Who it is and how it speaks is found out by `handshake`; `receiver` reads what it sends.
 """
 
-import asyncio
 import secrets
 from collections.abc import Callable
 from functools import partial
@@ -22,7 +21,6 @@ from jackfield.connection.outbox import CompressedOutbox, Outbox, Turn
 from jackfield.connection.permits import FullError, Permit, Permits
 from jackfield.connection.proxies import TrustedProxies
 from jackfield.connection.record import ConnectionRecord
-from jackfield.connection.request import GONE
 from jackfield.connection.websocket import Socket
 from jackfield.dispatch.dispatcher import Dispatcher
 from jackfield.store.connections import ConnectionStore
@@ -36,18 +34,15 @@ from jackfield.wire.identity import ANONYMOUS, Identity
 from jackfield.wire.problem import problem
 from jackfield.wire.protocol import Codec
 
+from .closing import finish_close_handshake, stop_requests
 from .connection_hooks import ConnectionHooks
 from .handshake import admit, identify_by_message, subprotocols
 from .receiver import Receiver
-from .request_heads import Peer
+from .request_heads import GuardedHandler
 
 _log = structlog.get_logger("jackfield")
 
-#: Seconds that handlers of a connection that has ended have to take their cancellation.
-_CANCEL_TIMEOUT: Final = 5.0
 _GOING: Final = Error("unavailable", "The server is shutting down.", retry_after=1.0)
-#: Seconds between looks at whether a client that broke the protocol has gone.
-_LINGER_LOOK: Final = 0.05
 
 
 class Sessions:
@@ -165,7 +160,7 @@ class Sessions:
             else:
                 if receiver.last is None:
                     await receiver.run(connection)
-                await _end(connection, receiver)
+                await finish_close_handshake(connection, receiver)
         finally:
             connection.gone()
         return socket
@@ -261,7 +256,9 @@ class Sessions:
         outbox: Callable[..., Outbox] = Outbox
         if socket.compress:
             outbox = partial(CompressedOutbox, send_frame=socket.send_frame)
-        elif isinstance(request.protocol, Peer) and not transport.get_extra_info("sslcontext"):
+        elif isinstance(request.protocol, GuardedHandler) and not transport.get_extra_info(
+            "sslcontext"
+        ):
             outbox = partial(Outbox, descriptor=transport.get_extra_info("socket").fileno())
         receiver = Receiver(
             socket, codec.opcode, self._dispatcher, in_flight=limits.in_flight, log=self._log
@@ -283,7 +280,7 @@ class Sessions:
             reader=receiver,
             limits=limits,
         )
-        if isinstance(request.protocol, Peer):
+        if isinstance(request.protocol, GuardedHandler):
             request.protocol.upgrade(connection)
         return socket, connection, receiver
 
@@ -307,10 +304,10 @@ class Sessions:
                 await self._welcome(connection)
                 self._expiry.watch(connection)
             await receiver.run(connection)
-            await _end(connection, receiver)
+            await finish_close_handshake(connection, receiver)
         finally:
             self._expiry.forget(connection)
-            await _stop_requests(connection)
+            await stop_requests(connection)
             self._topics.leave_all(connection)
             self._agents.leave(connection)
             connection.gone()
@@ -376,38 +373,3 @@ async def websocket(request: web.Request) -> web.StreamResponse:
 def _unavailable(error: Error) -> web.Response:
     retry_after = max(1, round(error.extra.get("retry_after", 1)))
     return problem(error, 503, {hdrs.RETRY_AFTER: str(retry_after)})
-
-
-async def _end(connection: Connection, receiver: Receiver) -> None:
-    """Finish the close handshake (RFC 6455, section 7.1) whichever side began it."""
-    last = receiver.last
-    if last is not None and last.type is web.WSMsgType.CLOSE:
-        connection.answer_close(last.data)
-        await connection.outbox.written()  # bounded: the transport is cut if this takes too long
-        connection.transport.close()
-    elif connection.closing is not None:
-        # It broke the protocol. Closing the socket while it still sends would reset it, and the
-        # close frame would be lost with it: so wait until it has gone, or long enough.
-        await connection.outbox.written()
-        waited = 0.0
-        while connection.request.transport is not None and waited < CLOSE_TIMEOUT:
-            await asyncio.sleep(_LINGER_LOOK)
-            waited += _LINGER_LOOK
-        connection.transport.abort()
-
-
-async def _stop_requests(connection: Connection) -> None:
-    """Cancel what still runs for a connection that has ended, and wait for it."""
-    if not connection.requests:
-        return
-    connection.stop_requests(GONE)
-    await asyncio.sleep(0)  # what had not begun begins, and finds that it was stopped
-    tasks = {
-        request.task for request in connection.requests.values() if request.task is not None
-    } - {asyncio.current_task()}
-    if tasks:
-        _, stuck = await asyncio.wait(tasks, timeout=_CANCEL_TIMEOUT)
-        if stuck:
-            _log.error(
-                "handlers ignore their cancellation", connection=connection.id, count=len(stuck)
-            )

@@ -24,7 +24,7 @@ from jackfield.wire.rates import TokenBucket
 
 from .join import Join, begin_join
 from .membership import MEMBERSHIP
-from .topics import Address, Topics
+from .topics import Topic, Topics
 
 Requested = Request[MessageOptions]
 
@@ -62,17 +62,17 @@ class TopicAccess:
         since: Position | None,
     ) -> dict[str, Any]:
         """Make a connection a member of a topic; see `Context.subscribe`."""
-        address = await self._may_join(connection, request, topic)
-        present = self._topics.present(address)
+        found = await self._may_join(connection, request, topic)
+        present = self._topics.present(found)
         if present is None or connection not in present.members:
             self._check_count(connection)
         info: dict[str, Any] | None = None
-        if address.family.info_hook is not None:
-            ctx = self._context(connection, request, address)
-            info = as_payload(await address.family.info_hook(ctx, **address.parts))
-        replay = since is None and address.family.replay
+        if found.family.info_hook is not None:
+            ctx = self._context(connection, request, found)
+            info = as_payload(await found.family.info_hook(ctx, **found.parts))
+        replay = since is None and found.family.replay
         join = await begin_join(
-            self._topics.audience(address),
+            self._topics.audience(found),
             connection,
             since,
             info,
@@ -95,8 +95,8 @@ class TopicAccess:
 
     def unsubscribe(self, connection: Connection, topic: str) -> bool:
         """Make a connection no member of a topic; returns whether it was one."""
-        address = self._topics.find(topic)
-        audience = None if address is None else self._topics.present(address)
+        found = self._topics.find(topic)
+        audience = None if found is None else self._topics.present(found)
         if audience is None or connection not in audience.members:
             return False
         connection[MEMBERSHIP].joined.remove(audience)
@@ -123,20 +123,20 @@ class TopicAccess:
             membership.publish_lock = asyncio.Lock()
         # What one connection publishes keeps its order, however long a plugin thinks about each.
         async with membership.publish_lock:
-            address = self._visible(connection, topic)
-            family = address.family
+            found = self._visible(connection, topic)
+            family = found.family
             check = family.publish_check or family.join_check
-            ctx = self._context(connection, request, address)
+            ctx = self._context(connection, request, found)
             if not family.client_publish or (
-                check is not None and not await check(ctx, **address.parts)
+                check is not None and not await check(ctx, **found.parts)
             ):
                 raise Error("not_found")
             load, dump = self._codec(family)
             data = _load(load, payload)
             if family.prepare_hook is not None:
-                data = as_payload(await family.prepare_hook(ctx, data, **address.parts))
+                data = as_payload(await family.prepare_hook(ctx, data, **found.parts))
             mine = "" if key is None else _own_key(connection.user or "", key)
-            sent = self._topics.send(address, dump(data), mine)
+            sent = self._topics.send(found, dump(data), mine)
         return await sent
 
     async def history(
@@ -152,9 +152,9 @@ class TopicAccess:
         """A part of a topic's past; see `Context.history`."""
         if limit is None:
             limit = self._limits.history
-        address = await self._may_join(connection, request, topic)
+        found = await self._may_join(connection, request, topic)
         past = await self._topics.store.history(
-            address.place,
+            found.place,
             after=after,
             before=before,
             limit=min(limit, self._limits.history),
@@ -174,10 +174,10 @@ class TopicAccess:
         self, connection: Connection, request: Requested | None, topic: str
     ) -> dict[str, Any]:
         """Who is in a topic; see `Context.presence`."""
-        address = await self._may_join(connection, request, topic)
-        if not address.family.presence:
+        found = await self._may_join(connection, request, topic)
+        if not found.family.presence:
             raise Error("not_found")
-        return await self._topics.presence(address)
+        return await self._topics.presence(found)
 
     async def check_again(self, connection: Connection) -> None:
         """Have a connection leave the topics that it may not be in any more, and tell its client.
@@ -204,22 +204,22 @@ class TopicAccess:
             return fault
         return None
 
-    def _visible(self, connection: Connection, topic: str) -> Address:
-        address = self._topics.find(topic)
-        if address is None or not address.family.scopes <= connection.identity.scopes:
+    def _visible(self, connection: Connection, topic: str) -> Topic:
+        found = self._topics.find(topic)
+        if found is None or not found.family.scopes <= connection.identity.scopes:
             raise Error("not_found")
-        return address
+        return found
 
     async def _may_join(
         self, connection: Connection, request: Requested | None, topic: str
-    ) -> Address:
-        address = self._visible(connection, topic)
-        check = address.family.join_check
+    ) -> Topic:
+        found = self._visible(connection, topic)
+        check = found.family.join_check
         if check is not None and not await check(
-            self._context(connection, request, address), **address.parts
+            self._context(connection, request, found), **found.parts
         ):
             raise Error("not_found")
-        return address
+        return found
 
     def _fitting(self, connection: Connection, events: Iterable[bytes]) -> list[Any]:
         """The first of some events, as many as one reply holds in the client's encoding.
@@ -235,10 +235,10 @@ class TopicAccess:
         return fitting
 
     def _context(
-        self, connection: Connection, request: Requested | None, address: Address
+        self, connection: Connection, request: Requested | None, found: Topic
     ) -> Publisher:
         """The context of the plugin that declares the topic."""
-        return self._make_context(address.family.plugin, connection, request)
+        return self._make_context(found.family.plugin, connection, request)
 
     def _check_count(self, connection: Connection) -> None:
         limit = self._limits.topics

@@ -6,7 +6,6 @@ more is told.
 """
 
 import asyncio
-import random
 from collections.abc import Callable
 from typing import Final
 
@@ -21,8 +20,10 @@ from jackfield.telemetry.log import SparingLog
 from jackfield.wire.errors import Error
 from jackfield.wire.position import Position
 
-from .feed import Batch, Feed, Members, Published
-from .presence import Presence
+from .encoding import Published
+from .feed import Feed, Members
+from .gap_refill import GapRefill
+from .presence import TopicPresence
 
 #: A restarted Redis has all topics say the same at once.
 _log: Final = SparingLog(structlog.get_logger("jackfield"))
@@ -53,16 +54,13 @@ class Audience:
 
     __slots__ = (
         "_bus",
-        "_gate",
-        "_is_filled",
         "_on_empty",
         "_opening",
-        "_refilling",
         "_store",
         "_uses",
         "events",
         "family",
-        "gaps",
+        "gap",
         "is_open",
         "members",
         "place",
@@ -88,27 +86,30 @@ class Audience:
         self.members = Members()
         self.events = Feed(self.members)
         self.presence = (
-            Presence(presence, place.keys, topic, self.members) if family.presence else None
+            TopicPresence(presence, place.keys, topic, self.members) if family.presence else None
         )
-        #: How often something had to be read from the stream that the channel did not bring.
-        self.gaps = 0
+        self.gap = GapRefill(
+            topic,
+            place,
+            store=store,
+            events=self.events,
+            presence=self.presence,
+            members=self.members,
+            gate=gate,
+        )
         #: Whether it listens, and knows where the topic stands.
         self.is_open = False
         self._store = store
         self._bus = bus
-        self._gate = gate
         self._on_empty = on_empty
         self._opening: asyncio.Future[None] | None = None
-        self._refilling: asyncio.Task[None] | None = None
-        # Whether nothing was found missing since what is under way to fill gaps has looked.
-        self._is_filled = True
         # Joins under way, and what else needs it to stay.
         self._uses = 0
 
     @property
     def position(self) -> Position:
         """Up to where the members were sent."""
-        return Position(self.events.epoch, self.events.position)
+        return self.events.stand
 
     async def open(self) -> None:
         """Listen to the channel, and learn where the topic stands; once for all who ask.
@@ -136,11 +137,11 @@ class Audience:
         """Hand on what came over the channel."""
         if published.kind == b"e":
             if self.events.receive(published.epoch, published.batch):
-                self.refill()
+                self.gap.refill()
         elif self.presence is not None and self.presence.feed.receive(
             published.epoch, published.batch
         ):
-            self.refill()
+            self.gap.refill()
 
     async def refresh_presence(self) -> int:
         """Keep the presence of this node's members, if they have one; returns its version.
@@ -163,11 +164,11 @@ class Audience:
         if self.presence is not None and behind:
             self.presence.feed.hold()
         if behind or position.epoch != self.events.epoch or position.offset > self.events.position:
-            self.refill()
+            self.gap.refill()
 
     def hold(self) -> None:
         """Hold back what comes from now on: something before it may have been missed."""
-        self._is_filled = False
+        self.gap.is_filled = False
         self.events.hold()
         if self.presence is not None:
             self.presence.feed.hold()
@@ -184,8 +185,8 @@ class Audience:
         version = await self.refresh_presence()
         if not self.is_open:  # it has been given up, or is only about to learn where it stands
             return
-        if self._is_refilling:  # what it has looked at may be older
-            self.refill()
+        if self.gap.is_refilling:  # what it has looked at may be older
+            self.gap.refill()
             return
         presence = self.presence
         missed = position != self.position or self.events.release(self.events.held)
@@ -194,27 +195,12 @@ class Audience:
         ):
             missed = True
         if missed:
-            self.refill()
+            self.gap.refill()
 
-    def refill(self) -> None:
-        """Fill whatever gap there is, in a task of its own."""
-        self._is_filled = False
-        self.events.hold()
-        if not self._is_refilling:
-            self._refilling = asyncio.create_task(self._refill())
-
-    async def in_sync(self) -> None:
-        """Wait until no gap is being filled."""
-        if self._refilling is not None and not self._refilling.done():
-            await asyncio.shield(self._refilling)
-
-    def cancel(self) -> "list[asyncio.Task[None]]":
+    def cancel(self) -> list[asyncio.Task[None]]:
         """Stop everything: the last member has left; returns what has still to end."""
         self.is_open = False
-        if self._refilling is None or self._refilling.done():
-            return []
-        self._refilling.cancel()
-        return [self._refilling]
+        return self.gap.cancel()
 
     def begin_use(self) -> None:
         """Somebody needs the audience, member or not."""
@@ -250,7 +236,7 @@ class Audience:
                 opening.set_result(None)
 
     async def _open(self) -> None:
-        self._is_filled = True
+        self.gap.is_filled = True
         await self._bus.subscribe(self.place.keys.channel)
         read = await self._store.read(self.place, None)
         self.events.move(read.epoch, read.offset)
@@ -259,11 +245,11 @@ class Audience:
         self.is_open = True
         presence = self.presence
         if (
-            not self._is_filled  # the channel was interrupted meanwhile
+            not self.gap.is_filled  # the channel was interrupted meanwhile
             or self.events.release(self.events.held)
             or (presence is not None and presence.feed.release(presence.feed.held))
         ):
-            self.refill()
+            self.gap.refill()
 
     async def read(self, since: Position | None, max_bytes: int, *, replay: bool) -> Read:
         """Where the topic stands for a connection that joins, and what it has missed.
@@ -287,52 +273,9 @@ class Audience:
             if read.epoch == self.events.epoch:
                 return read
             # Another epoch has begun, and nobody here has been told of it yet.
-            self.refill()
+            self.gap.refill()
             try:
                 async with asyncio.timeout(_SYNC_TIMEOUT):
-                    await self.in_sync()
+                    await self.gap.refilled()
             except TimeoutError:  # Redis went away just now
                 raise Error("unavailable", retry_after=_SYNC_TIMEOUT) from None
-
-    @property
-    def _is_refilling(self) -> bool:
-        return self._refilling is not None and not self._refilling.done()
-
-    async def _refill(self) -> None:
-        while not self._is_filled:
-            try:
-                async with self._gate:
-                    self._is_filled = True
-                    if self.presence is not None and not self.presence.feed.in_sync:
-                        await self.presence.refill()
-                    await self._refill_events()
-            except Error:
-                self._is_filled = False
-                await asyncio.sleep(_RETRY_PAUSE * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
-
-    async def _refill_events(self) -> None:
-        """Send what the stream has behind the members' position, or a page of it."""
-        self.events.hold()
-        stale = self.events.held
-        read = await self._store.read(self.place, self.position, whatever=True)
-        if not read.recovered:
-            self.events.move(read.epoch, read.after)
-            self._tell_gap()
-        if read.events:
-            self.gaps += 1
-            self.events.send(Batch(read.after + 1, read.events))
-        if read.reached < read.offset or self.events.release(stale):
-            self._is_filled = False
-
-    def _tell_gap(self) -> None:
-        self.gaps += 1
-        _log.warning("members of a topic have missed events", topic=self.topic)
-        error = self.gap()
-        for connection in self.members:
-            if self.events.floor(connection) <= self.events.position:
-                connection.refuse(None, error)
-
-    def gap(self) -> Error:
-        """What members are told when something is lost: where they are now."""
-        epoch, offset = self.position
-        return Error("unrecoverable", topic=self.topic, epoch=epoch, offset=offset)

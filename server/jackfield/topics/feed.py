@@ -5,75 +5,21 @@ holds back what comes behind a gap until its owner has filled that. Who joins sa
 knows the sequence, and gets the rest, whether the feed is ahead of that or behind.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Iterator
+from typing import Final
 
 from jackfield.connection.connection import Connection
 from jackfield.connection.outbox import send_to_all
-from jackfield.wire import frames
+from jackfield.wire.position import Position
 from jackfield.wire.protocol import Codec
+
+from .encoding import Batch
 
 #: Messages that are held behind a gap. More come again from the stream, which has them anyway.
 _MAX_HELD: Final = 1000
 
 #: Members to whom the first event of a turn is written at once.
 _MANY: Final = 32
-
-
-class Batch:
-    """Consecutive messages of one topic; their frames are made once, for all who get them.
-
-    Args:
-        first: The number of the first.
-        messages: Whole messages in JSON.
-    """
-
-    __slots__ = ("_frames", "first", "messages")
-
-    def __init__(self, first: int, messages: Sequence[bytes]) -> None:
-        self.first = first
-        self.messages = messages
-        self._frames: dict[Codec, bytes] = {}
-
-    @property
-    def last(self) -> int:
-        """The number of the last message."""
-        return self.first + len(self.messages) - 1
-
-    def frames(self, codec: Codec) -> bytes:
-        """All messages as frames, one behind the other."""
-        made = self._frames.get(codec)
-        if made is None:
-            opcode, encode, frame = codec.opcode, codec.from_json, frames.frame
-            made = b"".join([frame(opcode, encode(message)) for message in self.messages])
-            self._frames[codec] = made
-        return made
-
-    def after(self, number: int) -> "Batch":
-        """Those of the messages that come after a number."""
-        if number < self.first:
-            return self
-        return Batch(number + 1, self.messages[number + 1 - self.first :])
-
-
-class Published(NamedTuple):
-    """What came over a channel: the kind of messages, their epoch, and the messages."""
-
-    kind: bytes
-    epoch: str
-    batch: Batch
-
-
-def parse(data: bytes) -> Published:
-    """What a script published: a line of kind, epoch, first number and sizes; then the messages."""
-    end = data.index(b"\n")
-    kind, epoch, first, sizes = data[:end].split(b" ")
-    start = end + 1
-    messages = []
-    for size in map(int, sizes.split(b",")):
-        messages.append(data[start : start + size])
-        start += size
-    return Published(kind, str(epoch, "ascii"), Batch(int(first), messages))
 
 
 class Members:
@@ -147,6 +93,11 @@ class Feed:
         # What was sent since the oldest join under way began: it may be behind its position.
         self._recent: list[Batch] = []
         self._joining = 0
+
+    @property
+    def stand(self) -> Position:
+        """Up to where the members were sent."""
+        return Position(self.epoch, self.position)
 
     @property
     def in_sync(self) -> bool:

@@ -57,7 +57,7 @@ class Join:
         if read.epoch == events.epoch and events.has_since(read.offset):
             events.admit(connection, read.offset)
         else:
-            connection.refuse(None, audience.gap())
+            connection.refuse(None, audience.gap.loss())
         if audience.presence is not None:
             audience.presence.feed.admit(connection, self.presence)
         audience.end_use()

@@ -17,7 +17,8 @@ from jackfield.store.presence import Members as StoredMembers
 from jackfield.wire import protocol
 from jackfield.wire.errors import Error
 
-from .feed import Batch, Feed, Members
+from .encoding import Batch
+from .feed import Feed, Members
 
 #: Members that one message lists. Beyond it the count alone tells.
 MAX_LISTED: Final = 1000
@@ -36,7 +37,7 @@ class _Member:
         self.looks = b"{}"
 
 
-class Presence:
+class TopicPresence:
     """This node's part of a topic's presence.
 
     Args:

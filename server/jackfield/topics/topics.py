@@ -23,7 +23,7 @@ from jackfield.wire.errors import Error
 from jackfield.wire.position import Position
 
 from .audience import Audience
-from .feed import parse
+from .encoding import parse
 from .join import Join, begin_join
 from .membership import MEMBERSHIP
 from .presence import MAX_LISTED, as_reply
@@ -50,7 +50,7 @@ FindFamily = Callable[[str], tuple[TopicFamily, dict[str, str]] | None]
 Listener = Callable[[bytes, bytes], None]
 
 
-class Address(NamedTuple):
+class Topic(NamedTuple):
     """A topic, found by its name.
 
     Attributes:
@@ -109,7 +109,7 @@ class Topics:
 
     # What is published.
 
-    def find(self, topic: str) -> Address | None:
+    def find(self, topic: str) -> Topic | None:
         """A topic by its name; None if no plugin declares one of that name."""
         return self._find(topic)
 
@@ -119,8 +119,8 @@ class Topics:
 
     async def publish(self, topic: str, payload: Any, *, key: str | None = None) -> Position:
         """Publish an event for the server itself; see `jackfield.Runtime.publish`."""
-        address = self._find(topic)
-        if address is None:
+        found = self._find(topic)
+        if found is None:
             raise Error("not_found", "No plugin declares a topic of that name.")
         if key is None:
             key = ""
@@ -130,14 +130,14 @@ class Topics:
             key = f"server:{key}"
         payload = as_payload(payload)
         if self._settings.server.debug:
-            check_against(address.family.event, payload)
-        return await self.send(address, payload, key)
+            check_against(found.family.event, payload)
+        return await self.send(found, payload, key)
 
-    def send(self, address: Address, payload: Any, key: str) -> "asyncio.Future[Position]":
+    def send(self, found: Topic, payload: Any, key: str) -> "asyncio.Future[Position]":
         """Publish an event that is known to be right.
 
         Args:
-            address: The topic.
+            found: The topic.
             payload: What can be encoded.
             key: The idempotency key among all of the topic; "" for none.
 
@@ -149,22 +149,22 @@ class Topics:
         """
         tail = protocol.event_tail(payload)
         limit = self._settings.limits.event_bytes
-        if len(address.head) + len(tail) + _OFFSET_BYTES > limit:
+        if len(found.head) + len(tail) + _OFFSET_BYTES > limit:
             raise Error("too_large", f"The event is larger than {limit} bytes.", limit=limit)
         self.published += 1
-        return self.store.publish(Publication(address.place, address.head, tail, key))
+        return self.store.publish(Publication(found.place, found.head, tail, key))
 
     # Who is in them.
 
-    def audience(self, address: Address) -> Audience:
+    def audience(self, found: Topic) -> Audience:
         """The members of a topic at this node; made for the first."""
-        channel = address.place.keys.channel.encode()
+        channel = found.place.keys.channel.encode()
         audience = self._audiences.get(channel)
         if audience is None:
             audience = self._audiences[channel] = Audience(
-                address.topic,
-                address.family,
-                address.place,
+                found.topic,
+                found.family,
+                found.place,
                 store=self.store,
                 bus=self.bus,
                 presence=self._presence,
@@ -173,9 +173,9 @@ class Topics:
             )
         return audience
 
-    def present(self, address: Address) -> Audience | None:
+    def present(self, found: Topic) -> Audience | None:
         """The members of a topic at this node, if there are any."""
-        return self._audiences.get(address.place.keys.channel.encode())
+        return self._audiences.get(found.place.keys.channel.encode())
 
     async def join_own(self, connection: Connection) -> list[Join]:
         """Prepare for a connection to join what it is in by itself: broadcast, its user's topic.
@@ -189,9 +189,9 @@ class Topics:
         joins: list[Join] = []
         try:
             for name in names:
-                address = self._find(name)
-                if address is not None:  # the built-in plugin may be disabled
-                    audience = self.audience(address)
+                found = self._find(name)
+                if found is not None:  # the built-in plugin may be disabled
+                    audience = self.audience(found)
                     joins.append(await begin_join(audience, connection, None, max_bytes=0))
         except BaseException:
             for join in joins:
@@ -231,13 +231,13 @@ class Topics:
         if self._listeners.pop(channel.encode(), None) is not None:
             self.bus.unsubscribe(channel)
 
-    async def presence(self, address: Address) -> dict[str, Any]:
+    async def presence(self, found: Topic) -> dict[str, Any]:
         """Who is in a topic, on all nodes.
 
         Raises:
             Error: ``unavailable``: Redis is away.
         """
-        keys, head = address.place.keys, protocol.presence_head(address.topic)
+        keys, head = found.place.keys, protocol.presence_head(found.topic)
         return as_reply(await self._presence.read(keys, head, MAX_LISTED))
 
     @property
@@ -253,7 +253,7 @@ class Topics:
     @property
     def gaps(self) -> int:
         """How often members were sent from a stream what a channel did not bring, or told so."""
-        return self._past_gaps + sum(audience.gaps for audience in self._audiences.values())
+        return self._past_gaps + sum(audience.gap.count for audience in self._audiences.values())
 
     # Their upkeep.
 
@@ -287,13 +287,13 @@ class Topics:
         await self._presence.close()
         await self.store.close()
 
-    def _look_up(self, topic: str) -> Address | None:
+    def _look_up(self, topic: str) -> Topic | None:
         found = self._find_family(topic)
         if found is None:
             return None
         family, parts = found
         place = Place(self._keys.topic(topic), family.history, round(family.ttl * 1000))
-        return Address(topic, family, parts, place, protocol.event_head(topic))
+        return Topic(topic, family, parts, place, protocol.event_head(topic))
 
     def _on_message(self, channel: bytes, data: bytes) -> None:
         audience = self._audiences.get(channel)
@@ -355,7 +355,7 @@ class Topics:
         if self._audiences.get(channel.encode()) is audience:
             del self._audiences[channel.encode()]
             self._suspects.pop(channel.encode(), None)
-            self._past_gaps += audience.gaps
+            self._past_gaps += audience.gap.count
             self.bus.unsubscribe(channel)
             self._own(audience.cancel())
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jackfield.agents.instance import Task
+from jackfield.agents.instance import HeldTask
 from jackfield.connection.outbox import Outbox
 from jackfield.testing import RunningServer
 from tests.support.agents import Bot, Caller, agent_nodes
@@ -54,9 +54,9 @@ async def slow_reader(server: RunningServer) -> AsyncIterator[Caller]:
         yield caller
 
 
-def held_task(server: RunningServer, job: Message) -> Task:
+def held_task(server: RunningServer, job: Message) -> HeldTask:
     """What a node knows of a task that its one instance has."""
-    (instance,) = server.node.agents.lines.by_agent["echo"].instances.values()
+    (instance,) = server.node.agents.channels.by_agent["echo"].instances.values()
     return instance.tasks[job["task"]]
 
 
@@ -88,7 +88,7 @@ async def test_a_caller_that_does_not_read_holds_its_agent_and_nothing_is_lost(
         job = await bot.told()
         await called.news("working")
         ada.socket.transport.pause_reading()
-        ((call,),) = there.node.agents.lines.by_agent["echo"].calls.values()
+        ((call,),) = there.node.agents.channels.by_agent["echo"].calls.values()
         sent, updating = await stream_until_held(bot, job, here)
         assert call._bytes <= 600_000
         if not waits:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jackfield.auth.revocations import Kind, Revocations
+from jackfield.auth.revocations import RevocationKind, Revocations
 from jackfield.store.revocations import Entry, News
 from jackfield.wire.close_codes import CloseCode
 from jackfield.wire.errors import Error
@@ -142,7 +142,7 @@ async def test_only_what_is_meant_is_closed_and_only_once() -> None:
 
 async def test_what_a_flushed_redis_has_lost_is_entered_again() -> None:
     revocations, store = node()
-    await revocations.revoke(Kind.TOKEN, "t1", 60)
+    await revocations.revoke(RevocationKind.TOKEN, "t1", 60)
     await revocations.look()
     store.flush()
     await revocations.look()

@@ -13,7 +13,8 @@ from jackfield import Context, Error, Plugin, RegistrationError, Runtime
 from jackfield.authoring.services import Services
 from jackfield.config import ConfigError, PluginSettings, Problem, load_settings
 from jackfield.declaration.candidates import Candidate, discover
-from jackfield.dispatch.registry import PluginFailures, Registry, Stage, State
+from jackfield.dispatch.plugin_entry import PluginFailures, PluginState, Stage
+from jackfield.dispatch.registry import Registry
 from jackfield.plugin.hooks import CallNext
 
 Order = list[str]
@@ -448,7 +449,9 @@ def test_patterns_choose_the_plugins(
     all_three = [candidate(plugin(name)) for name in ("chat", "chess", "poll")]
     made = registry(*all_three, enabled=enabled, disabled=disabled)
     assert [entry.name for entry in made.loaded] == loaded
-    assert {entry.state for entry in made.entries if entry.name not in loaded} <= {State.DISABLED}
+    assert {entry.state for entry in made.entries if entry.name not in loaded} <= {
+        PluginState.DISABLED
+    }
 
 
 def test_a_disabled_plugin_is_not_even_imported() -> None:

@@ -10,7 +10,7 @@ from jackfield import AnyPayload, Plugin, Position
 from jackfield.store.keys import Keys
 from jackfield.store.topics import Place, Read
 from jackfield.topics.audience import Audience
-from jackfield.topics.feed import Batch, Published
+from jackfield.topics.encoding import Batch, Published
 from jackfield.topics.join import Join, begin_join
 from jackfield.topics.membership import MEMBERSHIP, Membership
 from jackfield.wire import frames, protocol
@@ -192,7 +192,7 @@ async def test_a_check_while_a_gap_is_filled_sends_nothing_twice() -> None:
 async def test_what_comes_while_it_is_looked_for_is_sent_once() -> None:
     stage = Stage()
     fake = await stage.open()
-    stage.audience.refill()
+    stage.audience.gap.refill()
     await wait_until(lambda: stage.redis.reads)
     stage.audience.hold()
     await stage.audience.check(Position("e", 0))
@@ -228,7 +228,7 @@ async def test_nothing_missed_is_nothing_filled() -> None:
     stage.audience.catch_up(Position("e", 6), 0)
     await turns()
     assert stage.redis.reads == []
-    assert stage.audience.gaps == 0
+    assert stage.audience.gap.count == 0
 
 
 async def test_a_gap_that_can_not_be_filled_is_told_and_what_is_kept_follows() -> None:

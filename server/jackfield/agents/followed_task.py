@@ -8,13 +8,13 @@ from typing import Any
 from jackfield.wire.errors import Error
 
 from .call import Call
-from .channels import Line
+from .channels import AgentChannel
 from .directory import KnownSkill
 from .task import Progress
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class CallOptions:
     """What a caller wants done.
 
     Attributes:
@@ -36,31 +36,31 @@ class Wanted:
     follow: bool = True
 
 
-class Following:
+class FollowedTask:
     """A task, and what follows it here if anything does.
 
     Args:
         task: The task.
-        line: Where what becomes of it comes from; None if it is not followed.
+        channel: Where what becomes of it comes from; None if it is not followed.
         call: What follows it; None likewise.
         on_expired: Called when its deadline has passed.
         cancel: Called with the task, and why it is to be canceled.
     """
 
-    __slots__ = ("_call", "_cancel", "_line", "_on_expired", "_timer", "task")
+    __slots__ = ("_call", "_cancel", "_channel", "_on_expired", "_timer", "task")
 
     def __init__(
         self,
         task: str,
-        line: Line | None,
+        channel: AgentChannel | None,
         call: Call | None,
         *,
-        on_expired: Callable[["Following"], None],
+        on_expired: Callable[["FollowedTask"], None],
         cancel: Callable[[str, Error], None],
     ) -> None:
         self._on_expired = on_expired
         self._cancel = cancel
-        self._line = line
+        self._channel = channel
         self._call = call
         self._timer: asyncio.TimerHandle | None = None
         self.task = task
@@ -92,11 +92,11 @@ class Following:
         Args:
             error: Why it is to be canceled, if it has not ended; None to leave it running.
         """
-        if self._call is None or self._line is None:
+        if self._call is None or self._channel is None:
             return
         if self._timer is not None:
             self._timer.cancel()
-        self._line.remove(self._call)
+        self._channel.remove(self._call)
         if self._call.ended:
             return
         if error is None:
