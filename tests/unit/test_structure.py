@@ -1,4 +1,4 @@
-"""The rooms of the server: what the design document, the contract and the folders say of them agree."""
+"""What the design document, the contract and the folders say of the rooms, and that they agree."""
 
 import ast
 import re

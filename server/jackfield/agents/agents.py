@@ -25,7 +25,7 @@ from .call import Call
 from .channels import AgentChannel, AgentChannels
 from .directory import Directory
 from .followed_task import CallOptions, FollowedTask
-from .instance import REGISTRATION, SCOPE, ConnectedInstance, HeldTask
+from .instance import REGISTRATION, SCOPE, ConnectedInstance, AssignedTask
 from .upkeep import Upkeep
 
 _log = structlog.get_logger("jackfield")
@@ -317,7 +317,9 @@ class Agents:
             await self._until_go(instance, held, report)
         return outcome
 
-    async def _until_go(self, instance: ConnectedInstance, held: HeldTask, report: Report) -> None:
+    async def _until_go(
+        self, instance: ConnectedInstance, held: AssignedTask, report: Report
+    ) -> None:
         again = report._replace(first=0, many=0, body=b"", state="")
         while not held.go.is_set():
             try:

@@ -15,7 +15,7 @@ from jackfield.wire.errors import Error
 SCOPE: Final = "agent"
 
 
-class HeldTask:
+class AssignedTask:
     """A task that an instance has.
 
     Args:
@@ -62,7 +62,7 @@ class ConnectedInstance:
         self.id = instance_id
         self.agent = agent
         self.connection = connection
-        self.tasks: dict[str, HeldTask] = {}
+        self.tasks: dict[str, AssignedTask] = {}
         self._kept: list[bytes] | None = []
 
     def activate(self) -> None:
@@ -80,7 +80,7 @@ class ConnectedInstance:
         held = self.tasks.get(task)
         if verb == "assigned":
             if held is None or held.attempt < attempt or not held.told:
-                self.tasks[task] = HeldTask(attempt)
+                self.tasks[task] = AssignedTask(attempt)
                 self._send(message)
         elif held is None or held.attempt != attempt:
             return
@@ -104,7 +104,7 @@ class ConnectedInstance:
 
     def expect(self, held: Held) -> None:
         """It has a task that it was not told of on this connection; until then it may end it."""
-        self.tasks.setdefault(held.task, HeldTask(held.attempt, told=False))
+        self.tasks.setdefault(held.task, AssignedTask(held.attempt, told=False))
 
     def has_missed(self, held: Held) -> bool:
         """Whether it was not told something of a task."""
@@ -135,7 +135,7 @@ class ConnectedInstance:
             self.connection.send(self.connection.codec.from_json(message))
 
 
-class Registration:
+class AgentRegistration:
     """Which instance of which agent a connection is, if it is one."""
 
     __slots__ = ("instance",)
@@ -144,7 +144,7 @@ class Registration:
         self.instance: ConnectedInstance | None = None
 
 
-REGISTRATION: Final = Slot("agent", Registration)
+REGISTRATION: Final = Slot("agent", AgentRegistration)
 
 
 def _canceled(task: str, attempt: int) -> bytes:

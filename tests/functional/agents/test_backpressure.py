@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jackfield.agents.instance import HeldTask
+from jackfield.agents.instance import AssignedTask
 from jackfield.connection.outbox import Outbox
 from jackfield.testing import RunningServer
 from tests.support.agents import Bot, Caller, agent_nodes
@@ -54,7 +54,7 @@ async def slow_reader(server: RunningServer) -> AsyncIterator[Caller]:
         yield caller
 
 
-def held_task(server: RunningServer, job: Message) -> HeldTask:
+def held_task(server: RunningServer, job: Message) -> AssignedTask:
     """What a node knows of a task that its one instance has."""
     (instance,) = server.node.agents.channels.by_agent["echo"].instances.values()
     return instance.tasks[job["task"]]
