@@ -148,7 +148,7 @@ class Keys:
         """A one-time ticket, by its digest."""
         return f"{self.prefix}:ticket:{digest}"
 
-    def probe(self, number: int) -> str:
+    def probe_channel(self, number: int) -> str:
         """A channel for this node's probes; each number is of another slot."""
         return f"{self.prefix}:{{probe:{self.node_id}:{number}}}"
 

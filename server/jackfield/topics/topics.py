@@ -101,7 +101,7 @@ class Topics:
         self._find = lru_cache(_REMEMBERED)(self._look_up)
         self.bus = Bus(
             redis,
-            keys,
+            keys.probe_channel,
             interval=settings.redis.probe,
             on_message=self._on_message,
             on_gap=self._on_gap,
