@@ -1,4 +1,4 @@
-"""What `jackfield.store.embedded` promises: a Valkey at once, and nothing of it left behind."""
+"""What `jackfield.redis.embedded` promises: a Valkey at once, and nothing of it left behind."""
 
 import asyncio
 import os

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from jackfield.redis.batching import Lanes
+from jackfield.redis.batching import Batcher
 from jackfield.redis.client import RedisClient, Script
 
 from .keys import Keys
@@ -160,8 +160,10 @@ class AgentStore:
         self._client = client
         self._keys = keys
         self._settings = settings
-        self._calling: Lanes[tuple[str, NewTask], Outcome] = Lanes(self._call, _size_of_call)
-        self._reporting: Lanes[tuple[str, Report], Outcome] = Lanes(self._report, _size_of_report)
+        self._calling: Batcher[tuple[str, NewTask], Outcome] = Batcher(self._call, _size_of_call)
+        self._reporting: Batcher[tuple[str, Report], Outcome] = Batcher(
+            self._report, _size_of_report
+        )
 
     def call(self, agent: str, task: NewTask) -> asyncio.Future[Outcome]:
         """Call an agent.

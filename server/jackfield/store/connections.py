@@ -11,7 +11,7 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, NamedTuple, Protocol, TypedDict, TypeVar
 
-from jackfield.redis.batching import Lanes
+from jackfield.redis.batching import Batcher
 from jackfield.redis.client import RedisClient
 from jackfield.wire.errors import Error
 
@@ -118,8 +118,8 @@ class ConnectionStore:
         #: Ids of connections that were removed since the last heartbeat began.
         self._left: set[str] = set()
         # After another node has gone its clients come all at once, and so they go.
-        self._adding: Lanes[ConnectionRecord, None] = Lanes(self._add_all, _size)
-        self._removing: Lanes[ConnectionRecord, None] = Lanes(self._remove, _size)
+        self._adding: Batcher[ConnectionRecord, None] = Batcher(self._add_all, _size)
+        self._removing: Batcher[ConnectionRecord, None] = Batcher(self._remove, _size)
 
     async def add(self, record: ConnectionRecord) -> None:
         """Write a connection; those of one tick go in one call."""

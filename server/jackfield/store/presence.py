@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from jackfield.redis.batching import Lanes
+from jackfield.redis.batching import Batcher
 from jackfield.redis.client import RedisClient
 
 from .keys import TopicKeys
@@ -67,7 +67,7 @@ class PresenceStore:
         self._client = client
         self._node = node
         self._ttl = round(ttl * 1000)
-        self._lanes: Lanes[Attendance, int] = Lanes(self._write_all, _size)
+        self._writing: Batcher[Attendance, int] = Batcher(self._write_all, _size)
 
     def write(self, attendance: Attendance) -> "asyncio.Future[int]":
         """Write how many connections of a member are here, and announce what changes by it.
@@ -76,7 +76,7 @@ class PresenceStore:
             The version that this was announced with, or a later one.
         """
         # A lane for each topic, not for each slot: the script does one topic.
-        return self._lanes.add(attendance.keys.channel, attendance)
+        return self._writing.add(attendance.keys.channel, attendance)
 
     async def refresh(
         self, keys: TopicKeys, head: bytes, members: int
@@ -107,11 +107,11 @@ class PresenceStore:
 
     async def drained(self) -> None:
         """Wait until everything is written, or has failed to be."""
-        await self._lanes.drained()
+        await self._writing.drained()
 
     async def close(self) -> None:
         """Give up what is not written yet."""
-        await self._lanes.close()
+        await self._writing.close()
 
     async def _write_all(self, attendances: Sequence[Attendance]) -> list[int]:
         keys, head, *_ = attendances[0]

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from jackfield.redis.batching import Lanes
+from jackfield.redis.batching import Batcher
 from jackfield.redis.client import RedisClient
 from jackfield.wire.position import Position
 
@@ -103,8 +103,8 @@ class TopicStore:
 
     def __init__(self, client: RedisClient) -> None:
         self._client = client
-        self._publishing: Lanes[Publication, Position] = Lanes(self._publish, _size)
-        self._looking: Lanes[Place, Position] = Lanes(self.refresh, _size_of_place)
+        self._publishing: Batcher[Publication, Position] = Batcher(self._publish, _size)
+        self._looking: Batcher[Place, Position] = Batcher(self.refresh, _size_of_place)
 
     def publish(self, publication: Publication) -> "asyncio.Future[Position]":
         """Publish an event; those of one tick and slot go in one call, in their order."""
