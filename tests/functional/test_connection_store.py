@@ -235,18 +235,6 @@ async def test_no_user_is_taken_for_another(make_node: MakeNode) -> None:
         assert await node.store.of_user(record.user) == [Address(node.keys.node_id, record.id)]
 
 
-@pytest.mark.parametrize("node", ["", "a:b", "u:alice", "{a}", "a/b", "a\n"])
-def test_no_node_is_taken_for_something_else(node: str) -> None:
-    with pytest.raises(ValueError, match="node id"):
-        Keys("test", node)
-
-
-@pytest.mark.parametrize("prefix", ["{a}", "a{", "a}"])
-def test_a_prefix_does_not_change_where_a_cluster_keeps_keys(prefix: str) -> None:
-    with pytest.raises(ValueError, match="prefix"):
-        Keys(prefix, "node")
-
-
 async def test_fields_change_and_go(make_node: MakeNode) -> None:
     node = make_node()
     record = Record(fields={"chat.old": b"1", "chat.kept": b"2"})

@@ -185,8 +185,7 @@ class AgentStore:
 
     async def read_task(self, task: str) -> dict[str, bytes]:
         """All that is kept of a task; nothing if there is none."""
-        key = f"{self._keys.agent(_agent(task))}:task:{task}"
-        fields = await self._client.execute("HGETALL", key)
+        fields = await self._client.execute("HGETALL", self._keys.task(_agent(task), task))
         return {str(name, "ascii"): value for name, value in fields.items()}
 
     async def register(

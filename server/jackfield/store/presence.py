@@ -127,4 +127,4 @@ def _size(attendance: Attendance) -> int:
 
 
 def _keys(keys: TopicKeys) -> list[str]:
-    return [keys.channel, keys.nodes, keys.here, keys.who, keys.info]
+    return [keys.channel, keys.nodes, keys.who, keys.info]

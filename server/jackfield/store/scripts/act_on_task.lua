@@ -12,26 +12,22 @@ local t = read(id)
 if not t then
   return {'missing'}
 end
-local function tell_answer(number, input)
-  order(t, 'answered', named(t) .. ',"answer":' .. number .. ',"input":' .. input, number)
-end
 if verb == 'follow' then
   if not string.find(' ' .. t.nodes .. ' ', ' ' .. a .. ' ', 1, true) then
     redis.call('HSET', t.key, 'nodes', t.nodes .. ' ' .. a)
   end
-  local topic = base .. ':t:' .. id
-  local epoch, offset = open_topic(topic .. ':meta', topic .. ':log', new_epoch)
+  local channel = task_channel(agent, id)
+  local epoch, offset = open_topic(topic_meta_key(channel), topic_log_key(channel), new_epoch)
   return {'ok', epoch, integer(offset), integer(math.max(t.deadline - now, 0))}
 end
 if verb == 'order' then
   if t.instance ~= a or ended[t.state] then
     return {'missing'}
   end
-  order(t, 'assigned', t.brief .. ',"attempt":' .. t.attempt .. ',"seq":' .. integer(t.seq)
-    .. ',"input":' .. redis.call('HGET', t.key, 'input'))
-  local answer = redis.call('HMGET', t.key, 'answer', 'answers')
-  if answer[1] then
-    tell_answer(answer[2], answer[1])
+  order_assigned(t)
+  local input, number = unpack(redis.call('HMGET', t.key, 'answer', 'answers'))
+  if input then
+    order_answered(t, number, input)
   end
 elseif ended[t.state] then
   return {'ended', t.state}
@@ -41,7 +37,7 @@ elseif verb == 'expire' then
   if now < t.deadline then
     return {'early', integer(t.deadline - now)}
   end
-  stop(t, 'failed', fault(t, 'timeout', 'The task did not end in time.', 'true'))
+  stop(t, 'failed', task_timed_out(t.id))
 elseif verb == 'answer' then
   if b ~= '' and redis.call('HGET', t.key, 'answered') == b then
     return {'ok'}
@@ -51,9 +47,9 @@ elseif verb == 'answer' then
   redis.call('HDEL', t.key, 'prompt')
   redis.call('HSET', t.key, 'answer', a, 'answered', b)
   local number = redis.call('HINCRBY', t.key, 'answers', 1)
-  redis.call('ZADD', base .. ':due', t.deadline, id)
+  redis.call('ZADD', due, t.deadline, id)
   change(t, 'working')
-  tell_answer(number, a)
+  order_answered(t, number, a)
 elseif verb == 'hold' then
   local slow = redis.call('HGET', t.key, 'slow')
   if b == '1' then
@@ -62,7 +58,7 @@ elseif verb == 'hold' then
     redis.call('HDEL', t.key, 'slow')
   end
   if t.instance ~= '' and (b == '1' or slow == a) then
-    order(t, b == '1' and 'hold' or 'go')
+    order(t, order_record(t.instance, id, t.attempt, b == '1' and 'hold' or 'go'), '')
   end
 end
 settle()

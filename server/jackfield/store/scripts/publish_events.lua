@@ -38,8 +38,8 @@ while key <= #KEYS do
   if #events > 0 then
     redis.call('HSET', meta, 'offset', integer(offset))
     redis.call('PEXPIRE', log, ttl)
-    local header = 'e ' .. epoch .. ' ' .. integer(first) .. ' ' .. table.concat(sizes, ',') .. '\n'
-    redis.call('SPUBLISH', channel, header .. table.concat(events))
+    redis.call('SPUBLISH', channel,
+      events_message(epoch, integer(first), table.concat(sizes, ','), table.concat(events)))
   end
   redis.call('PEXPIRE', meta, ttl)
 end

@@ -3,7 +3,7 @@
 -- ARGV: the node, its ttl in ms, the start of a presence message, how many members it has.
 -- Returns the version; if other members are known of the node than it has, '1' and their names. It
 -- may have been taken for dead, all may be lost, or it has not got through with what it wrote.
-local mine = here .. ':' .. ARGV[1]
+local mine = topic_here_key(channel, ARGV[1])
 redis.call('ZADD', nodes, now + ARGV[2], ARGV[1])
 local known = redis.call('HKEYS', mine)
 reap(ARGV[3])

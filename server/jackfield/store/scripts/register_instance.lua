@@ -7,7 +7,7 @@
 -- often it was answered, chunks and state.
 local instance, node, user, capacity, skills, lease, memory = unpack(ARGV, 5, 11)
 memory = tonumber(memory)
-local key, reply = base .. ':i:' .. instance, {}
+local key, reply = instance_key(agent, instance), {}
 local before = redis.call('HMGET', key, 'user', 'node', 'had')
 local had = skills
 if before[1] then
@@ -15,7 +15,7 @@ if before[1] then
     return {'foreign'}
   end
   if before[2] ~= node then
-    tell(before[2], 'o ' .. instance .. ' - 0 moved', '')
+    tell(before[2], moved_record(instance), '')
   end
   withdraw(instance)
   redis.call('HDEL', key, 'leaving')
@@ -30,12 +30,12 @@ end
 redis.call('HSET', key, 'node', node, 'user', user, 'capacity', capacity, 'skills', skills,
   'had', had)
 redis.call('PEXPIRE', key, ttl)
-redis.call('ZADD', base .. ':leases', now + tonumber(lease), instance)
-prolong(base .. ':leases', ttl)
+redis.call('ZADD', leases, now + tonumber(lease), instance)
+prolong(leases, ttl)
 for arg = 12, #ARGV, 2 do
-  redis.call('HSET', base .. ':skills', ARGV[arg], ARGV[arg + 1])
+  redis.call('HSET', agent_skills_key(agent), ARGV[arg], ARGV[arg + 1])
 end
-prolong(base .. ':skills', memory)
+prolong(agent_skills_key(agent), memory)
 for _, t in ipairs(held_by(instance, had)) do
   local answers = redis.call('HGET', t.key, 'answers') or '0'
   for _, value in ipairs({t.id, t.attempt, answers, integer(t.seq), t.state}) do

@@ -17,10 +17,10 @@ local function update(t, seq, count, chunks, state, prompt, expires)
       return {'part', t.state, t.seq}
     elseif seq == t.seq then
       -- Some are left for the states to come.
-      if redis.call('XLEN', base .. ':t:' .. t.id .. ':log') >= keep - 16 then
+      if redis.call('XLEN', topic_log_key(task_channel(agent, t.id))) >= keep - 16 then
         return {'full', t.state}
       end
-      append(t, '{"kind":"chunks","seq":' .. integer(seq) .. ',"chunks":[' .. chunks .. ']}')
+      append(t, task_chunks(integer(seq), chunks))
       t.seq = seq + count
       redis.call('HSET', t.key, 'seq', integer(t.seq))
     end
@@ -28,13 +28,13 @@ local function update(t, seq, count, chunks, state, prompt, expires)
   if state ~= '' and (state ~= t.state or asking[state]) then
     if asking[state] and t.state == 'working' then
       local ends = math.min(now + tonumber(expires), t.deadline)
-      prompt = string.sub(prompt, 1, -2) .. string.format(',"expires_at":%.3f}', ends / 1000)
+      prompt = task_prompt(string.sub(prompt, 1, -2), seconds(ends))
       redis.call('HSET', t.key, 'prompt', prompt)
-      redis.call('ZADD', base .. ':due', ends, t.id)
-      change(t, state, ',"prompt":' .. prompt)
+      redis.call('ZADD', due, ends, t.id)
+      change(t, state, 'prompt', prompt)
     elseif state == 'working' and asking[t.state] then
       redis.call('HDEL', t.key, 'prompt')
-      redis.call('ZADD', base .. ':due', t.deadline, t.id)
+      redis.call('ZADD', due, t.deadline, t.id)
       change(t, state)
     else
       return {'illegal', t.state}
