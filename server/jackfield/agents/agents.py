@@ -12,8 +12,9 @@ import msgspec
 import structlog
 
 from jackfield.schema.skill_schemas import check
-from jackfield.store.agents import AgentStore, Held, NewTask, Outcome, Registered, Report
-from jackfield.store.topics import Place
+from jackfield.store.agents import AgentStore, Registration
+from jackfield.store.tasks import HeldTask, NewTask, Outcome, TaskEnd, TaskUpdate
+from jackfield.store.topics import StoredTopic
 from jackfield.wire.errors import Error
 
 from .call import Call
@@ -168,7 +169,7 @@ class Agents:
         async with self.lines.taken(task.partition(".")[0]) as line:
             following = self._follow(line, task)
             try:
-                outcome = await self.store.act(task, "follow", self._keys.node_id)
+                outcome = await self.store.follow(task, node=self._keys.node_id)
                 _check_found(outcome)
             except BaseException:
                 following.stop()
@@ -179,7 +180,7 @@ class Agents:
 
     def _follow(self, line: Line, task: str) -> Following:
         keys = self._keys.topic(f"task:{task}")
-        place = Place(keys, self.settings.events, round(self.settings.ttl * 1000))
+        place = StoredTopic(keys, self.settings.events, self.settings.ttl)
         call = Call(task, place, self._topics.store, self._hold)
         line.add(call)
         return Following(self, task, line, call)
@@ -187,7 +188,7 @@ class Agents:
     async def cancel(self, task: str, error: Error) -> None:
         """End a task as canceled; the instance that has it is told."""
         error.extra.setdefault("task", task)
-        await self.store.act(task, "cancel", msgspec.json.encode(error.as_dict()))
+        await self.store.cancel(task, error=msgspec.json.encode(error.as_dict()))
 
     def cancel_soon(self, task: str, error: Error) -> None:
         """As `cancel`, for a caller that has gone. If Redis is away the deadline does it."""
@@ -199,7 +200,7 @@ class Agents:
 
     async def _expire(self, following: Following) -> None:
         try:
-            outcome = await self.store.act(following.task, "expire")
+            outcome = await self.store.expire(following.task)
         except Error as error:  # nobody can say, and the caller has waited enough
             error.extra["task"] = following.task
             following.fail(error)
@@ -208,7 +209,7 @@ class Agents:
                 following.expire_in(int(outcome.rest[0]) / 1000)
 
     def _hold(self, call: Call, *, wait: bool) -> None:
-        telling = self.store.act(call.task, "hold", self._keys.node_id, "1" if wait else "")
+        telling = self.store.hold(call.task, node=self._keys.node_id, wait=wait)
         self._try_soon(telling, "an agent could not be told to wait or go on", task=call.task)
 
     # Serving.
@@ -221,7 +222,7 @@ class Agents:
         *,
         capacity: int,
         skills: dict[str, tuple[str, bytes]],
-    ) -> tuple[Instance, list[Held]]:
+    ) -> tuple[Instance, list[HeldTask]]:
         """Register a connection as an instance; `Instance.activate` has it told what is for it.
 
         Raises:
@@ -264,7 +265,7 @@ class Agents:
         return instance, registered.tasks
 
     async def _take_back(
-        self, instance: Instance, registering: "asyncio.Future[Registered]"
+        self, instance: Instance, registering: "asyncio.Future[Registration]"
     ) -> None:
         with suppress(Error):
             await registering
@@ -279,9 +280,9 @@ class Agents:
 
     async def _order(self, instance: Instance, tasks: Sequence[str]) -> None:
         for task in tasks:
-            await self.store.act(task, "order", instance.id)
+            await self.store.repeat_orders(task, instance=instance.id)
 
-    async def report(self, instance: Instance, report: Report) -> Outcome:
+    async def report(self, instance: Instance, report: TaskUpdate | TaskEnd) -> Outcome:
         """Have an instance say something of a task of its; waits while the caller can't keep up.
 
         Raises:
@@ -303,7 +304,7 @@ class Agents:
             raise Error("conflict", "The task has ended.", state=outcome.state)
         if outcome.word != "ok":
             return outcome
-        if report.kind == "end":
+        if isinstance(report, TaskEnd):
             instance.drop(report.task)
         elif outcome.rest[2] == b"1" and held is not None:
             if held.signs == signs:  # else it has heard of what came after the report
@@ -311,8 +312,8 @@ class Agents:
             await self._until_go(instance, held, report)
         return outcome
 
-    async def _until_go(self, instance: Instance, held: Task, report: Report) -> None:
-        again = report._replace(first=0, many=0, body=b"", state="")
+    async def _until_go(self, instance: Instance, held: Task, report: TaskUpdate) -> None:
+        again = report._replace(seq=0, chunk_count=0, chunks=b"", state="")
         while not held.go.is_set():
             try:
                 async with asyncio.timeout(_HOLD_LOOK):

@@ -15,7 +15,7 @@ from jackfield.wire.errors import Error
 from .task import ENDED, Progress, read_event
 
 if TYPE_CHECKING:
-    from jackfield.store.topics import Place, TopicStore
+    from jackfield.store.topics import StoredTopic, TopicStore
     from jackfield.wire.position import Position
 
 #: Bytes of events that wait for the caller: past the first the agent is held, below the second it
@@ -66,7 +66,7 @@ class Call:
     def __init__(
         self,
         task: str,
-        place: "Place",
+        place: "StoredTopic",
         topics: "TopicStore",
         on_hold: "Hold",
     ) -> None:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from jackfield.store.agents import AgentStore, Held
+from jackfield.store.agents import AgentStore
+from jackfield.store.tasks import HeldTask
 from jackfield.wire.close_codes import CloseCode
 from jackfield.wire.errors import Error
 
@@ -97,7 +98,9 @@ class Upkeep:
             for call, position in zip(batch, positions, strict=True):
                 call.compare(position)
 
-    async def _reconcile(self, line: Line, instance: Instance, tasks: list[Held] | None) -> None:
+    async def _reconcile(
+        self, line: Line, instance: Instance, tasks: list[HeldTask] | None
+    ) -> None:
         """Make what an instance knows of its tasks what Redis knows of them."""
         if line.instances.get(instance.id) is not instance:
             return
@@ -110,7 +113,7 @@ class Upkeep:
         there = {held.task: held for held in tasks}
         for task, held in there.items():
             if instance.has_missed(held):
-                await self._store.act(task, "order", instance.id)
+                await self._store.repeat_orders(task, instance=instance.id)
         for task in [task for task in instance.tasks if task not in there]:
             if not await self._has(instance, task):
                 instance.cancel(task)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from jackfield.store.revocations import Entry, RevocationStore
+from jackfield.store.revocations import Revocation, RevocationStore
 from jackfield.wire.close_codes import CloseCode
 from jackfield.wire.errors import Error
 from jackfield.wire.identity import Identity
@@ -58,7 +58,7 @@ class Revocations:
         self._hub = hub
         self._interval = interval
         self._known = 0
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, Revocation] = {}
         self._tidied_at = time.time()
         self._wanted = asyncio.Event()
         #: Whether it is known what is revoked at all.
@@ -138,19 +138,19 @@ class Revocations:
             self._close(fresh)
         self._tidy()
 
-    def _is_news(self, entry: Entry) -> bool:
+    def _is_news(self, entry: Revocation) -> bool:
         """Note an entry; whether it says more than was known."""
         known = self._entries.get(entry.target)
         if known is not None and known.since >= entry.since and known.until >= entry.until:
             return False
         if known is not None:
-            entry = Entry(
+            entry = Revocation(
                 entry.target, max(known.since, entry.since), max(known.until, entry.until)
             )
         self._entries[entry.target] = entry
         return True
 
-    def _close(self, entries: Sequence[Entry]) -> None:
+    def _close(self, entries: Sequence[Revocation]) -> None:
         """Close what is open here and was revoked just now, or is to go."""
         closed = 0
         # In sets, as this looks at every connection there is.
@@ -171,7 +171,7 @@ class Revocations:
         if closed:
             _log.info("closed what was revoked", connections=closed)
 
-    def _find(self, kind: Kind, value: str) -> Entry | None:
+    def _find(self, kind: Kind, value: str) -> Revocation | None:
         entry = self._entries.get(f"{kind} {value}")
         return None if entry is None or entry.until < time.time() else entry
 
@@ -184,7 +184,7 @@ class Revocations:
             }
 
 
-def _values(entries: Iterable[Entry], kind: Kind) -> set[str | None]:
+def _values(entries: Iterable[Revocation], kind: Kind) -> set[str | None]:
     """What is meant by the entries of a kind."""
     prefix = f"{kind} "
     return {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from jackfield.declaration.topic_family import TopicFamily
-from jackfield.store.topics import Read
+from jackfield.store.topics import Recovery
 from jackfield.telemetry.log import SparingLog
 from jackfield.wire.errors import Error
 from jackfield.wire.position import Position
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jackfield.connection.connection import Connection
     from jackfield.redis.bus import Bus
     from jackfield.store.presence import PresenceStore
-    from jackfield.store.topics import Place, TopicStore
+    from jackfield.store.topics import StoredTopic, TopicStore
 
 #: A restarted Redis has all topics say the same at once.
 _log: Final = SparingLog(structlog.get_logger("jackfield"))
@@ -78,7 +78,7 @@ class Audience:
         self,
         topic: str,
         family: TopicFamily,
-        place: "Place",
+        place: "StoredTopic",
         *,
         store: "TopicStore",
         bus: "Bus",
@@ -304,14 +304,14 @@ class Audience:
         ):
             self.refill()
 
-    async def _read(self, since: Position | None, max_bytes: int, *, replay: bool) -> Read:
+    async def _read(self, since: Position | None, max_bytes: int, *, replay: bool) -> Recovery:
         if replay:
             since = _BEGINNING
         while True:
             here = self.position
             if self.events.in_sync and since in (None, here):
                 # What is on its way comes behind this: Redis need not be asked.
-                return Read(*here, since is not None, here.offset, [])
+                return Recovery(*here, since is not None, here.offset, [])
             read = await self._store.read(self.place, since, whatever=replay, max_bytes=max_bytes)
             if read.epoch == self.events.epoch:
                 return read

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from jackfield.store.topics import Read
+from jackfield.store.topics import Recovery
 
 if TYPE_CHECKING:
     from jackfield.connection.connection import Connection
@@ -20,7 +20,7 @@ class Join:
 
     __slots__ = ("_done", "audience", "connection", "presence", "read")
 
-    read: Read
+    read: Recovery
 
     def __init__(self, audience: "Audience", connection: "Connection") -> None:
         self.audience = audience

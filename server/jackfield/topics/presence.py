@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from jackfield.store.presence import Attendance, PresenceStore
-from jackfield.store.presence import Members as StoredMembers
+from jackfield.store.presence import MemberConnections, PresenceSnapshot, PresenceStore
 from jackfield.wire import protocol
 from jackfield.wire.errors import Error
 
@@ -148,7 +147,7 @@ class Presence:
     def _send(self, name: str) -> "asyncio.Future[int]":
         member = self._members.get(name) or _Member()
         written = self._store.write(
-            Attendance(self._keys, self._head, name, member.connections, member.looks)
+            MemberConnections(self._keys, self._head, name, member.connections, member.looks)
         )
         written.add_done_callback(partial(self._written, name, member.connections))
         return written
@@ -161,7 +160,7 @@ class Presence:
             self._unwritten.discard(name)
 
 
-def as_reply(members: StoredMembers) -> dict[str, Any]:
+def as_reply(members: PresenceSnapshot) -> dict[str, Any]:
     """Who is there, as it stands on the wire."""
     listed = [
         _decode(looks) | {"connections": connections} for connections, looks in members.listed

@@ -13,7 +13,7 @@ from jackfield.declaration.topic_family import BROADCAST, USER, TopicFamily
 from jackfield.redis.bus import Bus
 from jackfield.schema.payload import as_payload, check_against
 from jackfield.store.presence import PresenceStore
-from jackfield.store.topics import Place, Publication, TopicStore
+from jackfield.store.topics import Publication, StoredTopic, TopicStore
 from jackfield.wire import protocol
 from jackfield.wire.errors import Error
 from jackfield.wire.position import Position
@@ -64,7 +64,7 @@ class Address(NamedTuple):
     topic: str
     family: TopicFamily
     parts: dict[str, str]
-    place: Place
+    place: StoredTopic
     head: bytes
 
 
@@ -291,7 +291,7 @@ class Topics:
         if found is None:
             return None
         family, parts = found
-        place = Place(self._keys.topic(topic), family.history, round(family.ttl * 1000))
+        place = StoredTopic(self._keys.topic(topic), family.history, family.ttl)
         return Address(topic, family, parts, place, protocol.event_head(topic))
 
     def _on_message(self, channel: bytes, data: bytes) -> None:

@@ -6,7 +6,7 @@
 -- key or '', and '1' if the skill is idempotent.
 -- Returns for each a list: 'ok', epoch and offset of its topic; 'same' and the id of the task that has
 -- the key; 'unknown' or 'stale': there is no such skill, or it is another by now; 'full'.
-local most, replies, arg = tonumber(ARGV[5]), {}, 6
+local max_waiting, replies, arg = tonumber(ARGV[5]), {}, 6
 while ARGV[arg] do
   local id, skill, digest, brief, input = unpack(ARGV, arg, arg + 4)
   local timeout, node, caller, watchers, key, idempotent = unpack(ARGV, arg + 5, arg + 10)
@@ -21,10 +21,10 @@ while ARGV[arg] do
     reply = {'unknown'}
   elseif string.sub(skill_now, 1, #digest) ~= digest then
     reply = {'stale'}
-  elseif tonumber(redis.call('HGET', agent_meta, 'waiting') or 0) >= most then
+  elseif tonumber(redis.call('HGET', agent_meta, 'waiting') or 0) >= max_waiting then
     settle()  -- some of this call's own may be handed out
     topics, nodes, touched = {}, {}, {}
-    if tonumber(redis.call('HGET', agent_meta, 'waiting')) >= most then
+    if tonumber(redis.call('HGET', agent_meta, 'waiting')) >= max_waiting then
       reply = {'full'}
     end
   end

@@ -2,8 +2,6 @@
 -- KEYS: channel, nodes, who, info. The version of the members stands in `who` under '': it begins
 -- at the server's time in us, so that it never goes back, not even when all is lost.
 local channel, nodes, who, info = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local version = redis.call('HGET', who, '')
 if not version then
   version = string.format('%d%06d', time[1], time[2])

@@ -2,19 +2,14 @@
 -- KEYS[1] is what all keys of the agent start with. ARGV[1] to ARGV[4]: an epoch for topics that
 -- have none, how many events of a task are kept, for how many ms it can be read after its end, and
 -- how often one is tried whose agent dies.
-local agent, new_epoch, keep = KEYS[1], ARGV[1], tonumber(ARGV[2])
-local ttl, tries = tonumber(ARGV[3]), tonumber(ARGV[4])
+local agent, new_epoch = KEYS[1], ARGV[1]
+local keep, ttl, tries = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local agent_meta, leases, due = agent_meta_key(agent), leases_key(agent), due_key(agent)
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local ended = {completed = true, failed = true, canceled = true, rejected = true}
 local asking = {input_required = true, auth_required = true}
 -- What is published at the end: the events of each task, and what each node is told.
 local topics, nodes, heard, touched = {}, {}, {}, {}
 
-local function seconds(ms)
-  return string.format('%.3f', ms / 1000)
-end
 local function tell(node, words, body)
   nodes[node] = nodes[node] or {}
   table.insert(nodes[node], record(words, #body, body))
@@ -266,8 +261,8 @@ local function settle()
     end
     table.sort(skills)
     -- Another one is first each time, so that none waits for ever behind a busy one.
-    for place = 1, #skills do
-      hand_out(skills[(place + now) % #skills + 1])
+    for turn = 1, #skills do
+      hand_out(skills[(turn + now) % #skills + 1])
     end
   end
   publish()
