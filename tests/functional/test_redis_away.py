@@ -16,6 +16,7 @@ from jackfield import AnyPayload, Context, Plugin
 from jackfield.client import ConnectionFailed, RequestError
 from jackfield.redis.embedded import embedded_valkey
 from jackfield.testing import RunningServer, run_server
+from tests.support.connections import stored_connection
 from tests.support.waiting import wait_until
 
 state = Plugin("state")
@@ -98,9 +99,9 @@ async def test_a_flushed_redis_is_written_again_with_all_fields() -> None:
     async with server_and_redis() as (server, redis), server.connect() as client:
         await client.request("state.set", {"kept": "yes"})
         (connection,) = server.node.hub
-        before = await server.node.store.get(connection.id)
+        before = await stored_connection(server.node.redis, server.node.keys, connection.id)
         await redis.flushall()
-        assert await server.node.store.get(connection.id) is None
+        assert await stored_connection(server.node.redis, server.node.keys, connection.id) is None
         with capture_logs() as logs:
             await server.node.heartbeat.refresh()
         after = await server.node.store.get(connection.id)
@@ -113,14 +114,17 @@ async def test_a_flushed_redis_is_written_again_with_all_fields() -> None:
 async def test_the_heartbeat_heals_a_flushed_redis_by_itself() -> None:
     beating = {"heartbeat": "500ms", "ttl": "2s"}
     async with server_and_redis(connections=beating) as (server, redis), server.connect() as client:
-        before = await server.node.store.get(client.connection)
+        before = await stored_connection(server.node.redis, server.node.keys, client.connection)
         await redis.flushall()
 
         async def is_back() -> bool:
-            return await server.node.store.get(client.connection) is not None
+            return (
+                await stored_connection(server.node.redis, server.node.keys, client.connection)
+                is not None
+            )
 
         await wait_until(is_back)
-        after = await server.node.store.get(client.connection)
+        after = await stored_connection(server.node.redis, server.node.keys, client.connection)
         assert before is not None
         assert after is not None
         assert after["connected_at"] == before["connected_at"]

@@ -14,7 +14,7 @@ from jackfield.connection.request import GONE, Request
 from jackfield.connection.running import MessageOptions
 from jackfield.declaration.replies import Reply, Stated
 from jackfield.schema.skill_schemas import check, compile_schema
-from jackfield.store.agents import Held, Report
+from jackfield.store.tasks import HeldTask, TaskEnd, TaskUpdate
 from jackfield.wire.errors import Error, field_fault, with_faults
 
 from .agents import Agents
@@ -166,7 +166,7 @@ class AgentAccess:
             schema = prompt.get("schema")
             if schema is not None:
                 check(compile_schema(schema), payload)
-        outcome = await self._agents.store.act(task, "answer", _encode(payload), key or "")
+        outcome = await self._agents.store.answer(task, answer=_encode(payload), key=key or "")
         if outcome.word in ("illegal", "ended"):
             raise Error("conflict", "The task asks for nothing.", state=outcome.state)
         return self._shown(await self._visible(task))
@@ -270,8 +270,7 @@ class AgentAccess:
         instance = self._instance()
         first = 0 if seq is None else seq
         while True:
-            report = Report(
-                "update",
+            report = TaskUpdate(
                 task,
                 instance.id,
                 attempt,
@@ -328,7 +327,7 @@ class AgentAccess:
         self, task: str, attempt: int, state: str, what: str, body: bytes
     ) -> dict[str, Any]:
         instance = self._instance()
-        report = Report("end", task, instance.id, attempt, state, what, body)
+        report = TaskEnd(task, instance.id, attempt, state, what, body)
         outcome = await self._agents.report(instance, report)
         return {"task": task, "state": outcome.state}
 
@@ -343,5 +342,5 @@ class AgentAccess:
         return instance
 
 
-def _held(held: Held) -> dict[str, Any]:
+def _held(held: HeldTask) -> dict[str, Any]:
     return {"task": held.task, "attempt": held.attempt, "seq": held.seq, "state": held.state}

@@ -167,7 +167,7 @@ class Agents:
         async with self.channels.taken(task.partition(".")[0]) as channel:
             following = self._follow(channel, task)
             try:
-                outcome = await self.store.act(task, "follow", self._keys.node_id)
+                outcome = await self.store.follow(task, node=self._keys.node_id)
                 _check_found(outcome)
             except BaseException:
                 following.stop()
@@ -178,7 +178,7 @@ class Agents:
 
     def _follow(self, channel: AgentChannel, task: str) -> FollowedTask:
         keys = self._keys.topic(f"task:{task}")
-        place = Place(keys, self.settings.events, round(self.settings.ttl * 1000))
+        place = StoredTopic(keys, self.settings.events, self.settings.ttl)
         call = Call(task, place, self._topics.store, self._hold)
         channel.add(call)
         return self._following(task, channel, call)
@@ -193,7 +193,7 @@ class Agents:
     async def cancel(self, task: str, error: Error) -> None:
         """End a task as canceled; the instance that has it is told."""
         error.extra.setdefault("task", task)
-        await self.store.act(task, "cancel", msgspec.json.encode(error.as_dict()))
+        await self.store.cancel(task, error=msgspec.json.encode(error.as_dict()))
 
     def cancel_soon(self, task: str, error: Error) -> None:
         """As `cancel`, for a caller that has gone. If Redis is away the deadline does it."""
@@ -205,7 +205,7 @@ class Agents:
 
     async def _expire(self, following: FollowedTask) -> None:
         try:
-            outcome = await self.store.act(following.task, "expire")
+            outcome = await self.store.expire(following.task)
         except Error as error:  # nobody can say, and the caller has waited enough
             error.extra["task"] = following.task
             following.fail(error)
@@ -214,7 +214,7 @@ class Agents:
                 following.expire_in(int(outcome.rest[0]) / 1000)
 
     def _hold(self, call: Call, *, wait: bool) -> None:
-        telling = self.store.act(call.task, "hold", self._keys.node_id, "1" if wait else "")
+        telling = self.store.hold(call.task, node=self._keys.node_id, wait=wait)
         self._try_soon(telling, "an agent could not be told to wait or go on", task=call.task)
 
     # Serving.
@@ -285,7 +285,7 @@ class Agents:
 
     async def _order(self, instance: ConnectedInstance, tasks: Sequence[str]) -> None:
         for task in tasks:
-            await self.store.act(task, "order", instance.id)
+            await self.store.repeat_orders(task, instance=instance.id)
 
     async def report(self, instance: ConnectedInstance, report: Report) -> Outcome:
         """Have an instance say something of a task of its; waits while the caller can't keep up.
@@ -309,7 +309,7 @@ class Agents:
             raise Error("conflict", "The task has ended.", state=outcome.state)
         if outcome.word != "ok":
             return outcome
-        if report.kind == "end":
+        if isinstance(report, TaskEnd):
             instance.drop(report.task)
         elif outcome.rest[2] == b"1" and held is not None:
             if held.signs == signs:  # else it has heard of what came after the report

@@ -112,7 +112,7 @@ class Upkeep:
         there = {held.task: held for held in tasks}
         for task, held in there.items():
             if instance.has_missed(held):
-                await self._store.act(task, "order", instance.id)
+                await self._store.repeat_orders(task, instance=instance.id)
         for task in [task for task in instance.tasks if task not in there]:
             if not await self._has(instance, task):
                 instance.cancel(task)

@@ -56,7 +56,7 @@ class Revocations:
         self._hub = hub
         self._interval = interval
         self._known = 0
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, Revocation] = {}
         self._tidied_at = time.time()
         self._wanted = asyncio.Event()
         #: Whether it is known what is revoked at all.
@@ -136,19 +136,19 @@ class Revocations:
             self._close(fresh)
         self._tidy()
 
-    def _is_news(self, entry: Entry) -> bool:
+    def _is_news(self, entry: Revocation) -> bool:
         """Note an entry; whether it says more than was known."""
         known = self._entries.get(entry.target)
         if known is not None and known.since >= entry.since and known.until >= entry.until:
             return False
         if known is not None:
-            entry = Entry(
+            entry = Revocation(
                 entry.target, max(known.since, entry.since), max(known.until, entry.until)
             )
         self._entries[entry.target] = entry
         return True
 
-    def _close(self, entries: Sequence[Entry]) -> None:
+    def _close(self, entries: Sequence[Revocation]) -> None:
         """Close what is open here and was revoked just now, or is to go."""
         closed = 0
         # In sets, as this looks at every connection there is.

@@ -268,7 +268,7 @@ class Audience:
             here = self.position
             if self.events.in_sync and since in (None, here):
                 # What is on its way comes behind this: Redis need not be asked.
-                return Read(*here, since is not None, here.offset, [])
+                return Recovery(*here, since is not None, here.offset, [])
             read = await self._store.read(self.place, since, whatever=replay, max_bytes=max_bytes)
             if read.epoch == self.events.epoch:
                 return read

@@ -20,7 +20,7 @@ class Join:
 
     __slots__ = ("_done", "audience", "connection", "presence", "read")
 
-    read: Read
+    read: Recovery
 
     def __init__(self, audience: Audience, connection: Connection) -> None:
         self.audience = audience

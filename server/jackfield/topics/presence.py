@@ -145,7 +145,7 @@ class TopicPresence:
     def _send(self, name: str) -> "asyncio.Future[int]":
         member = self._members.get(name) or _Member()
         written = self._store.write(
-            Attendance(self._keys, self._head, name, member.connections, member.looks)
+            MemberConnections(self._keys, self._head, name, member.connections, member.looks)
         )
         written.add_done_callback(partial(self._written, name, member.connections))
         return written
@@ -158,7 +158,7 @@ class TopicPresence:
             self._unwritten.discard(name)
 
 
-def as_reply(members: StoredMembers) -> dict[str, Any]:
+def as_reply(members: PresenceSnapshot) -> dict[str, Any]:
     """Who is there, as it stands on the wire."""
     listed = [
         _decode(looks) | {"connections": connections} for connections, looks in members.listed

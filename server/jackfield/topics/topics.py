@@ -17,7 +17,7 @@ from jackfield.redis.client import RedisClient
 from jackfield.schema.payload import as_payload, check_against
 from jackfield.store.keys import Keys
 from jackfield.store.presence import PresenceStore
-from jackfield.store.topics import Place, Publication, TopicStore
+from jackfield.store.topics import Publication, StoredTopic, TopicStore
 from jackfield.wire import protocol
 from jackfield.wire.errors import Error
 from jackfield.wire.position import Position
@@ -64,7 +64,7 @@ class Topic(NamedTuple):
     topic: str
     family: TopicFamily
     parts: dict[str, str]
-    place: Place
+    place: StoredTopic
     head: bytes
 
 
@@ -101,7 +101,7 @@ class Topics:
         self._find = lru_cache(_REMEMBERED)(self._look_up)
         self.bus = Bus(
             redis,
-            keys,
+            keys.probe_channel,
             interval=settings.redis.probe,
             on_message=self._on_message,
             on_gap=self._on_gap,

@@ -134,7 +134,7 @@ async def test_an_agent_is_not_held_for_the_caller_of_a_node_that_is_gone(config
             called = await ada.begin()
             job = await bot.told()
             # As a node leaves it that was killed.
-            await here.node.agents.store.act(called.task, "hold", "killed", "1")
+            await here.node.agents.store.hold(called.task, node="killed", wait=True)
             await wait_until(lambda: not held_task(here, job).go.is_set())
             assert (await bot.update(job, {"n": 1}, seq=0))["type"] == "reply"
             await bot.complete(job)

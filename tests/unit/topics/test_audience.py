@@ -8,7 +8,7 @@ import pytest
 
 from jackfield import AnyPayload, Plugin, Position
 from jackfield.store.keys import Keys
-from jackfield.store.topics import Place, Read
+from jackfield.store.topics import Recovery, StoredTopic
 from jackfield.topics.audience import Audience
 from jackfield.topics.encoding import Batch, Published
 from jackfield.topics.join import Join, begin_join
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jackfield.connection.connection import Connection
 
 FAMILY = Plugin("test").topic("a", AnyPayload, history=100, ttl="1h")
-PLACE = Place(Keys("test", "node").topic("a"), 100, 3_600_000)
+PLACE = StoredTopic(Keys("test", "node").topic("a"), 100, 3_600_000)
 
 
 def event(number: int) -> bytes:
@@ -33,11 +33,13 @@ def published(*numbers: int, epoch: str = "e") -> Published:
     return Published(b"e", epoch, Batch(numbers[0], [event(number) for number in numbers]))
 
 
-def read(offset: int, after: int | None = None, *, upto: int | None = None, **more: Any) -> Read:
+def read(
+    offset: int, after: int | None = None, *, upto: int | None = None, **more: Any
+) -> Recovery:
     """What Redis answers: where the topic stands, and what came after a number."""
     after = offset if after is None else after
     events = [event(number) for number in range(after + 1, (upto or offset) + 1)]
-    return Read("e", offset, recovered=True, after=after, events=events)._replace(**more)
+    return Recovery("e", offset, recovered=True, after=after, events=events)._replace(**more)
 
 
 class FakeRedis:
@@ -45,11 +47,11 @@ class FakeRedis:
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self.reads: list[tuple[Position | None, asyncio.Future[Read]]] = []
+        self.reads: list[tuple[Position | None, asyncio.Future[Recovery]]] = []
         self.subscriptions: list[asyncio.Future[None]] = []
 
-    async def read(self, _place: Place, since: Position | None, **_: Any) -> Read:
-        future: asyncio.Future[Read] = asyncio.get_running_loop().create_future()
+    async def read(self, _place: StoredTopic, since: Position | None, **_: Any) -> Recovery:
+        future: asyncio.Future[Recovery] = asyncio.get_running_loop().create_future()
         self.reads.append((since, future))
         return await future
 
@@ -58,7 +60,7 @@ class FakeRedis:
         self.subscriptions.append(future)
         await future
 
-    async def answer(self, answer: Read | Error) -> Position | None:
+    async def answer(self, answer: Recovery | Error) -> Position | None:
         """Answer the next read; returns what it asked for."""
         await wait_until(lambda: self.reads)
         since, future = self.reads.pop(0)
