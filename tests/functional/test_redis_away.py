@@ -104,7 +104,7 @@ async def test_a_flushed_redis_is_written_again_with_all_fields() -> None:
         assert await stored_connection(server.node.redis, server.node.keys, connection.id) is None
         with capture_logs() as logs:
             await server.node.heartbeat.refresh()
-        after = await server.node.store.get(connection.id)
+        after = await stored_connection(server.node.redis, server.node.keys, connection.id)
         assert before is not None
         assert after is not None
         assert after["fields"] == before["fields"] == {"state.kept": b'"yes"'}

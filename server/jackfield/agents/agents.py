@@ -15,9 +15,10 @@ from jackfield.config import Settings
 from jackfield.connection.connection import Connection
 from jackfield.redis.client import RedisClient
 from jackfield.schema.skill_schemas import check
-from jackfield.store.agents import AgentStore, Held, NewTask, Outcome, Registered, Report
+from jackfield.store.agents import AgentStore, Registration
 from jackfield.store.keys import Keys
-from jackfield.store.topics import Place
+from jackfield.store.tasks import HeldTask, NewTask, Outcome, TaskEnd, TaskUpdate
+from jackfield.store.topics import StoredTopic
 from jackfield.topics.topics import Topics
 from jackfield.wire.errors import Error
 
@@ -25,7 +26,7 @@ from .call import Call
 from .channels import AgentChannel, AgentChannels
 from .directory import Directory
 from .followed_task import CallOptions, FollowedTask
-from .instance import REGISTRATION, SCOPE, ConnectedInstance, AssignedTask
+from .instance import REGISTRATION, SCOPE, AssignedTask, ConnectedInstance
 from .upkeep import Upkeep
 
 _log = structlog.get_logger("jackfield")
@@ -227,7 +228,7 @@ class Agents:
         *,
         capacity: int,
         skills: dict[str, tuple[str, bytes]],
-    ) -> tuple[ConnectedInstance, list[Held]]:
+    ) -> tuple[ConnectedInstance, list[HeldTask]]:
         """Register a connection as an instance; its `activate` has it told what is for it.
 
         Raises:
@@ -270,7 +271,7 @@ class Agents:
         return instance, registered.tasks
 
     async def _take_back(
-        self, instance: ConnectedInstance, registering: "asyncio.Future[Registered]"
+        self, instance: ConnectedInstance, registering: "asyncio.Future[Registration]"
     ) -> None:
         with suppress(Error):
             await registering
@@ -287,7 +288,7 @@ class Agents:
         for task in tasks:
             await self.store.repeat_orders(task, instance=instance.id)
 
-    async def report(self, instance: ConnectedInstance, report: Report) -> Outcome:
+    async def report(self, instance: ConnectedInstance, report: TaskUpdate | TaskEnd) -> Outcome:
         """Have an instance say something of a task of its; waits while the caller can't keep up.
 
         Raises:
@@ -318,9 +319,9 @@ class Agents:
         return outcome
 
     async def _until_go(
-        self, instance: ConnectedInstance, held: AssignedTask, report: Report
+        self, instance: ConnectedInstance, held: AssignedTask, report: TaskUpdate
     ) -> None:
-        again = report._replace(first=0, many=0, body=b"", state="")
+        again = report._replace(seq=0, chunk_count=0, chunks=b"", state="")
         while not held.go.is_set():
             try:
                 async with asyncio.timeout(_HOLD_LOOK):

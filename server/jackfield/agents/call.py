@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Final, Protocol
 
-from jackfield.store.topics import Place, TopicStore
+from jackfield.store.topics import StoredTopic, TopicStore
 from jackfield.wire.errors import Error
 from jackfield.wire.position import Position
 
@@ -64,7 +64,7 @@ class Call:
     def __init__(
         self,
         task: str,
-        place: Place,
+        place: StoredTopic,
         topics: TopicStore,
         on_hold: "Hold",
     ) -> None:

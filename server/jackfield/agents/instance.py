@@ -8,7 +8,7 @@ import msgspec
 
 from jackfield.connection.connection import Connection
 from jackfield.connection.slot import Slot
-from jackfield.store.agents import Held
+from jackfield.store.tasks import HeldTask
 from jackfield.wire.errors import Error
 
 #: The scope that an identity must have to be an agent.
@@ -102,11 +102,11 @@ class ConnectedInstance:
         """Its connection was this instance before, and knows the tasks that it had."""
         self.tasks = former.tasks | self.tasks
 
-    def expect(self, held: Held) -> None:
+    def expect(self, held: HeldTask) -> None:
         """It has a task that it was not told of on this connection; until then it may end it."""
         self.tasks.setdefault(held.task, AssignedTask(held.attempt, told=False))
 
-    def has_missed(self, held: Held) -> bool:
+    def has_missed(self, held: HeldTask) -> bool:
         """Whether it was not told something of a task."""
         mine = self.tasks.get(held.task)
         return (

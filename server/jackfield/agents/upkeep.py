@@ -5,7 +5,8 @@ from typing import Final
 
 import structlog
 
-from jackfield.store.agents import AgentStore, Held
+from jackfield.store.agents import AgentStore
+from jackfield.store.tasks import HeldTask
 from jackfield.store.topics import TopicStore
 from jackfield.wire.close_codes import CloseCode
 from jackfield.wire.errors import Error
@@ -98,7 +99,7 @@ class Upkeep:
                 call.compare(position)
 
     async def _reconcile(
-        self, channel: AgentChannel, instance: ConnectedInstance, tasks: list[Held] | None
+        self, channel: AgentChannel, instance: ConnectedInstance, tasks: list[HeldTask] | None
     ) -> None:
         """Make what an instance knows of its tasks what Redis knows of them."""
         if channel.instances.get(instance.id) is not instance:

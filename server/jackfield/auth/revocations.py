@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 
 from jackfield.connection.hub import Hub
-from jackfield.store.revocations import Entry, RevocationStore
+from jackfield.store.revocations import Revocation, RevocationStore
 from jackfield.wire.close_codes import CloseCode
 from jackfield.wire.errors import Error
 from jackfield.wire.identity import Identity
@@ -171,7 +171,7 @@ class Revocations:
         if closed:
             _log.info("closed what was revoked", connections=closed)
 
-    def _find(self, kind: RevocationKind, value: str) -> Entry | None:
+    def _find(self, kind: RevocationKind, value: str) -> Revocation | None:
         entry = self._entries.get(f"{kind} {value}")
         return None if entry is None or entry.until < time.time() else entry
 
@@ -184,7 +184,7 @@ class Revocations:
             }
 
 
-def _values(entries: Iterable[Entry], kind: RevocationKind) -> set[str | None]:
+def _values(entries: Iterable[Revocation], kind: RevocationKind) -> set[str | None]:
     """What is meant by the entries of a kind."""
     prefix = f"{kind} "
     return {

@@ -15,7 +15,7 @@ from jackfield.connection.connection import Connection
 from jackfield.declaration.topic_family import TopicFamily
 from jackfield.redis.bus import Bus
 from jackfield.store.presence import PresenceStore
-from jackfield.store.topics import Place, Read, TopicStore
+from jackfield.store.topics import Recovery, StoredTopic, TopicStore
 from jackfield.telemetry.log import SparingLog
 from jackfield.wire.errors import Error
 from jackfield.wire.position import Position
@@ -72,7 +72,7 @@ class Audience:
         self,
         topic: str,
         family: TopicFamily,
-        place: Place,
+        place: StoredTopic,
         *,
         store: TopicStore,
         bus: Bus,
@@ -251,7 +251,7 @@ class Audience:
         ):
             self.gap.refill()
 
-    async def read(self, since: Position | None, max_bytes: int, *, replay: bool) -> Read:
+    async def read(self, since: Position | None, max_bytes: int, *, replay: bool) -> Recovery:
         """Where the topic stands for a connection that joins, and what it has missed.
 
         Args:

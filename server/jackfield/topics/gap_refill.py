@@ -6,7 +6,7 @@ from typing import Final
 
 import structlog
 
-from jackfield.store.topics import Place, TopicStore
+from jackfield.store.topics import StoredTopic, TopicStore
 from jackfield.telemetry.log import SparingLog
 from jackfield.wire.errors import Error
 
@@ -50,7 +50,7 @@ class GapRefill:
     def __init__(
         self,
         topic: str,
-        place: Place,
+        place: StoredTopic,
         *,
         store: TopicStore,
         events: Feed,

@@ -3,7 +3,7 @@
 from typing import Any
 
 from jackfield.connection.connection import Connection
-from jackfield.store.topics import Read
+from jackfield.store.topics import Recovery
 from jackfield.wire.position import Position
 
 from .audience import Audience

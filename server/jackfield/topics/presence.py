@@ -12,8 +12,7 @@ import msgspec
 
 from jackfield.connection.connection import Connection
 from jackfield.store.keys import TopicKeys
-from jackfield.store.presence import Attendance, PresenceStore
-from jackfield.store.presence import Members as StoredMembers
+from jackfield.store.presence import MemberConnections, PresenceSnapshot, PresenceStore
 from jackfield.wire import protocol
 from jackfield.wire.errors import Error
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jackfield.auth.revocations import RevocationKind, Revocations
-from jackfield.store.revocations import Entry, News
+from jackfield.store.revocations import NewRevocations, Revocation
 from jackfield.wire.close_codes import CloseCode
 from jackfield.wire.errors import Error
 from jackfield.wire.identity import Identity
