@@ -11,6 +11,7 @@ import msgspec
 
 from . import frames
 from .errors import Error, field_fault, with_faults
+from .pointer import pointer_to
 
 VERSION: Final = 1
 #: Integers above this are not exact in a JavaScript client.
@@ -243,7 +244,7 @@ def _check_envelope(value: Any) -> tuple[Error, MessageId | None]:
     if not isinstance(value, dict):
         return with_faults("invalid_message", [field_fault("", "type", "Not an object.")]), None
     faults = [
-        field_fault("/" + key.replace("~", "~0").replace("/", "~1"), "unknown", "Unknown key.")
+        field_fault(pointer_to(key), "unknown", "Unknown key.")
         for key in value
         if isinstance(key, str) and key not in {"type", "id", "payload"}
     ]
