@@ -22,6 +22,7 @@ MAX_TYPE_LENGTH: Final = 128
 MessageId = int | str
 
 _TOO_DEEP: Final = "The message is nested too deeply."
+_NOT_UTF8: Final = "The message has text that is not UTF-8."
 
 _TypeName = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TYPE_LENGTH)]
 _IntegerId = Annotated[int, msgspec.Meta(ge=0, le=MAX_ID)]
@@ -127,14 +128,14 @@ class Codec:
                 raise NotUtf8Error
         try:
             value = self._decode_any(data)
-        except UnicodeDecodeError:
-            reason = "The message has text that is not UTF-8."
+        except UnicodeDecodeError:  # of msgspec before 0.23
+            reason = _NOT_UTF8
         except RecursionError:
             reason = _TOO_DEEP
         except msgspec.ValidationError:
             reason = "The message has a number that is out of range."
-        except msgspec.DecodeError:
-            reason = f"The message is not valid {encoding}."
+        except msgspec.DecodeError as exc:
+            reason = _NOT_UTF8 if "UTF-8" in str(exc) else f"The message is not valid {encoding}."
         else:
             return MalformedError(*_check_envelope(value))
         return MalformedError(Error("invalid_json", reason))
