@@ -52,12 +52,14 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
+from jackfield.wire.agent_limits import AGENT_NAME
+
 #: A brace would end the hash tag, a colon could make a user's key of a node's (``u:alice``), and a
 #: slash is what `Keys.member` puts behind the node.
 _NODE: Final = re.compile(r"[A-Za-z0-9._-]+")
 
 #: The topic of a task. Its keys are the agent's, so the name must be one that an agent can have.
-_TASK: Final = re.compile(r"task:(([a-z][a-z0-9_-]{0,63})\.[A-Za-z0-9_-]+)")
+_TASK: Final = re.compile(rf"task:(({AGENT_NAME})\.[A-Za-z0-9_-]+)")
 
 #: Topics whose keys are remembered: making them costs 3 us, and most publications are to few.
 _REMEMBERED: Final = 10_000

@@ -17,6 +17,7 @@ from jackfield.store.topics import Place, Publication, TopicStore
 from jackfield.wire import protocol
 from jackfield.wire.errors import Error
 from jackfield.wire.position import Position
+from jackfield.wire.topic_limits import MAX_KEY_LENGTH
 
 from .audience import Audience
 from .feed import parse
@@ -38,8 +39,6 @@ _REMEMBERED: Final = 10_000
 _BATCH: Final = 250
 #: Bytes that the offset adds to an event, at most.
 _OFFSET_BYTES: Final = 16
-#: Characters of an idempotency key: any kind of unique id fits.
-MAX_KEY_LENGTH: Final = 128
 #: Seconds that an event may be on its way before it counts as missed.
 _ON_ITS_WAY: Final = 1.0
 #: Seconds between attempts to make up for a gap while Redis is away.
