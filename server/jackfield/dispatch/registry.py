@@ -11,7 +11,7 @@ from typing import Any
 
 from jackfield.authoring.runtime import Runtime
 from jackfield.config import ConfigError, PluginSettings, Problem, Section, Settings
-from jackfield.config.section import suggest
+from jackfield.config.problems import suggest
 from jackfield.declaration.candidates import Candidate
 from jackfield.declaration.topic_family import TopicFamily
 from jackfield.plugin.plugin import Plugin

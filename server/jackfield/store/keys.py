@@ -77,7 +77,7 @@ TEMPLATES: Final = {
 _NODE: Final = re.compile(r"[A-Za-z0-9._-]+")
 
 #: The topic of a task. Its keys are the agent's, so the name must be one that an agent can have.
-_TASK: Final = re.compile(r"task:(([a-z][a-z0-9_-]{0,63})\.[A-Za-z0-9_-]+)")
+_TASK: Final = re.compile(rf"task:(({AGENT_NAME})\.[A-Za-z0-9_-]+)")
 
 #: Topics whose keys are remembered: making them costs 3 us, and most publications are to few.
 _REMEMBERED: Final = 10_000

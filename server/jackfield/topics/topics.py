@@ -21,6 +21,7 @@ from jackfield.store.topics import Publication, StoredTopic, TopicStore
 from jackfield.wire import protocol
 from jackfield.wire.errors import Error
 from jackfield.wire.position import Position
+from jackfield.wire.topic_limits import MAX_KEY_LENGTH
 
 from .audience import Audience
 from .encoding import parse
@@ -36,8 +37,6 @@ _REMEMBERED: Final = 10_000
 _BATCH: Final = 250
 #: Bytes that the offset adds to an event, at most.
 _OFFSET_BYTES: Final = 16
-#: Characters of an idempotency key: any kind of unique id fits.
-MAX_KEY_LENGTH: Final = 128
 #: Seconds that an event may be on its way before it counts as missed.
 _ON_ITS_WAY: Final = 1.0
 #: Seconds between attempts to make up for a gap while Redis is away.

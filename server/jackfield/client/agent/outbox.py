@@ -8,12 +8,11 @@ import msgspec
 
 from jackfield.client.errors import RequestError
 from jackfield.client.socket import Message, encode
+from jackfield.wire.agent_limits import MAX_CHUNKS
 from jackfield.wire.errors import ERROR_CODES, Error
 
 from .line import Line
 
-#: Chunks of one update: what the protocol lets it have.
-MAX_CHUNKS: Final = 1000
 #: Bytes of the chunks of one update, three quarters of what a message may have at the most.
 MAX_BYTES: Final = 49_152
 

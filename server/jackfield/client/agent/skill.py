@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from marshmallow import Schema
@@ -12,15 +12,13 @@ from jackfield.client.socket import Message
 from jackfield.schema.json_schema import json_schema
 from jackfield.schema.skill_schemas import compile_schema
 from jackfield.schema.validation import bind, resolve_nested
+from jackfield.wire.agent_limits import MAX_WORDS
 from jackfield.wire.errors import Error
 
 #: What a payload may be described by: marshmallow's schema, or a JSON Schema as it is.
 AnySchema = type[Schema] | Schema | Mapping[str, Any]
 #: A coroutine function that returns its output, or an async generator function of chunks.
 Function = Callable[..., Awaitable[Mapping[str, Any] | None] | AsyncIterator[Mapping[str, Any]]]
-
-#: Characters of a description, as a server takes it.
-_MAX_DESCRIPTION: Final = 2000
 
 
 class Rejected(Exception):  # noqa: N818 - it names what happened
@@ -101,7 +99,7 @@ def describe(function: Function, description: str | None) -> str:
         ValueError: It is too long.
     """
     if description is None:
-        return inspect.cleandoc(function.__doc__ or "")[:_MAX_DESCRIPTION]
-    if len(description) > _MAX_DESCRIPTION:
-        raise ValueError(f"A description has at most {_MAX_DESCRIPTION} characters.")
+        return inspect.cleandoc(function.__doc__ or "")[:MAX_WORDS]
+    if len(description) > MAX_WORDS:
+        raise ValueError(f"A description has at most {MAX_WORDS} characters.")
     return description

@@ -10,6 +10,7 @@ import msgspec
 
 from jackfield.client.errors import RequestError
 from jackfield.client.socket import Message, encode
+from jackfield.wire.agent_limits import MAX_WORDS
 from jackfield.wire.errors import CONTAINED, Error
 
 from .line import Line
@@ -24,8 +25,6 @@ _End = tuple[str, Message]
 
 #: What a caller is told of an exception that is none of its business.
 _INTERNAL: Final = "The agent failed to handle this task."
-#: Characters of the words that a failure may have.
-_MAX_WORDS: Final = 2000
 #: Faults of an input that the caller is told in the words of the failure.
 _MAX_FAULTS: Final = 5
 
@@ -171,7 +170,7 @@ class Assignment:
         return "agent.complete", {**self._named, "output": output}
 
     def _failure(self, message: str, code: str | None = None, *, rejected: bool = False) -> _End:
-        told: Message = {**self._named, "message": message[:_MAX_WORDS]}
+        told: Message = {**self._named, "message": message[:MAX_WORDS]}
         if code is not None:
             told["code"] = code
         if rejected:
