@@ -840,7 +840,7 @@ async def test_close_codes_say_whether_to_come_again(
 ) -> None:
     serving = asyncio.create_task(agent.serve())
     await desk.heard("register")
-    await wait_until(lambda: agent._line.is_open)
+    await wait_until(lambda: agent._registration.is_active)
     await desk.peers[-1].socket.close(code=code)
     if comes_again:
         await desk.heard("register", 2)
@@ -879,7 +879,7 @@ async def test_a_server_that_says_when_is_obeyed_without_alarm(
     async with agent.running():
         await desk.peers[-1].send("goodbye", payload=payload)
         await desk.peers[-1].socket.close(code=4001)
-        await wait_until(lambda: not agent._line.is_open)
+        await wait_until(lambda: not agent._registration.is_active)
         assert len(desk.said["register"]) == 1  # and to stop does not wait for it
     (told,) = [each for each in caplog.records if "connects again" in each.getMessage()]
     assert told.levelno == logging.INFO
@@ -962,7 +962,7 @@ async def test_a_registration_that_is_refused_for_now_is_tried_again(
     serving = asyncio.create_task(agent.serve())
     await desk.heard("register", 2)
     del desk.answers["register"]
-    await wait_until(lambda: agent._line.is_open)
+    await wait_until(lambda: agent._registration.is_active)
     agent.stop()
     await serving
     assert len(desk.said["register"]) >= 3
@@ -988,7 +988,7 @@ async def test_to_stop_unregisters_and_lets_tasks_end(agent: Agent, desk: Desk) 
     serving = asyncio.create_task(agent.serve())
     await desk.heard("register")
     await desk.assign("slow")
-    await wait_until(lambda: len(agent._roster))
+    await wait_until(lambda: len(agent._tasks))
     agent.stop()
     await desk.heard("unregister")
     assert not serving.done()
@@ -1024,7 +1024,7 @@ async def test_a_line_that_is_lost_while_stopping_is_opened_for_what_is_left(
     serving = asyncio.create_task(agent.serve())
     await desk.heard("register")
     await desk.assign("slow")
-    await wait_until(lambda: len(agent._roster))
+    await wait_until(lambda: len(agent._tasks))
     agent.stop()
     await desk.heard("unregister")
     desk.peers[-1].cut()
