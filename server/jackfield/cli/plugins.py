@@ -1,4 +1,4 @@
-"""``jackfield plugins``: what is installed, what is loaded, and why something isn't."""
+"""``jackfield plugins``: list the installed plugins, and why one is not loaded."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +24,7 @@ from jackfield.schema.validation import AnyPayload
 from .options import config_option, epilog, load_plugins, not_valid, read_settings
 from .terminal import one_line, out
 
-#: Seconds of each unit that a duration may be written with.
+#: The units a duration is printed in, the largest first, and their seconds.
 _UNITS: Final = {"d": 86_400, "h": 3_600, "m": 60}
 
 _COLOURS: Final = {
@@ -38,17 +38,21 @@ _COLOURS: Final = {
     "plugins",
     epilog=epilog(
         ["jackfield plugins --verbose", "jackfield plugins --json | jq '.[].types[].type'"],
-        {0: "listed, failed ones too", 1: "the configuration is not valid", 2: "wrong usage"},
+        {
+            0: "listed, with those that failed",
+            1: "the configuration is not valid",
+            2: "wrong usage",
+        },
     ),
 )
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the schemas.")
-@click.option("-v", "--verbose", is_flag=True, help="Tell more about each message type and topic.")
+@click.option("-v", "--verbose", is_flag=True, help="Show more about each message type and topic.")
 def command(config: Path | None, *, as_json: bool, verbose: bool) -> None:
     """List the installed plugins, their message types and their topics.
 
-    They are imported and configured, and not started; `jackfield check` tells by its exit code
-    whether one failed.
+    The plugins are imported and configured, but not started. To get an exit code that says whether
+    one failed, use `jackfield check`.
     """
     settings = read_settings(config)
     try:
@@ -57,7 +61,7 @@ def command(config: Path | None, *, as_json: bool, verbose: bool) -> None:
         raise not_valid(exc) from exc
     if as_json:
         listed = [_as_dict(entry, settings) for entry in entries]
-        # A schema may have defaults that are no JSON value.
+        # A default in a schema may not be a JSON value.
         click.echo(msgspec.json.format(msgspec.json.encode(listed, enc_hook=str)))
     else:
         out.print(Group(*_sections(entries, settings)) if verbose else _table(entries))
@@ -85,9 +89,9 @@ def _timeout(handler: Handler, settings: Settings) -> float | None:
 
 
 def _not_compiled(handler: Handler) -> str | None:
-    """Why its payloads are left to marshmallow whole; None if they are loaded by compiled code."""
+    """Return why payloads are loaded by marshmallow alone; None if compiled code loads them."""
     if type(handler.schema) is AnyPayload:
-        return None  # it isn't loaded at all
+        return None  # there is nothing to load
     return compile_schema(handler.schema).reason
 
 
@@ -165,7 +169,7 @@ def _why(entry: PluginEntry) -> Text:
 
 
 def _described(handler: Handler, settings: Settings) -> Group:
-    """A message type: its name, what is special about it, its first sentence, its fields."""
+    """Describe a message type by its name, its traits, its first sentence and its fields."""
     seconds = _timeout(handler, settings)
     traits = [
         *(["streams"] if handler.kind is HandlerKind.STREAM else []),
@@ -180,7 +184,7 @@ def _described(handler: Handler, settings: Settings) -> Group:
 
 
 def _described_topic(family: TopicFamily) -> Group:
-    """A family of topics: its pattern, its options, the fields of an event."""
+    """Describe a family of topics by its pattern, its options and the fields of an event."""
     traits = [
         "topic",
         f"history of {family.history}" if family.history else "no history",
@@ -205,7 +209,7 @@ def _fields(schema: Schema) -> str:
 
 
 def _written(seconds: float) -> str:
-    """A duration in the largest unit that has it whole, as authors write it."""
+    """Return a duration in the largest unit that divides it, as authors write it."""
     for unit, size in _UNITS.items():
         if seconds % size == 0:
             return f"{seconds / size:g} {unit}"

@@ -1,12 +1,10 @@
-"""A task as a skill's function has it, and how the function is run to the task's one end."""
+"""The task that a skill's function is given."""
 
-import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Mapping, MutableMapping
-from contextlib import aclosing
-from typing import Any, Final, Literal, cast
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Literal
 
-import msgspec
+from jackfield.client.message import Message
 
 from jackfield.client.errors import RequestError
 from jackfield.client.socket import Message, encode
@@ -30,10 +28,10 @@ _MAX_FAULTS: Final = 5
 
 
 class Task:
-    """One call of a skill, as its function has it.
+    """One call of a skill, as its function is given it.
 
     Attributes:
-        id: What the caller, and the topic ``task:<id>``, know it by.
+        id: Its id, which the caller knows too; its chunks are the topic ``task:<id>``.
         skill: The skill that was called.
         caller: The user who called, None for an anonymous one.
         deadline: When the server ends it, in seconds since 1970 by the server's clock.
@@ -41,10 +39,10 @@ class Task:
         cancelled: Whether it was cancelled, or has run out of time. The function is cancelled by
             asyncio as well.
         output: What a generator completes the task with; a coroutine function returns it.
-        log: A logger whose lines name the task.
+        log: A logger whose lines begin with the id of the task.
     """
 
-    def __init__(self, assigned: Message, outbox: Outbox, question: Question) -> None:
+    def __init__(self, assigned: Message, updates: Updates, questions: Questions) -> None:
         self.id: str = assigned["task"]
         self.skill: str = assigned["skill"]
         self.caller: str | None = assigned.get("caller")
@@ -55,22 +53,22 @@ class Task:
         self.log: logging.LoggerAdapter[logging.Logger] = _TaskLog(
             _log, {"task": self.id, "skill": self.skill, "attempt": self.attempt}
         )
-        self._outbox = outbox
-        self._question = question
+        self._updates = updates
+        self._questions = questions
 
     async def update(self, chunk: Mapping[str, Any]) -> None:
-        """Send the caller a chunk, as a generator does with what it yields.
+        """Send the caller a chunk, as a generator does by yielding it.
 
-        It waits while the caller cannot keep up.
+        Wait while the caller does not keep up.
 
         Args:
-            chunk: What it carries, anything that msgspec writes as JSON.
+            chunk: Its payload, anything that msgspec writes as JSON.
 
         Raises:
-            TypeError: It is no mapping, or cannot be written as JSON.
+            TypeError: It is not a mapping, or cannot be written as JSON.
             ValueError: It is too large.
         """
-        await self._outbox.put(chunk)
+        await self._updates.add_chunk(chunk)
 
     async def ask(
         self,
@@ -80,26 +78,25 @@ class Task:
         expires: float | None = None,
         state: Literal["input_required", "auth_required"] = "input_required",
     ) -> Any:
-        """Ask a person, and wait for the answer; one question at a time.
-
-        The person is asked again if the connection is lost just when the answer comes.
+        """Ask a person a question, after those asked before it, and wait for the answer.
 
         Args:
-            message: What the person is asked.
-            schema: What the answer must be, marshmallow's or a JSON Schema; None for any object.
-            expires: Seconds until it is too late: the server then ends the task.
-            state: What the task waits for.
+            message: The question.
+            schema: The schema of the answer, a marshmallow schema or a JSON Schema; None for any
+                object.
+            expires: Seconds until the server ends the task if there is no answer.
+            state: The state of the task while it waits.
 
         Returns:
-            What the schema loads the answer to, or the answer itself.
+            The answer as the marshmallow schema loads it, else as it is.
 
         Raises:
-            Error: ``invalid_payload``: the answer passed the JSON Schema, and not marshmallow's.
+            Error: ``invalid_payload``: the marshmallow schema does not load the answer.
         """
-        form = read_form(schema, "The question")
+        answer_schema = read_schema(schema, "The question")
         prompt: Message = {"message": message}
-        if form.schema is not None:
-            prompt["schema"] = form.schema
+        if answer_schema.json_schema is not None:
+            prompt["schema"] = answer_schema.json_schema
         if expires is not None:
             prompt["expires"] = expires
         return form.load(await self._question.ask(state, prompt))
@@ -224,7 +221,7 @@ def _words(error: Error) -> str:
 
 
 class _TaskLog(logging.LoggerAdapter[logging.Logger]):
-    """A logger whose lines begin with the task."""
+    """A logger whose lines begin with the id of the task."""
 
     def process(
         self, msg: Any, kwargs: MutableMapping[str, Any]
