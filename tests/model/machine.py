@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     precondition,
     rule,
@@ -22,6 +23,10 @@ from tests.model.world import Node, World
 from tests.support.waiting import wait_until
 
 _CLIENTS: Final = 4
+
+#: How often events are published while somebody joins: about as long as a line is late. Where a
+#: join waits for a dead link to be found it waits for much longer.
+_AMID: Final = 15
 
 which_client: Final = st.integers(0, _CLIENTS - 1)
 which_node: Final = st.integers(0, 1)
@@ -54,6 +59,12 @@ class Topics(RuleBasedStateMachine):
 
     # Members
 
+    @initialize(topic=which_topic)
+    def somebody_is_there(self, topic: str) -> None:
+        """Each node has a member from the beginning."""
+        for client, node in zip(self._clients, self._world.nodes, strict=False):
+            self._do(self._join(client, node, topic, since=False, amid=False))
+
     @rule(
         client=which_client,
         node=which_node,
@@ -63,17 +74,42 @@ class Topics(RuleBasedStateMachine):
     )
     def join(self, client: int, node: int, topic: str, *, since: bool, amid: bool) -> None:
         """Somebody joins, at first or again, from where they were or from now; even amid events."""
-        self._do(self._join(self._clients[client], self._up(node), topic, since, amid))
+        joining = self._clients[client]
+        self._do(self._join(joining, self._up(node), topic, since=since, amid=amid))
 
-    async def _join(self, client: Client, node: Node, family: str, since: bool, amid: bool) -> None:  # noqa: FBT001
+    @rule(
+        client=which_client,
+        node=which_node,
+        topic=which_topic,
+        count=some,
+        amid=st.booleans(),
+        late=st.sampled_from([None, "link", "requests"]),
+    )
+    def come_back(
+        self, client: int, node: int, topic: str, count: int, *, amid: bool, late: str | None
+    ) -> None:
+        """Somebody's line breaks, and they go on from where they were, perhaps at a late node."""
+        if late is not None:
+            self._up(node).lag(link=late == "link", requests=late == "requests")
+        returning = self._clients[client]
+        if returning.is_connected:
+            self._do(returning.disconnect(politely=False))
+        self._do(self._publish_some(self._all_up(), topic, count))
+        self._do(self._join(returning, self._up(node), topic, since=True, amid=amid))
+
+    async def _join(
+        self, client: Client, node: Node, family: str, *, since: bool, amid: bool
+    ) -> None:
         topic = self._topics[family]
         if not client.is_connected:
             await client.connect(node)
         position = client.positions.get(topic.name) if since else None
         if amid:
-            await asyncio.gather(
-                self._publish_some(self._all_up(), family, 2), client.subscribe(topic, position)
-            )
+            async with asyncio.TaskGroup() as group:
+                joining = group.create_task(client.subscribe(topic, position))
+                for each in self._all_up():
+                    group.create_task(self._publish_during(joining, each, family))
+            topic.check()
         else:
             await client.subscribe(topic, position)
         await client.look_around(topic)
@@ -141,6 +177,11 @@ class Topics(RuleBasedStateMachine):
         """A node's pub/sub link dies unnoticed, and events are published meanwhile."""
         self._up(node).strand_link()
         self._do(self._publish_some(self._all_up(), topic, count))
+
+    @rule(node=which_node, link=st.booleans(), requests=st.booleans())
+    def lag(self, node: int, *, link: bool, requests: bool) -> None:
+        """What Valkey sends to a node is late from now on, or in time again."""
+        self._world.nodes[node].lag(link=link, requests=requests)
 
     @precondition(lambda self: len(self._all_up()) > 1)
     @rule(node=which_node, topic=which_topic, count=some)
@@ -256,7 +297,13 @@ class Topics(RuleBasedStateMachine):
         return voice
 
     async def _publish_some(
-        self, nodes: Iterable[Node], family: str, count: int, *, keyed: bool = False
+        self,
+        nodes: Iterable[Node],
+        family: str,
+        count: int,
+        *,
+        keyed: bool = False,
+        complete: bool = True,
     ) -> None:
         topic = self._topics[family]
         voices = [await self._voice(node) for node in nodes]
@@ -264,7 +311,13 @@ class Topics(RuleBasedStateMachine):
             for voice in voices:
                 requests = [self._publication(topic, keyed=keyed) for _ in range(count)]
                 group.create_task(self._publish(voice, topic, requests))
-        topic.check()
+        if complete:  # nobody else publishes
+            topic.check()
+
+    async def _publish_during(self, task: asyncio.Task[None], node: Node, family: str) -> None:
+        for _ in range(_AMID):
+            if not task.done():
+                await self._publish_some([node], family, 2, complete=False)
 
     async def _publish(self, voice: Client, topic: Topic, requests: list[Payload]) -> None:
         ids = [await voice.post("topic.publish", request) for request in requests]

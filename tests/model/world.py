@@ -25,6 +25,8 @@ _LINK: Final = "SSUBSCRIBE"
 _CONNECTIONS: Final = {"heartbeat": "2s", "ttl": "5s"}
 #: A request is refused only where a rule makes it so, and not because the machine is busy.
 _REDIS: Final = {"prefix": "test", "timeout": "10s", "probe": "500ms"}
+#: Seconds: long beside what a node does in between, short beside what it waits for.
+_LAG: Final = 0.03
 #: Seconds in which whatever a rule does must be done: only one that fails takes as long.
 _PATIENCE: Final = 60.0
 
@@ -94,6 +96,11 @@ class Node:
         self._is_disturbed = True
         self.proxy.cut(_LINK)
 
+    def lag(self, *, link: bool, requests: bool) -> None:
+        """Have what comes over its pub/sub link, or the replies to its requests, be late."""
+        self.proxy.lag(_LAG * link, _LINK)
+        self.proxy.lag(_LAG * requests)
+
     def strand_link(self) -> None:
         """Have its pub/sub link die unnoticed, until the next probe."""
         self._is_disturbed = True
@@ -136,6 +143,7 @@ class World:
         """Start the nodes that don't run."""
         await asyncio.gather(*(node.start() for node in self.nodes if not node.is_up))
         for node in self.nodes:
+            node.lag(link=False, requests=False)
             await wait_until(node.process.is_ready)
 
 
