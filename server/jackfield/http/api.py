@@ -15,7 +15,8 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 
 from jackfield.auth.revocations import RevocationKind, Revocations
 from jackfield.auth.ticket import grant, new_ticket
-from jackfield.config import ApiKey, ApiSettings
+from jackfield.config import ApiSettings
+from jackfield.config.api_keys import ApiKey
 from jackfield.schema.validation import bind
 from jackfield.store.tickets import TicketStore
 from jackfield.telemetry.incidents import error_of

@@ -53,6 +53,8 @@ from string import Template
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
+from jackfield.wire.agent_limits import AGENT_NAME
+
 #: The keys and channels that scripts make too, as templates, by what scripts call them; ``$agent``
 #: is `Keys.agent`, ``$topic`` is `TopicKeys.channel`.
 TEMPLATES: Final = {

@@ -27,7 +27,7 @@ from jackfield.config.api_keys import API_SCOPES
 from jackfield.declaration.candidates import Candidate, discover
 from jackfield.dispatch.registry import Registry
 from jackfield.plugin.plugin import Plugin
-from jackfield.wire.close_codes import CLOSE_CODES
+from jackfield.wire.close_codes import CLOSE_CODES, CloseCode
 from jackfield.wire.errors import ERROR_CODES
 from tests.support.paths import ROOT
 
@@ -202,7 +202,7 @@ def test_the_page_on_authentication_names_close_codes_by_their_reasons() -> None
     rows = re.findall(r"^\| (\d{4}) \| (.*?) \|", section, re.MULTILINE)
     assert rows
     for code, reason in rows:
-        assert reason == CLOSE_REASONS[CloseCode(int(code))]
+        assert reason == CLOSE_CODES[CloseCode(int(code))].reason
 
 
 @pytest.mark.parametrize(("name", "schema"), SCHEMAS.items(), ids=SCHEMAS)

@@ -3,21 +3,19 @@
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from jackfield.client.message import Message
 
-from jackfield.client.socket import Message
-from jackfield.schema.json_schema import json_schema
-from jackfield.schema.skill_schemas import compile_schema
-from jackfield.schema.validation import bind, resolve_nested
-from jackfield.wire.agent_limits import MAX_WORDS
-from jackfield.wire.errors import Error
+from .payload_schema import PayloadSchema
 
 #: A coroutine function that returns its output, or an async generator function of chunks.
 SkillFunction = Callable[
     ..., Awaitable[Mapping[str, Any] | None] | AsyncIterator[Mapping[str, Any]]
 ]
+
+#: Characters of a description that a server accepts.
+_MAX_DESCRIPTION: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ def describe(function: SkillFunction, description: str | None) -> str:
         ValueError: The given one is too long.
     """
     if description is None:
-        return inspect.cleandoc(function.__doc__ or "")[:MAX_WORDS]
-    if len(description) > MAX_WORDS:
-        raise ValueError(f"A description has at most {MAX_WORDS} characters.")
+        return inspect.cleandoc(function.__doc__ or "")[:_MAX_DESCRIPTION]
+    if len(description) > _MAX_DESCRIPTION:
+        raise ValueError(f"A description has at most {_MAX_DESCRIPTION} characters.")
     return description

@@ -6,25 +6,11 @@ from typing import Any, Literal
 
 from jackfield.client.message import Message
 
-from jackfield.client.errors import RequestError
-from jackfield.client.socket import Message, encode
-from jackfield.wire.agent_limits import MAX_WORDS
-from jackfield.wire.errors import CONTAINED, Error
-
-from .line import Line
-from .outbox import Outbox, Question, TaskGone, refusal
-from .skill import AgentSkill, AnySchema, Rejected, read_form
+from .payload_schema import AnySchema, read_schema
+from .questions import Questions
+from .updates import Updates
 
 _log = logging.getLogger("jackfield.agent")
-
-_Called = Awaitable[Mapping[str, Any] | None] | AsyncGenerator[Mapping[str, Any], None]
-#: How a task ends: the type of the message that says so, and its payload.
-_End = tuple[str, Message]
-
-#: What a caller is told of an exception that is none of its business.
-_INTERNAL: Final = "The agent failed to handle this task."
-#: Faults of an input that the caller is told in the words of the failure.
-_MAX_FAULTS: Final = 5
 
 
 class Task:
@@ -99,125 +85,7 @@ class Task:
             prompt["schema"] = answer_schema.json_schema
         if expires is not None:
             prompt["expires"] = expires
-        return form.load(await self._question.ask(state, prompt))
-
-
-class Assignment:
-    """A task from the moment it comes to its end.
-
-    Args:
-        line: The way to the server.
-        assigned: The payload of ``agent.assigned``.
-        skill: What is asked for, None if the agent has no such skill.
-    """
-
-    def __init__(self, line: Line, assigned: Message, skill: AgentSkill | None) -> None:
-        self._outbox = Outbox(line, assigned["task"], assigned["attempt"], assigned.get("seq", 0))
-        self._question = Question(self._outbox)
-        self.task = Task(assigned, self._outbox, self._question)
-        self.skill = skill
-        self._input: Message = assigned.get("input") or {}
-        self._line = line
-        self._named: Message = {"task": self.task.id, "attempt": self.task.attempt}
-        self.job = asyncio.create_task(self._run())
-
-    def cancel(self) -> None:
-        """Stop the function; nothing of the task counts any more."""
-        self.task.cancelled = True
-        self._outbox.shut()
-        self.job.cancel()
-
-    def answer(self, number: int | None, given: Message) -> None:
-        """Take what a person has answered."""
-        self._question.answer(number, given)
-
-    async def fail(self, message: str) -> None:
-        """End the task from outside of the function."""
-        await self._tell(self._failure(message))
-
-    async def _run(self) -> None:
-        try:
-            end = await self._end()
-            if not self.task.cancelled:  # else it has one
-                await self._tell(end)
-        finally:
-            await self._outbox.close()
-
-    async def _end(self) -> _End:
-        """Run the function, and say how the task ends by that."""
-        id_ = self.task.id
-        try:
-            output = await self._work()
-        except asyncio.CancelledError:
-            if self.task.cancelled:
-                raise
-            _log.warning("%s: cancelled from within", id_)
-            return self._failure(_INTERNAL, "internal")
-        except TaskGone as gone:
-            _log.info("%s: %s", id_, gone)
-            self.task.cancelled = True
-            return self._failure(str(gone))
-        except Rejected as why:
-            return self._failure(str(why) or "Rejected.", rejected=True)
-        except Error as error:
-            return self._failure(_words(error), error.code)
-        except CONTAINED:
-            _log.exception("%s: the skill %s failed", id_, self.task.skill)
-            return self._failure(_INTERNAL, "internal")
-        return "agent.complete", {**self._named, "output": output}
-
-    def _failure(self, message: str, code: str | None = None, *, rejected: bool = False) -> _End:
-        told: Message = {**self._named, "message": message[:MAX_WORDS]}
-        if code is not None:
-            told["code"] = code
-        if rejected:
-            told["rejected"] = True
-        return "agent.fail", told
-
-    async def _work(self) -> msgspec.Raw:
-        """Run the function to its end, and have all its chunks sent; returns the output."""
-        task = self.task
-        if self.skill is None:
-            raise Rejected(f"This agent has no skill {task.skill!r}.")
-        try:
-            data = self.skill.form.load(self._input)
-        except Error as error:
-            raise Rejected(_words(error)) from None
-        # Which of the two it is, was looked at when it was declared.
-        result = cast(_Called, self.skill.function(task, data))
-        if isinstance(result, AsyncGenerator):
-            async with aclosing(result) as chunks:
-                async for chunk in chunks:
-                    await task.update(chunk)
-            output = task.output
-        else:
-            output = await result
-        encoded = _encode_output(output)
-        limit = self._outbox.max_bytes
-        if len(encoded) > limit:
-            raise Error("too_large", f"The output is past {limit} bytes: send it as chunks.")
-        await self._outbox.drain()
-        return encoded
-
-    async def _tell(self, end: _End) -> None:
-        try:
-            await self._line.request(*end)
-        except RequestError as error:
-            level = logging.INFO if isinstance(refusal(error), TaskGone) else logging.ERROR
-            _log.log(level, "%s: %s was refused: %s", self.task.id, end[0], error)
-
-
-def _encode_output(output: Mapping[str, Any] | None) -> msgspec.Raw:
-    if output is not None and not isinstance(output, Mapping):
-        raise TypeError(f"An output is a mapping or None, and not {type(output).__name__}.")
-    return msgspec.Raw(encode(output or {}))
-
-
-def _words(error: Error) -> str:
-    """What is wrong, with its places: that is all that a failure can tell."""
-    faults = error.extra.get("fields") or ()
-    told = [f"{fault['pointer']}: {fault['message']}" for fault in faults[:_MAX_FAULTS]]
-    return " ".join([error.message, *told])
+        return answer_schema.load(await self._questions.ask(state, prompt))
 
 
 class _TaskLog(logging.LoggerAdapter[logging.Logger]):
