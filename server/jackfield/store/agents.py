@@ -42,7 +42,7 @@ _READ: Final = load("read_agent", "clock")
 _ANNOUNCE: Final = load("announce_agent", "clock")
 
 
-class Registration(NamedTuple):
+class RegistrationReply(NamedTuple):
     """How a registration went; ``tasks`` are what an instance that has come back still has."""
 
     foreign: bool
@@ -160,7 +160,7 @@ class AgentStore:
         user: str,
         capacity: int,
         skills: dict[str, tuple[str, bytes]],
-    ) -> Registration:
+    ) -> RegistrationReply:
         """Register an instance at this node, or one that has come back to it.
 
         Args:
@@ -187,13 +187,13 @@ class AgentStore:
             *flat(definitions),
         )
         if reply == [b"foreign"]:
-            return Registration(foreign=True, tasks=[])
+            return RegistrationReply(foreign=True, tasks=[])
         tasks = [
             HeldTask(str(task, "ascii"), int(attempt), int(answers), int(seq), str(state, "ascii"))
             for task, attempt, answers, seq, state in rows(reply, 5)
         ]
         await self._announce(agent)
-        return Registration(foreign=False, tasks=tasks)
+        return RegistrationReply(foreign=False, tasks=tasks)
 
     async def refresh(self, agent: str, instances: Sequence[str]) -> list[list[HeldTask] | None]:
         """Renew the leases of this node's instances; None for those that are none of it."""
