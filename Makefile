@@ -12,7 +12,7 @@ plugin_sources = plugins/jackfield-$(1)/setup.cfg $(wildcard $(addprefix plugins
 
 # What depends on how marshmallow works inside, and so is tested at both ends of its range.
 OLDEST_MARSHMALLOW := $(shell sed -n 's/^ *marshmallow >= \([0-9.]*\),.*/\1/p' setup.cfg)
-VALIDATION_TESTS := $(addprefix tests/unit/test_,compiled.py dumping.py validation.py json_schema.py)
+VALIDATION_TESTS := $(addprefix tests/unit/schema/,compiled test_coded.py test_field_errors.py test_validation.py test_json_schema.py)
 
 .PHONY: run test test-oldest chaos model lint bench bench-fanout bench-agents docs serve-docs wheel clean help
 .DEFAULT_GOAL := help
