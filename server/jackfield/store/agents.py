@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from jackfield.config.settings import AgentSettings
 
 
-def _load(name: str) -> Script:
-    return load(name, "open_topic", "clock", "tasks")
+def _load(name: str, *parts: str) -> Script:
+    return load(name, "open_topic", "clock", "tasks", *parts)
 
 
 _CALL: Final = _load("call_agents")
@@ -34,10 +34,10 @@ _EXPIRE: Final = _load("expire_task")
 _ANSWER: Final = _load("answer_task")
 _HOLD: Final = _load("hold_task")
 _REPEAT: Final = _load("repeat_orders")
-_REGISTER: Final = _load("register_instance")
-_REFRESH: Final = _load("refresh_instances")
-_LEAVE: Final = _load("leave_agent")
-_SWEEP: Final = _load("sweep_agent")
+_REGISTER: Final = _load("register_instance", "instances")
+_REFRESH: Final = _load("refresh_instances", "instances")
+_LEAVE: Final = _load("leave_agent", "instances")
+_SWEEP: Final = _load("sweep_agent", "instances")
 _READ: Final = load("read_agent", "clock")
 _ANNOUNCE: Final = load("announce_agent", "clock")
 
