@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from jackfield.connection.connection import Connection
-from jackfield.connection.request import GONE, Request
+from jackfield.connection.request import CONNECTION_ENDED, Request
 from jackfield.connection.running import MessageOptions
 from jackfield.declaration.replies import Reply, Stated
 from jackfield.schema.skill_schemas import check, compile_schema
@@ -106,9 +106,13 @@ class AgentAccess:
             async for each in self._stream(following):
                 yield each
         finally:
-            stopped = None if self._request is None else self._request.stopped
+            stopped = None if self._request is None else self._request.stop_reason
             # The end of a connection stops its requests as well, and is not what a caller says.
-            if stopped is not None and stopped.code == "cancelled" and stopped is not GONE:
+            if (
+                stopped is not None
+                and stopped.code == "cancelled"
+                and stopped is not CONNECTION_ENDED
+            ):
                 left = Error("cancelled", "The caller has cancelled the call.")
             following.stop(left)
 

@@ -1,6 +1,6 @@
-"""How often a connection may send a message type that has a rate of its own.
+"""Check the rate limit of one message type.
 
-What it may send in all is counted where its messages are read, by `Connection.allowance`.
+The rate limit of a connection, over all types, is checked by the receiver.
 """
 
 import math
@@ -12,15 +12,19 @@ from jackfield.connection.slot import Slot
 from jackfield.wire.errors import Error
 from jackfield.wire.rates import Allowance
 
-#: What a connection may still send of each type; each made for its first message.
+#: What a connection may still send of each type; an entry is made for its first message.
 _ALLOWANCES: Final[Slot[dict[MessageOptions, Allowance]]] = Slot("rate limits", dict)
 
 
 def check_rate(connection: Connection, options: MessageOptions) -> None:
-    """Take a message of what a connection may send of its type.
+    """Count a message against the rate limit of its type.
+
+    Args:
+        connection: The connection that has sent it.
+        options: Its type.
 
     Raises:
-        Error: ``rate_limited``: it has sent as many as it may.
+        Error: ``rate_limited``: the limit is passed.
     """
     if options.rate is None:
         return
@@ -34,7 +38,7 @@ def check_rate(connection: Connection, options: MessageOptions) -> None:
 
 
 def rounded_up(wait: float) -> float:
-    """A time to wait as a client is told it: one that is too short is refused again.
+    """Round a wait up to milliseconds: a client that comes back too early is refused again.
 
     Args:
         wait: Seconds.

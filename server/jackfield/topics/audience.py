@@ -16,7 +16,7 @@ from jackfield.declaration.topic_family import TopicFamily
 from jackfield.redis.bus import Bus
 from jackfield.store.presence import PresenceStore
 from jackfield.store.topics import Recovery, StoredTopic, TopicStore
-from jackfield.telemetry.log import SparingLog
+from jackfield.telemetry.log import RateLimitedLog
 from jackfield.wire.errors import Error
 from jackfield.wire.position import Position
 
@@ -26,7 +26,7 @@ from .gap_refill import GapRefill
 from .presence import TopicPresence
 
 #: A restarted Redis has all topics say the same at once.
-_log: Final = SparingLog(structlog.get_logger("jackfield"))
+_log: Final = RateLimitedLog(structlog.get_logger("jackfield"))
 
 #: Seconds that a client which wants to join waits for a gap to be filled.
 _SYNC_TIMEOUT: Final = 5.0

@@ -40,7 +40,7 @@ def resolved(made: Registry, executor: Executor) -> Registry:
     runtimes = {
         entry.name: Runtime(entry.name, "node", entry.config, nothing) for entry in made.loaded
     }
-    made.resolve(load_settings(None, {}, {}), runtimes, executor)
+    made.make_routes(load_settings(None, {}, {}), runtimes, executor)
     return made
 
 
