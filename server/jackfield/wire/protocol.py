@@ -43,18 +43,18 @@ _TOO_DEEP: Final = "The message is nested too deeply."
 _NOT_UTF8: Final = "The message has text that is not UTF-8."
 
 
-class _Reply(msgspec.Struct, tag_field="type", tag="reply", gc=False):
+class _ReplyMessage(msgspec.Struct, tag_field="type", tag="reply", gc=False):
     id: MessageId
     payload: Any
 
 
-class _Chunk(msgspec.Struct, tag_field="type", tag="chunk", gc=False):
+class _ChunkMessage(msgspec.Struct, tag_field="type", tag="chunk", gc=False):
     id: MessageId
     seq: int
     payload: Any
 
 
-class _Stated(msgspec.Struct, tag_field="type", tag="chunk", gc=False):
+class _StateMessage(msgspec.Struct, tag_field="type", tag="chunk", gc=False):
     id: MessageId
     seq: int
     state: str
@@ -130,15 +130,15 @@ class Codec:
 
     def reply(self, message_id: MessageId, payload: Any) -> bytes:
         """The message that answers a request. Raises whatever the payload can't be encoded for."""
-        return self._encode(_Reply(message_id, payload))
+        return self._encode(_ReplyMessage(message_id, payload))
 
     def chunk(
         self, message_id: MessageId, seq: int, payload: Any, state: str | None = None
     ) -> bytes:
         """The message that carries one part of a streamed answer, or tells what state it is in."""
         if state is not None:
-            return self._encode(_Stated(message_id, seq, state, payload))
-        return self._encode(_Chunk(message_id, seq, payload))
+            return self._encode(_StateMessage(message_id, seq, state, payload))
+        return self._encode(_ChunkMessage(message_id, seq, payload))
 
     def error(self, message_id: MessageId | None, error: Error) -> bytes:
         """The message that refuses a request."""

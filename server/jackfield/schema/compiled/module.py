@@ -1,7 +1,7 @@
 """What generated code is put together from: lines, names, and one function for each schema."""
 
 import re
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
@@ -12,6 +12,8 @@ from .understood import NotUnderstood, check_schema
 
 #: Lines of Python, indented relative to where they will stand.
 Lines = Iterator[str]
+#: Makes the lines for a field or a validator, of the variable that has the value.
+Emitter = Callable[[Any, str, "Module"], Lines]
 
 #: A field that makes another schema each time it is asked would keep the generator going for ever;
 #: no schema of a payload has so many within it.

@@ -5,9 +5,7 @@ from typing import Any, Final
 
 from marshmallow import validate
 
-from .module import Lines, Module, indent, miss_if
-
-Emitter = Callable[[Any, str, Module], Lines]
+from .module import Emitter, Lines, Module, indent, miss_if
 
 
 def check_value(validator: Callable[[Any], Any], value: str, module: Module) -> Lines:
