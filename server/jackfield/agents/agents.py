@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import structlog
 
-from jackfield.schema.skill_schemas import check
 from jackfield.store.agents import AgentStore, Held, NewTask, Outcome, Registered, Report
 from jackfield.store.topics import Place
 from jackfield.wire.errors import Error
@@ -99,7 +98,7 @@ class Agents:
         while True:
             known = wanted.known
             if known.checker is not None:
-                check(known.checker, wanted.input)
+                known.checker.check(wanted.input)
             following, outcome = await self._create(wanted)
             if outcome.word == "ok":
                 self.called += 1

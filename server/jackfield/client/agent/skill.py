@@ -10,7 +10,7 @@ from marshmallow import Schema
 
 from jackfield.client.socket import Message
 from jackfield.schema.json_schema import json_schema
-from jackfield.schema.skill_schemas import compile_schema
+from jackfield.schema.untrusted import compile_untrusted
 from jackfield.schema.validation import bind, resolve_nested
 from jackfield.wire.agent_limits import MAX_WORDS
 from jackfield.wire.errors import Error
@@ -83,7 +83,7 @@ def read_form(schema: AnySchema | None, what: str) -> Form:
         described = msgspec.json.decode(msgspec.json.encode(json_schema(made), enc_hook=str))
         load = bind(made, what)
     try:
-        compile_schema(described, at="")
+        compile_untrusted(described, at="")
     except Error as error:
         (fault,) = error.extra["fields"]
         place = f" at {fault['pointer']}" if fault["pointer"] else ""
