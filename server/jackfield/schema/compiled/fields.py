@@ -22,7 +22,7 @@ from .validators import check_value
 
 
 def load_value(field: fields.Field[Any], value: str, module: Module) -> Lines:
-    """Lines that do what `field.deserialize` does with a value that is there.
+    """Return lines that do what `field.deserialize` does with a value that is there.
 
     Args:
         field: A field of the schema, or within one.

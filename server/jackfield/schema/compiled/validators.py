@@ -9,7 +9,7 @@ from .module import Emitter, Lines, Module, indent, miss_if
 
 
 def check_value(validator: Callable[[Any], Any], value: str, module: Module) -> Lines:
-    """Lines that hold a value against a validator.
+    """Return lines that check a value by a validator.
 
     Args:
         validator: Of a field of the schema.
