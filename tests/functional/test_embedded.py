@@ -1,4 +1,4 @@
-"""What `jackfield.store.embedded` promises: a Valkey at once, and nothing of it left behind."""
+"""What `jackfield.redis.embedded` promises: a Valkey at once, and nothing of it left behind."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ from tests.support.waiting import wait_until
 
 OWNER = """
 import asyncio
-from jackfield.store.embedded import embedded_valkey
+from jackfield.redis.embedded import embedded_valkey
 
 async def main():
     async with embedded_valkey() as url:

@@ -6,20 +6,28 @@
             async for item in room:
                 print(item)
 
-It speaks `jackfield.v1` (JSON). A connection that is lost stays lost: `ConnectionClosed` says
-whether to connect again, and after how long. `follow` does that by itself, for one topic. `Agent`
-does too: it is for those who are called.
+It speaks `jackfield.v1` (JSON). A `Client` does not reconnect: `ConnectionClosed` says whether to
+connect again, and after how long. `follow` reconnects by itself, for one topic, and so does
+`Agent`, which serves tasks.
 """
 
 from jackfield.wire.position import Position
 
 from .agent.agent import Agent
-from .agent.skill import Rejected
 from .agent.task import Task
 from .connection import Client, connect
-from .errors import ConnectionClosed, ConnectionFailed, EventsLost, RequestError, StreamBroken
+from .errors import (
+    ConnectionClosed,
+    ConnectionFailed,
+    EventsLost,
+    JackfieldError,
+    Rejected,
+    RequestError,
+    StreamBroken,
+)
+from .events import Event, Gap, History, Presence
 from .follow import follow
-from .subscription import Event, Gap, History, Presence, Subscription
+from .subscription import Subscription
 
 __all__ = [
     "Agent",
@@ -30,6 +38,7 @@ __all__ = [
     "EventsLost",
     "Gap",
     "History",
+    "JackfieldError",
     "Position",
     "Presence",
     "Rejected",

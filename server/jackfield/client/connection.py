@@ -1,4 +1,4 @@
-"""A connection as the user of the Python client has it, and how to come by one."""
+"""The connection of the Python client: `connect` opens it, `Client` is its interface."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -12,11 +12,13 @@ from jackfield.wire.close_codes import CloseCode
 from jackfield.wire.position import Position
 
 from .errors import ConnectionClosed, ConnectionFailed, RequestError, StreamBroken
-from .link import Link
-from .socket import Message, Socket, encode, refusal, shake_hands
-from .subscription import History, Presence, Subscription, read_events, read_position, read_presence
+from .events import History, Presence, read_events, read_position, read_presence
+from .message import Message, encode
+from .multiplexer import Multiplexer
+from .socket import ClientSocket, open_socket, raise_refusal
+from .subscription import Subscription
 
-#: Bytes on the wire that wait for one reader; a server queues as many for a whole connection.
+#: Bytes of messages that may wait for one reader; a server queues as many for a connection.
 BUFFER_BYTES: Final = 2**20
 
 
@@ -34,26 +36,26 @@ async def connect(
 
     Args:
         url: The address of the socket, `ws://` or `wss://`.
-        token: What proves who this is, sent as `Authorization: Bearer`.
+        token: The token that authenticates this client, sent as `Authorization: Bearer`.
         headers: Further headers of the handshake.
         timeout: Seconds until the server must have welcomed this client, None for no limit.
         subprotocol: The version of the protocol to ask for; this client reads and writes JSON.
         buffer_bytes: Bytes of messages that may wait for the reader of the events, and as many
-            again for the reader of each stream and subscription. What does not fit is dropped, and
-            that is told, or made good from a topic's history.
+            again for the reader of each stream and subscription. Messages that do not fit are
+            dropped; the reader is told, or gets them from the topic's history.
 
     Raises:
         ConnectionFailed: The server was not reached, or refused.
         ConnectionClosed: The server closed the connection without a welcome.
     """
-    sent = dict(headers or {})
+    all_headers = dict(headers or {})
     if token is not None:
-        sent["Authorization"] = f"Bearer {token}"
-    # The timeout below covers the whole of the opening, so the session needs none.
-    async with ClientSession(timeout=ClientTimeout(), middlewares=[refusal]) as session:
+        all_headers["Authorization"] = f"Bearer {token}"
+    # The timeout below covers all of the opening, so the session needs none.
+    async with ClientSession(timeout=ClientTimeout(), middlewares=[raise_refusal]) as session:
         try:
             async with asyncio.timeout(timeout):
-                socket, welcome = await shake_hands(session, url, sent, subprotocol)
+                socket, welcome = await open_socket(session, url, all_headers, subprotocol)
         except TimeoutError as error:
             raise ConnectionFailed(
                 None,
@@ -74,34 +76,34 @@ class Client:
         welcome: The payload of the server's welcome: `connection`, `user`, `limits` and more.
     """
 
-    def __init__(self, socket: Socket, welcome: Message, buffer_bytes: int) -> None:
+    def __init__(self, socket: ClientSocket, welcome: Message, buffer_bytes: int) -> None:
         self.welcome = welcome
-        self._link = Link(socket, welcome.get("topics", ()), buffer_bytes)
+        self._multiplexer = Multiplexer(socket, welcome.get("topics", ()), buffer_bytes)
 
     @property
     def connection(self) -> str:
-        """The id that the server knows this connection by."""
+        """The id of this connection at the server."""
         return str(self.welcome["connection"])
 
     @property
     def closed(self) -> ConnectionClosed | None:
-        """How the connection ended, None while it lives."""
-        return self._link.closed
+        """How the connection ended, None while it is open."""
+        return self._multiplexer.closed
 
     async def request(
         self,
         message_type: str,
         payload: Mapping[str, Any] | None = None,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 - running out of it is told to the server
+        timeout: float | None = None,  # noqa: ASYNC109 - the server is told when it runs out
     ) -> Message:
         """Send a message and wait for its reply; chunks on the way to it are skipped.
 
-        To be cancelled here, or to run out of time, cancels the request at the server too.
+        A request that is cancelled here, or runs out of time, is cancelled at the server too.
 
         Args:
             message_type: A registered message type.
-            payload: What it carries, anything that msgspec writes as JSON.
+            payload: Its payload, anything that msgspec writes as JSON.
             timeout: Seconds to wait, None for as long as it takes.
 
         Returns:
@@ -112,24 +114,24 @@ class Client:
             ConnectionClosed: The connection has ended, perhaps before the reply.
             TimeoutError: The reply did not come in time.
         """
-        return await self._link.request(message_type, payload, timeout)
+        return await self._multiplexer.request(message_type, payload, timeout)
 
     async def stream(
         self,
         message_type: str,
         payload: Mapping[str, Any] | None = None,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 - running out of it is told to the server
+        timeout: float | None = None,  # noqa: ASYNC109 - the server is told when it runs out
     ) -> AsyncGenerator[Message, None]:
         """Send a message and iterate over the payloads of the chunks that answer it.
 
-        Nothing is sent before the first step, and the final reply only ends the iteration. To
-        leave early cancels the request at the server; `contextlib.aclosing` has that happen at
-        once, and not when Python comes to it.
+        Nothing is sent before the first step, and the final reply only ends the iteration.
+        Leaving early cancels the request at the server, at once with `contextlib.aclosing`, else
+        when Python finalizes the generator.
 
         Args:
             message_type: A registered message type.
-            payload: What it carries, anything that msgspec writes as JSON.
+            payload: Its payload, anything that msgspec writes as JSON.
             timeout: Seconds to wait for each next chunk, None for as long as it takes.
 
         Raises:
@@ -149,16 +151,16 @@ class Client:
         message_type: str,
         payload: Mapping[str, Any] | None = None,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 - running out of it is told to the server
+        timeout: float | None = None,  # noqa: ASYNC109 - the server is told when it runs out
     ) -> AsyncGenerator[Message, None]:
-        """Send a message and iterate over all that answers it: chunks, if any, then the reply.
+        """Send a message and iterate over all its answers: the chunks, if any, then the reply.
 
-        As `stream`, for whoever can't tell beforehand how a type answers. Each is whole, as it
-        stands on the wire.
+        As `stream`, for a type of which it is not known whether it streams. Each answer is the
+        whole message, as it stands on the wire.
 
         Args:
             message_type: A registered message type.
-            payload: What it carries, anything that msgspec writes as JSON.
+            payload: Its payload, anything that msgspec writes as JSON.
             timeout: Seconds to wait for each next answer, None for as long as it takes.
 
         Raises:
@@ -167,7 +169,7 @@ class Client:
             ConnectionClosed: The connection has ended, perhaps before the reply.
             TimeoutError: The next answer did not come in time.
         """
-        async with self._link.exchange(message_type, payload) as inbox:
+        async with self._multiplexer.exchange(message_type, payload) as inbox:
             for due in count():
                 async with asyncio.timeout(timeout):
                     message = await inbox.get()
@@ -181,29 +183,29 @@ class Client:
         yield message
 
     async def send(self, message_type: str, payload: Mapping[str, Any] | None = None) -> None:
-        """Send a message that wants no reply; an error it causes comes among the events.
+        """Send a message without a reply; an error that it causes comes among the `events`.
 
         Raises:
             ConnectionClosed: The connection has ended.
         """
-        await self._link.send(encode({"type": message_type, "payload": payload or {}}))
+        await self._multiplexer.send(encode({"type": message_type, "payload": payload or {}}))
 
     async def events(self) -> AsyncGenerator[Message, None]:
-        """Iterate over the messages that answer nothing, each whole as it stands on the wire.
+        """Iterate over the messages that answer no request, each as it stands on the wire.
 
-        Those are events and presence of topics that this client has not subscribed to with
-        `subscribe`, and errors whose `id` is null. They wait for their reader up to
-        `buffer_bytes`. The iteration ends when this client closes the connection.
+        These are the events and presence of topics that this client has not subscribed to with
+        `subscribe`, and errors whose `id` is null. Up to `buffer_bytes` of them wait to be read.
+        The iteration ends when this client closes the connection.
 
         Raises:
-            EventsLost: Events were read too slowly; this is where some are missing.
-            ConnectionClosed: The server closed the connection, or the line was lost.
+            EventsLost: Events were read too slowly, and some are missing here.
+            ConnectionClosed: The server closed the connection, or it was lost.
         """
         while True:
             try:
-                message = await self._link.events.get()
+                message = await self._multiplexer.events.get()
             except ConnectionClosed:
-                if self._link.leaving:
+                if self._multiplexer.closed_here:
                     return
                 raise
             yield message
@@ -213,44 +215,44 @@ class Client:
     ) -> Subscription:
         """Subscribe to a topic for the time of an `async with`, which gives a `Subscription`.
 
-        To leave it unsubscribes. A topic that the server has subscribed this connection to by
-        itself (`topics` in the welcome) stays: its events come among the `events` again. A topic
-        can be subscribed to once at a time; for several readers, make several connections.
+        Leaving it unsubscribes. A topic that the server has subscribed this connection to by
+        itself (`topics` in the welcome) stays subscribed: its events come among the `events` again.
+        A topic can be subscribed to once at a time; for several readers, use several connections.
 
         Args:
             topic: Its name.
-            since: Where an earlier subscription, or an event, stood: what came after it comes
-                first. None for what comes from now on.
+            since: The position of an earlier subscription or event: what came after it is
+                recovered first. None to get only what comes from now on.
             timeout: Seconds to wait for each answer of the server, None for as long as it takes.
 
         Raises:
             ValueError: This client is subscribed to the topic already.
-            RequestError: The server refused; at a later step, it did not let this client catch up.
+            RequestError: The server refused the subscription, or a renewal of it while iterating.
             ConnectionClosed: The connection has ended.
             TimeoutError: The server did not answer in time.
         """
-        return Subscription(self._link, topic, since, timeout)
+        return Subscription(self._multiplexer, topic, since, timeout)
 
     async def publish(
         self, topic: str, payload: Mapping[str, Any], key: str | None = None
     ) -> Position:
-        """Publish an event to a topic that lets clients do so.
+        """Publish an event to a topic that allows clients to publish.
 
         Args:
             topic: Its name.
-            payload: What the event carries, or what the plugin makes one of.
+            payload: The payload of the event, or what the plugin makes an event of.
             key: Makes it idempotent: of several with the same key, only the first is published.
-                So one whose reply did not come can be sent again.
+                So a publication whose reply did not come can be sent again.
 
         Returns:
-            Where the event stands, or the first of its key.
+            The position of the event, or of the first one with this key.
 
         Raises:
             RequestError: The server refused.
             ConnectionClosed: The connection has ended, perhaps before the reply.
         """
-        asked = _given(topic=topic, payload=payload, key=key)
-        return read_position(await self.request("topic.publish", asked))
+        publication = _without_none(topic=topic, payload=payload, key=key)
+        return read_position(await self.request("topic.publish", publication))
 
     async def history(
         self,
@@ -260,24 +262,24 @@ class Client:
         before: int | None = None,
         limit: int | None = None,
     ) -> History:
-        """Read what a topic keeps of its events, without subscribing.
+        """Read events from a topic's history, without subscribing.
 
         Args:
             topic: Its name.
-            after: The offset that the events come after; None for the newest events.
-            before: The offset that they come before, None for no such bound.
-            limit: How many events at the most, None for as many as the server gives.
+            after: Return events after this offset; None for the newest events.
+            before: Return events before this offset, None for no such bound.
+            limit: How many events to return at most, None for as many as the server gives.
 
         Raises:
             RequestError: The server refused.
             ConnectionClosed: The connection has ended, perhaps before the reply.
         """
-        asked = _given(topic=topic, after=after, before=before, limit=limit)
-        reply = await self.request("topic.history", asked)
+        payload = _without_none(topic=topic, after=after, before=before, limit=limit)
+        reply = await self.request("topic.history", payload)
         return History(read_position(reply), read_events(reply))
 
     async def presence(self, topic: str) -> Presence:
-        """Who is in a topic: its `members`, and their `count`.
+        """Return who is in a topic: its `members`, and their `count`.
 
         Args:
             topic: Its name.
@@ -290,16 +292,17 @@ class Client:
 
     async def wait_closed(self) -> ConnectionClosed:
         """Wait for the end of the connection, and return how it ended."""
-        return await self._link.wait_closed()
+        return await self._multiplexer.wait_closed()
 
     async def close(self, code: int = CloseCode.OK) -> None:
-        """Close the connection; what still waits for an answer raises `ConnectionClosed`.
+        """Close the connection; requests that still wait for an answer raise `ConnectionClosed`.
 
         Args:
-            code: What the server is told: 1000, or 3000 to 4999 for reasons of one's own.
+            code: The close code: 1000, or 3000 to 4999 for reasons of your own (RFC 6455, section
+                7.4.2).
         """
-        await self._link.close(code)
+        await self._multiplexer.close(code)
 
 
-def _given(**options: Any) -> Message:
+def _without_none(**options: Any) -> Message:
     return {name: value for name, value in options.items() if value is not None}

@@ -1,4 +1,4 @@
-"""To follow a topic over as many connections as it takes."""
+"""Follow a topic, reconnecting whenever the connection is lost."""
 
 import asyncio
 import logging
@@ -9,7 +9,7 @@ from jackfield.wire.position import Position
 from .backoff import Backoff
 from .connection import BUFFER_BYTES, connect
 from .errors import ConnectionClosed, ConnectionFailed, RequestError, retry_after
-from .subscription import Event, Gap, Presence
+from .events import Event, Gap, Presence
 
 _log = logging.getLogger("jackfield.client")
 
@@ -29,32 +29,34 @@ async def follow(
     """Iterate over the events of a topic, connecting again whenever the connection is lost.
 
     Events come in order and none comes twice, over all connections. Where some are missing because
-    the server does not have them any more, there is a `Gap`. What may pass is waited for without
-    end, and told to the logger `jackfield.client`: a server that is away or overloaded, a lost
-    line, a retryable error. Anything else is raised.
+    the server no longer has them, there is a `Gap`. After a temporary failure (a server that is
+    away or overloaded, a lost connection, a retryable error) it tries again, without end, and logs
+    each wait to the logger `jackfield.client`. Any other failure is raised.
 
-    The wait is a random one up to `backoff`, whose bound doubles with each failure until a
-    connection has held for `max_backoff`. Where the server names a time, it is on top of that.
+    The wait is random, up to a bound that begins at `backoff` and doubles with each failure, at
+    most to `max_backoff`; a connection that has lasted for `max_backoff` resets it. Where the
+    server names a time to wait, the random one comes on top.
 
     Args:
         url: The address of the socket, `ws://` or `wss://`.
         topic: The topic's name.
-        token: What proves who this is, sent as `Authorization: Bearer`.
+        token: The token that authenticates this client, sent as `Authorization: Bearer`.
         headers: Further headers of each handshake.
-        since: The position of an event, or where a subscription stood, to begin after. None for
-            what comes from now on.
-        timeout: Seconds until a server must have welcomed this client, and for each answer.
-        backoff: Seconds.
-        max_backoff: Seconds.
-        buffer_bytes: Bytes of events that may wait to be read here; more is left to the topic's
-            history.
+        since: The position of an event or of an earlier subscription, to begin after. None to get
+            only what comes from now on.
+        timeout: Seconds until the server must have welcomed this client, and for each answer; None
+            for no limit.
+        backoff: The first bound of the random wait, in seconds.
+        max_backoff: What that bound never exceeds, in seconds.
+        buffer_bytes: Bytes of events that may wait to be read here; more are read later from the
+            topic's history.
 
     Raises:
-        ConnectionFailed: The server refused, or is none.
-        ConnectionClosed: The server closed the connection and does not want it again.
+        ConnectionFailed: The server refused, or is not a Jackfield server.
+        ConnectionClosed: The server closed the connection and asked not to reconnect.
         RequestError: The server refused the subscription.
     """
-    waits = Backoff(backoff, max_backoff)
+    delays = Backoff(backoff, max_backoff)
     while True:
         try:
             async with (
@@ -63,7 +65,7 @@ async def follow(
                 ) as client,
                 client.subscribe(topic, since=since, timeout=timeout) as subscription,
             ):
-                waits.hold()
+                delays.succeeded()
                 since = subscription.position
                 async for item in subscription:
                     since = subscription.position
@@ -73,7 +75,7 @@ async def follow(
             after = retry_after(error)
             if after is None:
                 raise
-            wait = waits.draw(after)
-            words = str(error) or "The server did not answer in time."
-            _log.warning("Following %s again in %.1f s. %s", topic, wait, words)
-        await asyncio.sleep(wait)
+            delay = delays.next_delay(after)
+            reason = str(error) or "The server did not answer in time."
+            _log.warning("Following %s again in %.1f s. %s", topic, delay, reason)
+        await asyncio.sleep(delay)

@@ -1,23 +1,23 @@
-"""What has come for one reader of the Python client and waits for it, bounded in bytes."""
+"""A queue of messages for one reader of the Python client, bounded in bytes."""
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
 from copy import copy
 
-from .socket import Message
+from .message import Message
 
 
 class Inbox:
-    """The messages that have come for one reader and wait for it.
+    """The messages that have arrived for one reader and wait for it.
 
-    It never makes the socket wait: one slow reader would hold up the answers of everybody else, of
-    its own next request too. So it is bounded in bytes, and what does not fit is counted and told
-    where it is missing.
+    It never makes the socket wait, because one slow reader would then delay the answers to all
+    other requests, its own included. Instead it is bounded in bytes: messages that do not fit are
+    dropped, and the reader is told how many at the place where they are missing.
 
     Args:
-        limit: Bytes. A message that finds nothing before it fits, whatever its size.
-        lost: The exception that tells the reader how many messages are missing.
+        limit: Bytes that may wait. A message that arrives when none waits fits, whatever its size.
+        lost: Makes the exception that tells the reader how many messages are missing.
     """
 
     def __init__(self, limit: int, lost: Callable[[int], Exception]) -> None:
@@ -27,33 +27,43 @@ class Inbox:
         self._bytes = 0
         self._dropped = 0
         self._end: Exception | None = None
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
 
     def put(self, message: Message, size: int) -> None:
-        """Take a message of so many bytes, or count it as dropped."""
+        """Add a message, or drop and count it if there is no room.
+
+        Args:
+            message: The message.
+            size: Its bytes on the wire.
+        """
         fits = not self._messages or self._bytes + size <= self._limit
-        if fits and not self._dropped:  # behind a gap there is nothing until it has been told
+        if fits and not self._dropped:  # after a gap, nothing is added until the reader knows of it
             self._messages.append((message, size))
             self._bytes += size
         else:
             self._dropped += 1
-        self._news.set()
+        self._changed.set()
 
-    def end(self, end: Exception) -> None:
-        """Say that no more will come: this is what the reader finds behind the last message."""
-        self._end = end
-        self._news.set()
+    def end(self, error: Exception) -> None:
+        """Raise this error to the reader once it has read all that waits."""
+        self._end = error
+        self._changed.set()
 
     async def get(self) -> Message:
-        """Wait for the next message; raises what there is instead of one."""
+        """Wait for the next message and return it.
+
+        Raises:
+            Exception: Messages are missing here (made by `lost`), or no more will come (as `end`
+                was given).
+        """
         while not self._messages:
             if self._dropped:
                 dropped, self._dropped = self._dropped, 0
                 raise self._lost(dropped)
             if self._end is not None:
-                raise copy(self._end)  # each who raises it has a traceback of their own
-            self._news.clear()
-            await self._news.wait()
+                raise copy(self._end)  # several may raise it, each with a traceback of its own
+            self._changed.clear()
+            await self._changed.wait()
         message, size = self._messages.popleft()
         self._bytes -= size
         return message

@@ -1,10 +1,10 @@
-"""The client's end of the wire: a WebSocket opened, read and closed in the protocol's terms."""
+"""The client's WebSocket: opened, read and closed, with the protocol's meaning of each failure."""
 
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from os import strerror
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import aiohttp
 import msgspec
@@ -13,46 +13,43 @@ from aiohttp import WSMsgType
 from jackfield.wire.close_codes import CloseCode
 
 from .errors import ConnectionClosed, ConnectionFailed
+from .message import Message, decode
 
-#: A message as it stands on the wire, or the payload of one.
-Message = dict[str, Any]
-Socket = aiohttp.ClientWebSocketResponse[Literal[False]]
+ClientSocket = aiohttp.ClientWebSocketResponse[Literal[False]]
 
-#: Bytes of the longest message taken, thirty times what a server allows its replies unless told
-#: otherwise. It stops a server that has run wild.
+#: Bytes of the longest message that is accepted, thirty times what a server by default allows its
+#: replies: it bounds the memory that a faulty server can take here.
 MESSAGE_BYTES: Final = 2**24
-#: Seconds of silence before the client pings; half of them again and the line is dead. A server
-#: pings twice as often unless told otherwise, so only one that has gone quiet is asked.
+#: Seconds without a frame after which the client pings; without an answer for half as long, the
+#: connection is lost. A server by default pings twice as often, so a healthy one is never pinged.
 HEARTBEAT: Final = 30.0
-#: Seconds from asking to close until the line is cut: two round trips across the worst network.
+#: Seconds to wait for the server's close frame: two round trips across the worst network.
 CLOSE_TIMEOUT: Final = 5.0
-#: What the next attempt would meet as well: a wrong address, or a server that is another.
-_LASTING: Final = (
+#: Errors that the next attempt would meet as well: a wrong address, or another kind of server.
+_PERMANENT: Final = (
     aiohttp.InvalidURL,
     aiohttp.NonHttpUrlClientError,
     aiohttp.ClientConnectorCertificateError,
     aiohttp.ClientResponseError,
 )
-#: What a connection ended with if no close code came (RFC 6455, section 7.4.1).
-NO_CODE: Final = 1005
-LINE_LOST: Final = 1006
-
-decode = msgspec.json.Decoder(Message).decode
-encode = msgspec.json.Encoder().encode
+#: The codes of a close frame without a code, and of an end without a close frame (RFC 6455,
+#: section 7.4.1).
+NO_STATUS: Final = 1005
+ABNORMAL_CLOSURE: Final = 1006
 
 
-class Problem(msgspec.Struct):
-    """What is read of an `application/problem+json` (RFC 9457); proxies write `detail`."""
+class _ProblemDetails(msgspec.Struct):
+    """The used members of an `application/problem+json` (RFC 9457); proxies send `detail`."""
 
     message: str = ""
     detail: str = ""
     retry_after: float | None = None
 
 
-async def shake_hands(
+async def open_socket(
     session: aiohttp.ClientSession, url: str, headers: Mapping[str, str], subprotocol: str
-) -> tuple[Socket, Message]:
-    """Open a WebSocket and wait for the welcome.
+) -> tuple[ClientSocket, Message]:
+    """Open a WebSocket and wait for the server's welcome.
 
     Returns:
         The socket, and the payload of the welcome.
@@ -71,27 +68,35 @@ async def shake_hands(
             decode_text=False,
         )
     except aiohttp.ClientError as error:
-        words = _explain(error, url)
-        raise ConnectionFailed(None, words, reconnect=not isinstance(error, _LASTING)) from error
+        message = _explain(error, url)
+        raise ConnectionFailed(
+            None, message, reconnect=not isinstance(error, _PERMANENT)
+        ) from error
     try:
         return socket, await _welcome(socket)
-    except BaseException:  # a timeout and a cancellation too leave nothing open behind them
-        await part(socket, CloseCode.OK)
+    except BaseException:  # after a timeout or a cancellation too, nothing stays open
+        await close_socket(socket, CloseCode.OK)
         raise
 
 
-async def refusal(
+async def raise_refusal(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Give an HTTP error its words, as a middleware: `ws_connect` throws the body away."""
+    """Raise a response that is an HTTP error, with the message in its body.
+
+    It is a middleware of aiohttp's client, because `ws_connect` discards the body.
+
+    Raises:
+        ConnectionFailed: The server refused.
+    """
     response = await handler(request)
-    if response.status < 400:  # noqa: PLR2004 - the errors of HTTP begin there
+    if response.status < 400:  # noqa: PLR2004 - where the errors of HTTP begin
         return response
     async with response:
         body = await response.read()
-    problem = Problem()
+    problem = _ProblemDetails()
     with suppress(msgspec.DecodeError, UnicodeDecodeError):
-        problem = msgspec.json.decode(body, type=Problem)
+        problem = msgspec.json.decode(body, type=_ProblemDetails)
     after = response.headers.get("Retry-After", "")
     raise ConnectionFailed(
         response.status,
@@ -100,7 +105,7 @@ async def refusal(
     )
 
 
-async def receive(socket: Socket) -> tuple[Message, int]:
+async def receive(socket: ClientSocket) -> tuple[Message, int]:
     """Wait for the next message.
 
     Returns:
@@ -115,38 +120,38 @@ async def receive(socket: Socket) -> tuple[Message, int]:
             try:
                 return decode(frame.data), len(frame.data)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                raise misspoken("text that is not a JSON object") from error
+                raise protocol_violation("text that is not a JSON object") from error
         case WSMsgType.BINARY:
-            raise misspoken("a binary frame")
+            raise protocol_violation("a binary frame")
         case WSMsgType.CLOSE:
-            raise ConnectionClosed(frame.data or NO_CODE, frame.extra or "")
+            raise ConnectionClosed(frame.data or NO_STATUS, frame.extra or "")
         case WSMsgType.ERROR if isinstance(frame.data, aiohttp.WebSocketError):
             raise ConnectionClosed(frame.data.code, str(frame.data))
-    raise ConnectionClosed(LINE_LOST, "the line was lost")
+    raise ConnectionClosed(ABNORMAL_CLOSURE, "the connection was lost")
 
 
-def misspoken(what: str) -> ConnectionClosed:
-    """The end of a connection whose server sent what the protocol does not know."""
+def protocol_violation(what: str) -> ConnectionClosed:
+    """Return the end of a connection whose server sent what the protocol does not allow."""
     return ConnectionClosed(CloseCode.PROTOCOL_ERROR, f"the server sent {what}")
 
 
-async def part(socket: Socket, code: int) -> None:
-    """Close a WebSocket, one that is already closed or stalled too."""
+async def close_socket(socket: ClientSocket, code: int) -> None:
+    """Close a WebSocket, which may be closed already, or stalled."""
     with suppress(TimeoutError):
         async with asyncio.timeout(CLOSE_TIMEOUT):
             await socket.close(code=code)
 
 
-async def _welcome(socket: Socket) -> Message:
+async def _welcome(socket: ClientSocket) -> Message:
     message, _ = await receive(socket)
     match message:
         case {"type": "welcome", "payload": {"connection": str()} as welcome}:
             return dict(welcome)
-        case {"type": "error", "error": {"message": str(words)}}:
-            raise ConnectionFailed(None, words, reconnect=False)
-        case {"type": "goodbye", "payload": {"code": int(code), "reason": str(reason)} as bye}:
+        case {"type": "error", "error": {"message": str(text)}}:
+            raise ConnectionFailed(None, text, reconnect=False)
+        case {"type": "goodbye", "payload": {"code": int(code), "reason": str(reason)} as goodbye}:
             raise ConnectionClosed(
-                code, reason, reconnect=bye.get("reconnect"), after=bye.get("after")
+                code, reason, reconnect=goodbye.get("reconnect"), after=goodbye.get("after")
             )
     raise ConnectionFailed(
         None, "The server does not speak jackfield.v1: it sent no welcome.", reconnect=False
@@ -154,22 +159,22 @@ async def _welcome(socket: Socket) -> Message:
 
 
 def _explain(error: aiohttp.ClientError, url: str) -> str:
-    """Why a server was not reached, in words a person understands."""
+    """Return why a server was not reached, as a sentence for a person."""
     match error:
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
-            # Not the query: it may hold a ticket.
-            words = f"{url.partition('?')[0]!r} is not an address like ws://host:port/path"
+            # Without the query, which may hold a ticket.
+            message = f"{url.partition('?')[0]!r} is not an address like ws://host:port/path"
         case aiohttp.ClientConnectorDNSError():
-            words = f"The host {error.host!r} cannot be found: {error.os_error.strerror}"
+            message = f"The host {error.host!r} cannot be found: {error.os_error.strerror}"
         case aiohttp.ClientConnectorCertificateError():
-            words = f"The certificate of {error.host} is not trusted: {error.certificate_error}"
+            message = f"The certificate of {error.host} is not trusted: {error.certificate_error}"
         case aiohttp.ClientSSLError():
-            words = f"There is no TLS with {error.host}:{error.port}: {error.os_error}"
+            message = f"There is no TLS with {error.host}:{error.port}: {error.os_error}"
         case aiohttp.ClientConnectorError(os_error=cause):
             why = strerror(cause.errno) if cause.errno else str(cause)
-            words = f"The server at {error.host}:{error.port} cannot be reached: {why}"
+            message = f"The server at {error.host}:{error.port} cannot be reached: {why}"
         case aiohttp.ClientResponseError():
-            words = "There is no WebSocket at this address"
+            message = "There is no WebSocket at this address"
         case _:
-            words = f"The connection broke at its opening: {str(error) or type(error).__name__}"
-    return f"{words}."
+            message = f"The connection broke at its opening: {str(error) or type(error).__name__}"
+    return f"{message}."

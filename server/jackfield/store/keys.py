@@ -49,10 +49,30 @@ as well, so that one script call moves a task and tells everyone.
 
 import re
 from functools import lru_cache
+from string import Template
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from jackfield.wire.agent_limits import AGENT_NAME
+
+#: The keys and channels that scripts make too, as templates, by what scripts call them; ``$agent``
+#: is `Keys.agent`, ``$topic`` is `TopicKeys.channel`.
+TEMPLATES: Final = {
+    "topic_meta_key": "$topic:meta",
+    "topic_log_key": "$topic:log",
+    "topic_here_key": "$topic:here:$node",
+    "agent_meta_key": "$agent:meta",
+    "agent_skills_key": "$agent:skills",
+    "instance_key": "$agent:i:$instance",
+    "leases_key": "$agent:leases",
+    "free_key": "$agent:free:$skill",
+    "work_key": "$agent:work:$skill",
+    "due_key": "$agent:due",
+    "task_key": "$agent:task:$task",
+    "task_once_key": "$agent:once:$key",
+    "task_channel": "$agent:t:$task",
+    "node_channel": "$agent:n:$node",
+}
 
 #: A brace would end the hash tag, a colon could make a user's key of a node's (``u:alice``), and a
 #: slash is what `Keys.member` puts behind the node.
@@ -72,7 +92,6 @@ class TopicKeys(NamedTuple):
     meta: str
     log: str
     nodes: str
-    here: str
     who: str
     info: str
 
@@ -150,7 +169,7 @@ class Keys:
         """A one-time ticket, by its digest."""
         return f"{self.prefix}:ticket:{digest}"
 
-    def probe(self, number: int) -> str:
+    def probe_channel(self, number: int) -> str:
         """A channel for this node's probes; each number is of another slot."""
         return f"{self.prefix}:{{probe:{self.node_id}:{number}}}"
 
@@ -160,18 +179,31 @@ class Keys:
 
     def agent_channel(self, name: str) -> str:
         """The channel on which this node learns what becomes of an agent's tasks."""
-        return f"{self.agent(name)}:n:{self.node_id}"
+        return _filled("node_channel", agent=self.agent(name), node=self.node_id)
+
+    def task(self, agent: str, task: str) -> str:
+        """The hash of a task."""
+        return _filled("task_key", agent=self.agent(agent), task=task)
 
     def _topic(self, topic: str) -> TopicKeys:
         task = _TASK.fullmatch(topic)
         if task is None:
-            base = f"{self.prefix}:{{t:{quote(topic, safe=':')}}}"
+            channel = f"{self.prefix}:{{t:{quote(topic, safe=':')}}}"
         else:
-            base = f"{self.agent(task[2])}:t:{task[1]}"
+            channel = _filled("task_channel", agent=self.agent(task[2]), task=task[1])
         return TopicKeys(
-            base, *(f"{base}:{name}" for name in ("meta", "log", "nodes", "here", "who", "info"))
+            channel=channel,
+            meta=_filled("topic_meta_key", topic=channel),
+            log=_filled("topic_log_key", topic=channel),
+            nodes=f"{channel}:nodes",
+            who=f"{channel}:who",
+            info=f"{channel}:info",
         )
 
     def member(self, connection_id: str) -> str:
         """How a connection of this node stands in a user's sorted set."""
         return f"{self.node_id}/{connection_id}"
+
+
+def _filled(name: str, **holes: str) -> str:
+    return Template(TEMPLATES[name]).substitute(holes)

@@ -197,6 +197,14 @@ class Codec:
 
 _decode_json: Final = msgspec.json.Decoder().decode
 
+#: An event in JSON, as a template: scripts count the offset, and make events of their own.
+EVENT: Final = '{"type":"event","topic":$topic,"offset":$offset,"payload":$payload}'
+_EVENT_HEAD, _EVENT_TAIL = EVENT.encode().split(b"$offset")
+#: Messages that somebody has come to a topic or left it, as templates that scripts fill; ``$head``
+#: is made by `presence_head`, and ``$member`` is what others see of them, as JSON.
+PRESENCE_JOINED: Final = '$head"joined":$member}'
+PRESENCE_LEFT: Final = '$head"left":$member}'
+
 JSON: Final = Codec("jackfield.v1", frames.TEXT, msgspec.json)
 MSGPACK: Final = Codec("jackfield.v1.msgpack", frames.BINARY, msgspec.msgpack)
 #: By subprotocol, in the server's order of preference.
@@ -205,12 +213,12 @@ CODECS: Final = {codec.name: codec for codec in (JSON, MSGPACK)}
 
 def event_head(topic: str) -> bytes:
     """Return the beginning of an event in JSON; its offset and `event_tail` follow."""
-    return b'{"type":"event","topic":%b,"offset":' % msgspec.json.encode(topic)
+    return _EVENT_HEAD.replace(b"$topic", msgspec.json.encode(topic))
 
 
 def event_tail(payload: Any) -> bytes:
     """Return the end of an event in JSON. Raises whatever the payload can't be encoded for."""
-    return b',"payload":%b}' % msgspec.json.encode(payload)
+    return _EVENT_TAIL.replace(b"$payload", msgspec.json.encode(payload))
 
 
 def presence_head(topic: str) -> bytes:

@@ -10,12 +10,12 @@ import pytest
 from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from jackfield import Context, Error, Plugin, RegistrationError, Runtime
-from jackfield.agents.agents import Agents
+from jackfield.authoring.services import Services
 from jackfield.config import ConfigError, PluginSettings, Problem, load_settings
 from jackfield.declaration.candidates import Candidate, discover
-from jackfield.dispatch.registry import PluginFailures, Registry, Stage, State
+from jackfield.dispatch.plugin_entry import PluginFailures, PluginState, Stage
+from jackfield.dispatch.registry import Registry
 from jackfield.plugin.hooks import CallNext
-from jackfield.topics.topics import Topics
 
 Order = list[str]
 
@@ -77,10 +77,9 @@ def problems(*candidates: Candidate, **plugins: Any) -> list[Problem]:
 
 
 def resolved(made: Registry, executor: Executor) -> Registry:
-    nowhere, nobody = cast(Topics, None), cast(Agents, None)  # nothing is published or called here
+    nothing = cast(Services, None)  # nothing is published or called here
     runtimes = {
-        entry.name: Runtime(entry.name, "node", entry.config, nowhere, nobody)
-        for entry in made.loaded
+        entry.name: Runtime(entry.name, "node", entry.config, nothing) for entry in made.loaded
     }
     made.resolve(load_settings(None, {}, {}), runtimes, executor)
     return made
@@ -450,7 +449,9 @@ def test_patterns_choose_the_plugins(
     all_three = [candidate(plugin(name)) for name in ("chat", "chess", "poll")]
     made = registry(*all_three, enabled=enabled, disabled=disabled)
     assert [entry.name for entry in made.loaded] == loaded
-    assert {entry.state for entry in made.entries if entry.name not in loaded} <= {State.DISABLED}
+    assert {entry.state for entry in made.entries if entry.name not in loaded} <= {
+        PluginState.DISABLED
+    }
 
 
 def test_a_disabled_plugin_is_not_even_imported() -> None:

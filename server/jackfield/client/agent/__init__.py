@@ -1,1 +1,1 @@
-"""The agent SDK: a process that serves tasks."""
+"""The agent SDK: serve the skills of an agent from a process of your own."""

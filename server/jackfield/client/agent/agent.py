@@ -1,4 +1,4 @@
-"""The agent SDK: functions that are called over the same socket as everything else.
+"""The agent SDK: functions that clients call as an agent's skills.
 
 agent = Agent("summariser", "ws://127.0.0.1:8080/ws", token=token)
 
@@ -27,46 +27,53 @@ from jackfield.client.errors import (
     RequestError,
     retry_after,
 )
-from jackfield.client.socket import Message
 from jackfield.wire.agent_limits import AGENT_NAME, MAX_CAPACITY, MAX_SKILLS, SKILL_ID
 from jackfield.wire.close_codes import CloseCode
 
-from .line import Line
-from .roster import Roster
-from .skill import AgentSkill, AnySchema, Function, describe, read_form
+from .payload_schema import AnySchema, read_schema
+from .registration import Registration
+from .running_tasks import RunningTasks
+from .skill import AgentSkill, SkillFunction, describe
 
-#: What proves who the agent is, or a function that gives it, asked before each connection.
+#: The token that authenticates an agent, or a function that returns it for each connection.
 Token = str | Callable[[], str | Awaitable[str]]
-_Declared = TypeVar("_Declared", bound=Function)
+_Declared = TypeVar("_Declared", bound=SkillFunction)
 
 _log = logging.getLogger("jackfield.agent")
 
-#: Seconds that a server, asked to hand out no more, may take to say that it has heard.
-_UNREGISTER: Final = 5.0
-#: What the exit code of a program is counted from that a signal has ended, as shells have it.
-_BY_SIGNAL: Final = 128
-#: What a connection, or the attempt at one, ends with.
-_ENDS: Final = (ConnectionFailed, ConnectionClosed, RequestError, EventsLost, TimeoutError)
+#: Seconds to wait for the reply to ``agent.unregister``: several round trips, and little beside the
+#: grace that follows.
+_UNREGISTER_TIMEOUT: Final = 5.0
+#: A program that a signal has ended exits with this plus the signal's number, as shells have it.
+_EXIT_BY_SIGNAL: Final = 128
+#: What a connection, or the attempt to open one, ends with.
+_CONNECTION_ENDS: Final = (
+    ConnectionFailed,
+    ConnectionClosed,
+    RequestError,
+    EventsLost,
+    TimeoutError,
+)
 
 
 class Agent:
-    """A name with skills, served over as many connections as it takes.
+    """A name with skills, which reconnects whenever its connection is lost.
 
-    Several processes may have the same name: each is an instance, and calls go to the least busy.
+    Several processes may serve one name: each is an instance, and calls go to the least busy.
 
     Args:
         name: Lower-case letters, digits, ``_`` and ``-``, at most 64, a letter first.
         url: The address of the server's socket, ``ws://`` or ``wss://``.
-        token: What proves who this is, or a function that gives it, which is asked before each
-            connection. The identity must have the scope ``agent``.
+        token: The token that authenticates the agent, or a function that returns it, which is
+            called before each connection. The identity must have the scope ``agent``.
         capacity: How many tasks it takes at once.
         headers: Further headers of each handshake.
         timeout: Seconds until the server must have welcomed and registered the agent.
-        grace: Seconds that tasks have to end once the agent is told to stop.
-        backoff: Seconds, up to which the wait before a next connection is drawn; doubled with each
-            failure.
-        max_backoff: The bound of that, well below the time for which a server keeps the tasks of
-            an instance that it has lost (30 s unless configured otherwise).
+        grace: Seconds that running tasks have to end once the agent is told to stop.
+        backoff: The first bound of the random wait before a new connection, in seconds; it doubles
+            with each failure.
+        max_backoff: What that bound never exceeds, in seconds: well below the time for which a
+            server keeps the tasks of an instance that it has lost (30 s by default).
 
     Raises:
         ValueError: The name or the capacity is not valid.
@@ -102,9 +109,8 @@ class Agent:
         self._backoff = backoff
         self._max_backoff = max_backoff
         self._skills: dict[str, AgentSkill] = {}
-        self._instance: str | None = None
-        self._line = Line()
-        self._roster = Roster(self._line, self._skills)
+        self._registration = Registration(name, capacity)
+        self._tasks = RunningTasks(self._registration, self._skills)
         self._stopping = asyncio.Event()
         self._serving = False
 
@@ -116,24 +122,25 @@ class Agent:
         description: str | None = None,
         idempotent: bool = False,
     ) -> Callable[[_Declared], _Declared]:
-        """Declare a function as a skill: it is given the `Task` and the loaded input.
+        """Declare a function as a skill; it is called with the `Task` and the loaded input.
 
         A coroutine function returns the output, a mapping or None. An async generator function
         streams: each mapping that it yields is a chunk, and its output is what it has set as
-        ``task.output``. Either may raise `Rejected`, or `jackfield.Error` to fail with a code; of
-        any other exception the caller is told nothing.
+        ``task.output``. Either may raise `Rejected`, or `jackfield.Error` to fail with a code; the
+        details of any other exception are logged here, and not sent to the caller.
 
         Args:
             id: Lower-case letters, digits, ``_``, ``.`` and ``-``, at most 64, a letter first.
-            input: A marshmallow schema, or a JSON Schema, of the input. The server checks it before
-                the agent is called. None takes any object.
-            description: What it does, for who chooses; the function's docstring by default.
+            input: A marshmallow schema, or a JSON Schema, of the input, which the server checks
+                before it assigns a task. None accepts any object.
+            description: What the skill does, for those who choose one; by default the function's
+                docstring.
             idempotent: Whether running it again with the same input does no harm, and yields the
                 same chunks: only then a task is handed to another instance when this one dies.
 
         Raises:
-            ValueError: The id is not valid or is taken, or no server would take the schema.
-            TypeError: The function is not asynchronous, or the schema is none.
+            ValueError: The id is not valid or is taken, or no server accepts the schema.
+            TypeError: The function is not asynchronous, or the schema is not one.
         """
         what = f"The skill {id!r} of agent {self.name!r}"
         if not re.fullmatch(SKILL_ID, id):
@@ -145,22 +152,22 @@ class Agent:
             raise ValueError(f"{what} is declared twice.")
         if len(self._skills) >= MAX_SKILLS:
             raise ValueError(f"The agent {self.name!r} has {MAX_SKILLS} skills, as many as may be.")
-        form = read_form(input, what)
+        schema = read_schema(input, what)
 
         def declare(function: _Declared) -> _Declared:
             if not (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)):
                 raise TypeError(f"{what} must be an async function, or an async generator.")
-            told = describe(function, description)
-            self._skills[id] = AgentSkill(id, told, form, idempotent, function)
+            text = describe(function, description)
+            self._skills[id] = AgentSkill(id, text, schema, idempotent, function)
             return function
 
         return declare
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, which lets tasks end; a second one does not wait.
+        """Serve until SIGTERM or SIGINT, then let running tasks end; a second signal stops at once.
 
         Raises:
-            SystemExit: Of a second signal, with 128 and its number.
+            SystemExit: After a second signal, with 128 plus its number.
             Exception: As `serve`.
         """
         asyncio.run(self._run())
@@ -168,13 +175,13 @@ class Agent:
     async def serve(self) -> None:
         """Serve until `stop` is called, connecting again whenever the connection is lost.
 
-        What may pass is waited for without end, and told to the logger ``jackfield.agent``. To be
-        cancelled stops at once: the tasks are then cancelled here, and the server does with them
-        what it does when an agent dies.
+        After a temporary failure it tries again, without end, and logs each wait to the logger
+        ``jackfield.agent``. Cancelling this coroutine stops at once: running tasks are cancelled
+        here, and the server treats them as those of an agent that has died.
 
         Raises:
-            ConnectionFailed: The server refused, or is none.
-            ConnectionClosed: The server closed the connection and does not want it again.
+            ConnectionFailed: The server refused, or is not a Jackfield server.
+            ConnectionClosed: The server closed the connection and asked not to reconnect.
             RequestError: The server refused to register the agent.
             RuntimeError: The agent has no skills, or is serving already.
         """
@@ -184,19 +191,19 @@ class Agent:
             raise RuntimeError(f"The agent {self.name!r} is serving already.")
         self._serving = True
         self._stopping.clear()
-        staying = asyncio.create_task(self._stay())
+        connecting = asyncio.create_task(self._stay_connected())
         stopping = asyncio.create_task(self._stopping.wait())
         try:
-            await asyncio.wait({staying, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not staying.done():
-                await self._finish(staying)
-            if staying.done():
-                staying.result()
+            await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not connecting.done():
+                await self._finish(connecting)
+            if connecting.done():
+                connecting.result()
         finally:
-            staying.cancel()
+            connecting.cancel()
             stopping.cancel()
-            await asyncio.gather(staying, stopping, self._roster.close(), return_exceptions=True)
-            self._instance = None
+            await asyncio.gather(connecting, stopping, self._tasks.close(), return_exceptions=True)
+            self._registration.instance = None
             self._serving = False
 
     @asynccontextmanager
@@ -207,7 +214,7 @@ class Agent:
             Exception: As `serve`.
         """
         serving = asyncio.create_task(self.serve())
-        registered = asyncio.create_task(self._line.wait_open())
+        registered = asyncio.create_task(self._registration.wait_active())
         try:
             await asyncio.wait({serving, registered}, return_when=asyncio.FIRST_COMPLETED)
             if serving.done():
@@ -221,115 +228,102 @@ class Agent:
             await asyncio.gather(serving, registered, return_exceptions=True)
 
     def stop(self) -> None:
-        """Take no more tasks, let those under way end within the grace, and end `serve`."""
+        """Take no more tasks, let running ones end within the grace, and then end `serve`."""
         self._stopping.set()
 
     async def _run(self) -> None:
         serving = asyncio.create_task(self.serve())
-        told: list[int] = []
+        received: list[int] = []
 
-        def tell(number: int) -> None:
-            told.append(number)
-            if len(told) == 1:
-                _log.info("Told to stop: %d tasks have %g s.", len(self._roster), self.grace)
+        def on_signal(number: int) -> None:
+            received.append(number)
+            if len(received) == 1:
+                _log.info("Stopping: %d tasks have %g s to end.", len(self._tasks), self.grace)
                 self.stop()
             else:
                 serving.cancel()
 
-        async with _signals(tell):
+        async with _signal_handler(on_signal):
             await asyncio.wait({serving})
         if serving.cancelled():
-            raise SystemExit(_BY_SIGNAL + told[-1])
+            raise SystemExit(_EXIT_BY_SIGNAL + received[-1])
         serving.result()
 
-    async def _stay(self) -> None:
-        """Be connected and registered, again and again."""
-        waits = Backoff(self._backoff, self._max_backoff)
+    async def _stay_connected(self) -> None:
+        """Connect and register, again whenever the connection is lost."""
+        delays = Backoff(self._backoff, self._max_backoff)
         while True:
             try:
-                token = await self._ask_token()
+                token = await self._find_token()
                 async with connect(
                     self.url, token=token, headers=self._headers, timeout=self._timeout
                 ) as client:
                     await self._register(client)
-                    waits.hold()
+                    delays.succeeded()
                     async for message in client.events():
-                        self._roster.take(message)
-            except _ENDS as error:
-                after = self._wait_for(error)
+                        self._tasks.handle(message)
+            except _CONNECTION_ENDS as error:
+                after = self._retry_after(error)
                 if after is None:
                     raise
-                wait = waits.draw(after)
-                words = str(error) or "The server did not answer in time."
-                # A server that is stopped says so: that is no fault.
+                delay = delays.next_delay(after)
+                reason = str(error) or "The server did not answer in time."
+                # That a server is stopped is not a fault.
                 is_fault = getattr(error, "code", None) != CloseCode.SHUTDOWN
                 level = logging.WARNING if is_fault else logging.INFO
-                _log.log(level, "Agent %s connects again in %.1f s. %s", self.name, wait, words)
+                _log.log(level, "Agent %s connects again in %.1f s. %s", self.name, delay, reason)
             finally:
-                self._line.close()
-            await asyncio.sleep(wait)
+                self._registration.suspend()
+            await asyncio.sleep(delay)
 
-    def _wait_for(self, error: Exception) -> float | None:
-        """Seconds that the server wants to be left alone; None if there is nothing to wait for."""
+    def _retry_after(self, error: Exception) -> float | None:
+        """Return how many seconds to wait before reconnecting; None if it would fail again."""
         match error:
-            case EventsLost():  # among them there may be a task: the server sends it again
+            case EventsLost():  # a task may be among them: the server sends it again
                 return 0
             case ConnectionClosed(code=CloseCode.TOKEN_EXPIRED) if not callable(self._token):
                 return None
         return retry_after(error)
 
-    async def _ask_token(self) -> str | None:
+    async def _find_token(self) -> str | None:
         if not callable(self._token):
             return self._token
         try:
-            given = self._token()
-            return await given if inspect.isawaitable(given) else given
+            token = self._token()
+            return await token if inspect.isawaitable(token) else token
         except Exception as error:
-            # The first time it is a mistake, more likely than not; later something is away.
-            words = f"There is no token to connect with: {error!r}"
-            raise ConnectionFailed(None, words, reconnect=self._instance is not None) from error
+            # The first time it is most likely a mistake; later, something is away for a time.
+            message = f"There is no token to connect with: {error!r}"
+            reconnect = self._registration.instance is not None
+            raise ConnectionFailed(None, message, reconnect=reconnect) from error
 
     async def _register(self, client: Client) -> None:
-        told: Message = {
-            "name": self.name,
-            "capacity": self.capacity,
-            "skills": [skill.as_dict() for skill in self._skills.values()],
-        }
-        former = {} if self._instance is None else {"instance": self._instance}
-        try:
-            reply = await client.request("agent.register", told | former, timeout=self._timeout)
-        except RequestError as error:
-            if not former or error.code not in ("not_found", "conflict"):
-                raise
-            self._instance = None  # it is forgotten, or another's: begin anew
-            reply = await client.request("agent.register", told, timeout=self._timeout)
-        self._instance = reply["instance"]
-        self._roster.keep(reply.get("tasks", ()))
-        self._line.open(client)
-        _log.info("Agent %s is registered as %s.", self.name, self._instance)
+        tasks = await self._registration.renew(client, self._skills.values(), self._timeout)
+        self._tasks.keep_only(tasks)
+        _log.info("Agent %s is registered as %s.", self.name, self._registration.instance)
         if self._stopping.is_set():
             await client.request("agent.unregister", timeout=self._timeout)
 
-    async def _finish(self, staying: asyncio.Task[None]) -> None:
-        """Take no more tasks, and let those under way end while there is time."""
-        if self._line.is_open:
+    async def _finish(self, connecting: asyncio.Task[None]) -> None:
+        """Take no more tasks, and let running ones end within the grace."""
+        if self._registration.is_active:
             with suppress(RequestError, TimeoutError):
-                async with asyncio.timeout(_UNREGISTER):
-                    await self._line.request("agent.unregister", {})
-        finishing = asyncio.create_task(self._roster.wait_empty())
+                async with asyncio.timeout(_UNREGISTER_TIMEOUT):
+                    await self._registration.request("agent.unregister", {})
+        finishing = asyncio.create_task(self._tasks.wait_empty())
         try:
             await asyncio.wait(
-                {finishing, staying}, timeout=self.grace, return_when=asyncio.FIRST_COMPLETED
+                {finishing, connecting}, timeout=self.grace, return_when=asyncio.FIRST_COMPLETED
             )
         finally:
             finishing.cancel()
-        if not staying.done():
-            await self._roster.give_up()
+        if not connecting.done():
+            await self._tasks.give_up()
 
 
 @asynccontextmanager
-async def _signals(handle: Callable[[int], None]) -> AsyncIterator[None]:
-    """Hand the signals that end a program to a function."""
+async def _signal_handler(handle: Callable[[int], None]) -> AsyncIterator[None]:
+    """Call a function with the signals that end a program."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, handle, number)

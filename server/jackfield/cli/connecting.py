@@ -1,4 +1,4 @@
-"""What the commands share that talk to a server: their options, the connection, what goes wrong."""
+"""What the commands share that connect to a server: options, the connection, its failures."""
 
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -20,7 +20,7 @@ from jackfield.config import parse_duration
 from .terminal import Failure, NotConnectedError
 
 DEFAULT_URL: Final = "ws://127.0.0.1:8080/ws"
-#: 128 and the number of SIGINT, as shells have it: Ctrl-C is how one leaves an endless stream.
+#: 128 plus the number of SIGINT, as shells have it: the exit code after Ctrl-C.
 INTERRUPTED: Final = 130
 
 url_option = click.option(
@@ -38,7 +38,7 @@ token_option = click.option(
 
 
 def read_duration(_context: click.Context, option: click.Parameter, value: str) -> float:
-    """Read what an option says, in seconds."""
+    """Return the duration that an option gives, in seconds."""
     try:
         return parse_duration(value)
     except ValueError as exc:
@@ -46,7 +46,7 @@ def read_duration(_context: click.Context, option: click.Parameter, value: str) 
 
 
 def read_token(variable: str | None) -> str | None:
-    """The token of an environment variable, None if none is named."""
+    """Return the token in an environment variable, None if no variable is named."""
     if variable is None:
         return None
     token = os.environ.get(variable, "")
@@ -63,15 +63,15 @@ async def connected(
     token: str | None,
     timeout: float | None,  # noqa: ASYNC109 - it bounds the opening, not the body
 ) -> AsyncIterator[Client]:
-    """Be connected to a server; what it refuses, and the end of the line, fail the command.
+    """Connect to a server for the time of an `async with`; errors of the client fail the command.
 
     Args:
         url: The address of its WebSocket.
-        token: What proves who this is.
-        timeout: Seconds until it must have welcomed the client, None for no limit.
+        token: The token to send, None for none.
+        timeout: Seconds until the server must have welcomed the client, None for no limit.
 
     Raises:
-        NotConnectedError: There is no connection.
+        NotConnectedError: The connection could not be opened.
         Failure: The server has answered with an error, or the connection was lost.
     """
     async with AsyncExitStack() as stack:
@@ -88,7 +88,7 @@ async def connected(
 
 
 def _details(error: RequestError) -> Iterator[str]:
-    """What an error tells besides its words, one thing a line."""
+    """Return what an error has besides its message, line by line."""
     width = max((len(field["pointer"]) for field in error.fields), default=0)
     codes = max((len(field["code"]) for field in error.fields), default=0)
     for field in error.fields:

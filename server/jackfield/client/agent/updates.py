@@ -1,4 +1,4 @@
-"""What a task of an agent has to say on its way: chunks, and questions to a person."""
+"""The updates of a task that an agent sends on the way: chunks of its stream, and questions."""
 
 import asyncio
 from collections.abc import Mapping
@@ -6,38 +6,40 @@ from typing import Any, Final
 
 import msgspec
 
-from jackfield.client.errors import RequestError
-from jackfield.client.socket import Message, encode
+from jackfield.client.errors import JackfieldError, RequestError
+from jackfield.client.message import Message, encode
 from jackfield.wire.agent_limits import MAX_CHUNKS
 from jackfield.wire.errors import ERROR_CODES, Error
 
-from .line import Line
+from .registration import Registration
 
-#: Bytes of the chunks of one update, three quarters of what a message may have at the most.
+#: Bytes of the chunks of one update: three quarters of the longest message that a server accepts by
+#: default, so that the rest of the message has room.
 MAX_BYTES: Final = 49_152
 
 
-class TaskGone(Exception):  # noqa: N818 - it names what happened
+class TaskGone(JackfieldError):  # noqa: N818 - it names what happened
     """The task is not this agent's any more: it has ended, or another instance has it."""
 
 
-class Outbox:
-    """The chunks of one task, sent in order, with one update under way at a time.
+class Updates:
+    """Sends the chunks and questions of one task in order, one update at a time.
 
-    What is put meanwhile goes into the next update, and who puts more than fits into that one
-    waits. The server answers an update when the caller keeps up, so a slow caller slows the skill.
+    Chunks that are added while an update is under way go into the next one, and adding waits while
+    that is full. The server answers an update once the caller keeps up, so a slow caller slows the
+    skill.
 
     Args:
-        line: The way to the server.
+        registration: What sends the requests.
         task: The task's id.
-        attempt: Which attempt this is.
+        attempt: The number of the attempt.
         skip: How many chunks an earlier attempt has delivered; they are not sent again.
     """
 
-    def __init__(self, line: Line, task: str, attempt: int, skip: int) -> None:
+    def __init__(self, registration: Registration, task: str, attempt: int, skip: int) -> None:
         self._count = 0
-        self._line = line
-        self._named: Message = {"task": task, "attempt": attempt}
+        self._registration = registration
+        self._attempt: Message = {"task": task, "attempt": attempt}
         self._skip = skip
         self._sent = skip
         self._chunks: list[msgspec.Raw] = []
@@ -46,25 +48,25 @@ class Outbox:
         self._question: Message | None = None
         self._room = asyncio.Event()
         self._sending: asyncio.Task[None] | None = None
-        self._closed = False
+        self._stopped = False
 
     @property
     def max_bytes(self) -> int:
-        """Bytes of the largest chunk, or output, that the server takes."""
-        return min(MAX_BYTES, self._line.message_bytes * 3 // 4)
+        """Bytes of the largest chunk, or output, that the server accepts."""
+        return min(MAX_BYTES, self._registration.message_bytes * 3 // 4)
 
     @property
     def _batch_bytes(self) -> int:
         return min(self.max_bytes, self._limit)
 
-    async def put(self, chunk: Mapping[str, Any]) -> None:
+    async def add_chunk(self, chunk: Mapping[str, Any]) -> None:
         """Send a chunk, and wait while there is no room for it.
 
         Raises:
-            TypeError: It is no mapping, or nothing that can be written as JSON.
+            TypeError: It is not a mapping, or cannot be written as JSON.
             ValueError: It is too large.
             TaskGone: The task is not this agent's any more.
-            Error: The server refused.
+            Error: The server refused an update.
         """
         if not isinstance(chunk, Mapping):
             raise TypeError(f"A chunk is a mapping, and not {type(chunk).__name__}.")
@@ -82,32 +84,32 @@ class Outbox:
             self._bytes += size
             self._send_soon()
 
-    def ask(self, question: Message) -> None:
-        """Send a question, behind all chunks; `drain` waits until the server has it."""
+    def add_question(self, question: Message) -> None:
+        """Send a question after all chunks; `drain` waits until the server has it."""
         self._question = question
         self._send_soon()
 
     async def drain(self) -> None:
-        """Wait until the server has all that was put.
+        """Wait until the server has received all that was added.
 
         Raises:
             TaskGone: The task is not this agent's any more.
-            Error: The server refused.
+            Error: The server refused an update.
         """
         while self._chunks or self._question or self._is_sending:
             await asyncio.wait({self._send_soon()})
         self._check()
 
-    def shut(self) -> None:
-        """Send nothing more; whoever goes on putting is cancelled."""
-        self._closed = True
+    def stop(self) -> None:
+        """Send nothing more; whoever adds something from now on is cancelled."""
+        self._stopped = True
         self._room.set()
         if self._sending is not None:
             self._sending.cancel()
 
     async def close(self) -> None:
-        """Shut it, and wait for what was under way."""
-        self.shut()
+        """Stop, and wait for the end of the update that was under way."""
+        self.stop()
         if self._sending is not None:
             await asyncio.gather(self._sending, return_exceptions=True)
 
@@ -121,15 +123,15 @@ class Outbox:
         return self._sending is not None and not self._sending.done()
 
     def _send_soon(self) -> asyncio.Task[None]:
-        """The task that sends what there is."""
+        """Return the asyncio task that sends what was added; start it if there is none."""
         self._check()
         if self._sending is None or self._sending.done():
             self._sending = asyncio.create_task(self._send())
         return self._sending
 
     def _check(self) -> None:
-        """Raise why no more can be sent, if so."""
-        if self._closed:
+        """Raise the reason why no more can be sent, if there is one."""
+        if self._stopped:
             raise asyncio.CancelledError
         if self._sending is not None and self._sending.done():
             self._sending.result()
@@ -146,67 +148,35 @@ class Outbox:
             chunks, self._chunks, self._bytes = self._chunks, [], 0
             first, self._sent = self._sent, self._sent + len(chunks)
             self._room.set()
-            await self._deliver(first, chunks)
+            await self._send_chunks(first, chunks)
         elif self._question:
             question, self._question = self._question, None
-            await self._update(question)
+            await self._send_update(question)
 
-    async def _deliver(self, first: int, chunks: list[msgspec.Raw]) -> None:
-        """Send chunks at once, or in parts where the server takes only smaller events."""
+    async def _send_chunks(self, first: int, chunks: list[msgspec.Raw]) -> None:
+        """Send chunks as one update, or in halves if the server accepts only smaller events."""
         try:
-            await self._update({"seq": first, "chunks": chunks})
+            await self._send_update({"seq": first, "chunks": chunks})
         except Error as error:
             half = len(chunks) // 2
             if error.code != "too_large" or not half:
                 raise
             self._limit = sum(map(len, chunks[:half])) + half
-            await self._deliver(first, chunks[:half])
-            await self._deliver(first + half, chunks[half:])
+            await self._send_chunks(first, chunks[:half])
+            await self._send_chunks(first + half, chunks[half:])
 
-    async def _update(self, news: Message) -> None:
+    async def _send_update(self, update: Message) -> None:
         try:
-            await self._line.request("agent.update", {**self._named, **news})
+            await self._registration.request("agent.update", {**self._attempt, **update})
         except RequestError as error:
-            state = news.get("state")
+            state = update.get("state")
             if state and error.code == "conflict" and error.extra.get("state") == state:
-                return  # it was asked already, over a connection that was lost before the answer
-            raise refusal(error) from error
+                return  # the question had arrived, and only the reply was lost
+            raise task_error(error) from error
 
 
-class Question:
-    """What is asked of a person on a task's way, one thing at a time."""
-
-    def __init__(self, outbox: Outbox) -> None:
-        self._outbox = outbox
-        self._asking = asyncio.Lock()
-        self._answer: asyncio.Future[Message] | None = None
-        # The number of the last answer: after a lost line it may come again.
-        self._answered = 0
-
-    async def ask(self, state: str, prompt: Message) -> Message:
-        """Ask, and wait for the answer; raises what `Outbox.drain` does."""
-        question: Message = {"state": state, "prompt": prompt}
-        async with self._asking:
-            self._answer = asyncio.get_running_loop().create_future()
-            try:
-                self._outbox.ask(question)
-                await self._outbox.drain()
-                return await self._answer
-            finally:
-                self._answer = None
-
-    def answer(self, number: int | None, given: Message) -> None:
-        """Take what a person has answered; one that came before is dropped."""
-        if number is not None:
-            if number <= self._answered:
-                return
-            self._answered = number
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(given)
-
-
-def refusal(error: RequestError) -> Exception:
-    """What it means for a task that the server does not take something of it."""
+def task_error(error: RequestError) -> Exception:
+    """Return what it means for a task that the server has refused a request about it."""
     if error.code in ("not_found", "conflict"):
         return TaskGone(error.message)
     code = error.code if error.code in ERROR_CODES or "." in error.code else "internal"

@@ -1,4 +1,4 @@
-"""The traffic of one connection of the Python client: what goes out, and who gets what comes in."""
+"""Many requests, streams and subscriptions over the one WebSocket of the Python client."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
@@ -13,47 +13,50 @@ from jackfield.wire.close_codes import CloseCode
 
 from .errors import ConnectionClosed, EventsLost, RequestError, StreamBroken
 from .inbox import Inbox
-from .socket import Message, Socket, encode, misspoken, part, receive
+from .message import Message, encode
+from .socket import ClientSocket, close_socket, protocol_violation, receive
 
 
-class Link:
-    """A socket that many write to and many read from, each their own.
+class Multiplexer:
+    """Sends the messages of many, and gives each incoming message to the one that waits for it.
 
     Args:
-        socket: One that the server has sent its welcome through.
-        given_topics: The topics that the server has subscribed this connection to by itself.
-        buffer_bytes: Bytes that may wait for each reader.
+        socket: An open WebSocket whose welcome has been read.
+        automatic_topics: The topics that the server has subscribed this connection to by itself.
+        buffer_bytes: Bytes of messages that may wait for each reader.
 
     Attributes:
         closed: How the connection ended, None while it lives.
-        leaving: Whether it was this end that closed it.
-        events: What belongs to nobody else.
-        topics: What belongs to a topic, by its name.
+        closed_here: Whether it was closed at this end.
+        events: The messages that are for no other inbox.
+        topics: The inbox of each topic, by its name.
         subscribed: The topics that have a reader.
     """
 
-    def __init__(self, socket: Socket, given_topics: Collection[str], buffer_bytes: int) -> None:
-        self.given_topics = given_topics
+    def __init__(
+        self, socket: ClientSocket, automatic_topics: Collection[str], buffer_bytes: int
+    ) -> None:
+        self.automatic_topics = automatic_topics
         self.buffer_bytes = buffer_bytes
         self.closed: ConnectionClosed | None = None
-        self.leaving = False
+        self.closed_here = False
         self.events = Inbox(buffer_bytes, EventsLost)
         self.topics: dict[str, Inbox] = {}
         self.subscribed: set[str] = set()
         self._socket = socket
         self._ids = count(1)
         self._inboxes: dict[int, Inbox] = {}
-        self._farewell: ConnectionClosed | None = None
-        self._sending: set[asyncio.Task[None]] = set()
+        self._goodbye: ConnectionClosed | None = None
+        self._sends: set[asyncio.Task[None]] = set()
         self._reader = asyncio.create_task(self._read())
 
     async def request(
         self,
         message_type: str,
         payload: Mapping[str, Any] | None,
-        timeout: float | None,  # noqa: ASYNC109 - running out of it is told to the server
+        timeout: float | None,  # noqa: ASYNC109 - the server is told when it runs out
     ) -> Message:
-        """Send a request and return the payload of its reply; `Client.request` says the rest."""
+        """Send a request and return the payload of its reply, as `Client.request` documents."""
         async with asyncio.timeout(timeout), self.exchange(message_type, payload) as inbox:
             while (message := await inbox.get())["type"] == "chunk":
                 pass
@@ -63,11 +66,14 @@ class Link:
     async def exchange(
         self, message_type: str, payload: Mapping[str, Any] | None, inbox: Inbox | None = None
     ) -> AsyncIterator[Inbox]:
-        """Send a request and lend the inbox of its answers; to leave before the last cancels it."""
+        """Send a request for the time of an `async with`, which gives the inbox of its answers.
+
+        Leaving before the last answer has come cancels the request at the server.
+        """
         id_ = next(self._ids)
         message = encode({"type": message_type, "id": id_, "payload": payload or {}})
         if inbox is None:
-            inbox = Inbox(self.buffer_bytes, _overrun)
+            inbox = Inbox(self.buffer_bytes, _chunks_lost)
         self._inboxes[id_] = inbox
         try:
             await self.send(message)
@@ -77,7 +83,11 @@ class Link:
                 self._send_soon(encode({"type": "request.cancel", "payload": {"id": id_}}))
 
     async def send(self, message: bytes) -> None:
-        """Send a message, and wait while the line is full."""
+        """Send a message, and wait while the socket's buffers are full.
+
+        Raises:
+            ConnectionClosed: The connection has ended.
+        """
         if self.closed is None:
             await asyncio.wait(
                 {self._send_soon(message), self._reader}, return_when=asyncio.FIRST_COMPLETED
@@ -86,7 +96,7 @@ class Link:
             raise copy(self.closed)
 
     def post(self, message_type: str, payload: Mapping[str, Any], inbox: Inbox) -> None:
-        """Send a request without waiting for anything; the inbox is given the answer."""
+        """Send a request without waiting; the answer goes to the inbox."""
         id_ = next(self._ids)
         self._inboxes[id_] = inbox
         self._send_soon(encode({"type": message_type, "id": id_, "payload": payload}))
@@ -97,30 +107,30 @@ class Link:
         return self._reader.result()
 
     async def close(self, code: int) -> None:
-        """Close the connection, and end all that waits for it."""
-        if self.closed is None and not self.leaving:
-            self.leaving = True
-            self._farewell = ConnectionClosed(code, "closed by this client", reconnect=False)
-        await part(self._socket, code)
-        await asyncio.wait({self._reader, *self._sending})
+        """Close the connection, and end everything that waits on it."""
+        if self.closed is None and not self.closed_here:
+            self.closed_here = True
+            self._goodbye = ConnectionClosed(code, "closed by this client", reconnect=False)
+        await close_socket(self._socket, code)
+        await asyncio.wait({self._reader, *self._sends})
 
     async def _read(self) -> ConnectionClosed:
-        """Hand out what the server sends until the connection ends, and return how it ended."""
+        """Deliver what the server sends until the connection ends, and return how it ended."""
         try:
             while True:
-                self._hand_out(*await receive(self._socket))
+                self._deliver(*await receive(self._socket))
         except ConnectionClosed as closed:
-            self.closed = self._farewell or closed
+            self.closed = self._goodbye or closed
             for inbox in (*self._inboxes.values(), *self.topics.values(), self.events):
                 inbox.end(self.closed)
-            for sending in self._sending:
-                sending.cancel()
-            if closed.code == CloseCode.PROTOCOL_ERROR:  # found at this end, perhaps
-                await part(self._socket, closed.code)
+            for send in self._sends:
+                send.cancel()
+            if closed.code == CloseCode.PROTOCOL_ERROR:  # it may be found here: tell the server
+                await close_socket(self._socket, closed.code)
             return self.closed
 
-    def _hand_out(self, message: Message, size: int) -> None:
-        """Put a message into the inbox it is for; one that nobody waits for any more is dropped."""
+    def _deliver(self, message: Message, size: int) -> None:
+        """Put a message into the inbox it is for; drop one that nothing waits for any more."""
         inbox: Inbox | None
         match message:
             case (
@@ -146,32 +156,35 @@ class Link:
                 "error": {"code": str(), "message": str()},
             }:
                 inbox = self._inboxes.pop(id_, None)
-            case {"type": "goodbye", "payload": {"code": int(code), "reason": str(reason)} as bye}:
-                self._farewell = self._farewell or ConnectionClosed(
-                    code, reason, reconnect=bye.get("reconnect"), after=bye.get("after")
+            case {
+                "type": "goodbye",
+                "payload": {"code": int(code), "reason": str(reason)} as goodbye,
+            }:
+                self._goodbye = self._goodbye or ConnectionClosed(
+                    code, reason, reconnect=goodbye.get("reconnect"), after=goodbye.get("after")
                 )
                 return
             case {"type": "chunk" | "reply" | "goodbye" as kind}:
-                raise misspoken(f"a {kind} that lacks something")
+                raise protocol_violation(f"a {kind} that lacks something")
             case {"type": str()}:
                 inbox = self.events
             case _:
-                raise misspoken("a message without a type")
+                raise protocol_violation("a message without a type")
         if inbox is not None:
             inbox.put(message, size)
 
     def _send_soon(self, message: bytes) -> asyncio.Task[None]:
-        """Send a message from a task of its own, which no caller's cancellation reaches.
+        """Send a message in a task of its own, which a caller's cancellation does not reach.
 
-        All writers of a full line wait for one future of aiohttp's, and one that is cancelled
-        there takes the others with it.
+        While the socket's buffers are full, all its writers wait for one future of aiohttp's, and
+        cancelling one of them would cancel the others.
         """
-        sending = asyncio.create_task(self._transmit(message))
-        self._sending.add(sending)
-        sending.add_done_callback(self._sending.discard)
-        return sending
+        send = asyncio.create_task(self._send(message))
+        self._sends.add(send)
+        send.add_done_callback(self._sends.discard)
+        return send
 
-    async def _transmit(self, message: bytes) -> None:
+    async def _send(self, message: bytes) -> None:
         try:
             await self._socket.send_frame(message, WSMsgType.TEXT)
         except ConnectionError:
@@ -179,11 +192,15 @@ class Link:
 
 
 def result(answer: Message) -> Message:
-    """The payload of a reply; an error is raised as `RequestError`."""
+    """Return the payload of a reply.
+
+    Raises:
+        RequestError: The answer is an error.
+    """
     if answer["type"] == "error":
         raise RequestError(answer["error"])
     return dict(answer["payload"])
 
 
-def _overrun(dropped: int) -> StreamBroken:
+def _chunks_lost(dropped: int) -> StreamBroken:
     return StreamBroken(f"{dropped} chunks came faster than they were read, and were dropped.")
