@@ -124,7 +124,7 @@ def _members(cls: type) -> Iterator[str]:
     if cls.__name__ not in _MADE_BY_US and any(
         {"__init__", "__new__"} & vars(base).keys() for base in own
     ):
-        signature = inspect.signature(cls).replace(return_annotation=inspect.Signature.empty)
+        signature = _resolved(cls).replace(return_annotation=inspect.Signature.empty)
         yield f"def __init__{_signature(signature)}"
     attributes = {} if cls.__name__ in _DECLARATIONS else _attributes(own)
     names = {name for base in own for name in vars(base)} | attributes.keys()
@@ -142,7 +142,7 @@ def _attributes(classes: list[type]) -> dict[str, str]:
     """The attributes that classes declare, or set as an object is made; each with its type."""
     found: dict[str, str] = {}
     for cls in classes:
-        for name, annotation in inspect.get_annotations(cls).items():
+        for name, annotation in inspect.get_annotations(cls, **_names(cls)).items():
             found.setdefault(name, f": {_annotation(annotation)}")
         constructor = vars(cls).get("__init__")
         if inspect.isfunction(constructor) and not dataclasses.is_dataclass(cls):
@@ -152,7 +152,7 @@ def _attributes(classes: list[type]) -> dict[str, str]:
 
 
 def _set_by(constructor: Callable[..., None]) -> Iterator[tuple[str, str]]:
-    parameters = inspect.signature(constructor).parameters
+    parameters = _resolved(constructor).parameters
     for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(constructor)))):
         match node:
             case ast.AnnAssign(target=ast.Attribute(attr=name), annotation=annotation):
@@ -185,7 +185,7 @@ def _function(name: str, function: Callable[..., Any]) -> Iterator[str]:
         if inner is not function and inspect.isasyncgenfunction(inner):
             yield "@asynccontextmanager"
         kind = "async def" if inspect.iscoroutinefunction(inner) else "def"
-        yield f"{kind} {name}{_signature(inspect.signature(variant))}"
+        yield f"{kind} {name}{_signature(_resolved(variant))}"
 
 
 class _Text(str):
@@ -228,12 +228,27 @@ def _unqualified(text: str) -> str:
 
 
 def _returned(getter: Callable[..., Any]) -> str:
-    return _annotation(inspect.signature(getter).return_annotation)
+    return _annotation(_resolved(getter).return_annotation)
 
 
 def _class_of(cls: type, name: str) -> Any:
     getter = inspect.getattr_static(cls, name).fget
-    return inspect.signature(getter, eval_str=True).return_annotation
+    return _resolved(getter).return_annotation
+
+
+def _resolved(function: Callable[..., Any]) -> inspect.Signature:
+    """A signature with types in the place of their names."""
+    return inspect.signature(function, **_names(inspect.unwrap(function)))
+
+
+def _names(definition: Any) -> dict[str, Any]:
+    """What the names in a definition's annotations mean, those that only checkers import too."""
+    module = sys.modules[definition.__module__]
+    names = dict(vars(module))
+    for statement in ast.parse(inspect.getsource(module)).body:
+        if isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING":
+            exec(compile(ast.Module(statement.body, []), module.__name__, "exec"), names)
+    return {"globals": names, "eval_str": True}
 
 
 def _entry_points() -> Iterator[str]:

@@ -14,7 +14,7 @@ import structlog
 from jackfield.config import Settings
 from jackfield.connection.connection import Connection
 from jackfield.redis.client import RedisClient
-from jackfield.store.agents import AgentStore, Registration
+from jackfield.store.agents import AgentStore, RegistrationReply
 from jackfield.store.keys import Keys
 from jackfield.store.tasks import HeldTask, NewTask, Outcome, TaskEnd, TaskUpdate
 from jackfield.store.topics import StoredTopic
@@ -270,7 +270,7 @@ class Agents:
         return instance, registered.tasks
 
     async def _take_back(
-        self, instance: ConnectedInstance, registering: "asyncio.Future[Registration]"
+        self, instance: ConnectedInstance, registering: "asyncio.Future[RegistrationReply]"
     ) -> None:
         with suppress(Error):
             await registering

@@ -1,4 +1,4 @@
-"""The names of all Redis keys: the one place that makes them.
+"""The names of all Redis keys and channels: the one place that knows their parts.
 
 What braces enclose is the key's hash tag, by which a Redis Cluster places it: all of a node's keys
 share a slot, so that one script call may touch thousands of them.
