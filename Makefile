@@ -12,9 +12,9 @@ plugin_sources = plugins/jackfield-$(1)/setup.cfg $(wildcard $(addprefix plugins
 
 # What depends on how marshmallow works inside, and so is tested at both ends of its range.
 OLDEST_MARSHMALLOW := $(shell sed -n 's/^ *marshmallow >= \([0-9.]*\),.*/\1/p' setup.cfg)
-VALIDATION_TESTS := $(addprefix tests/unit/test_,compiled.py dumping.py validation.py json_schema.py)
+VALIDATION_TESTS := $(addprefix tests/unit/schema/,compiled test_coded.py test_field_errors.py test_validation.py test_json_schema.py)
 
-.PHONY: run test test-oldest chaos lint bench bench-fanout bench-agents docs serve-docs wheel clean help
+.PHONY: run test test-oldest chaos model lint bench bench-fanout bench-agents docs serve-docs wheel clean help
 .DEFAULT_GOAL := help
 
 help: ## Show this
@@ -39,6 +39,9 @@ lint: $(VENV)/lint $(VENV)/test $(VENV)/bench ## ruff and mypy, also against the
 
 chaos: $(VENV)/test ## Break everything at random for five minutes and see that nothing is lost; OPTIONS as for bench
 	@$(BIN)/python -m tests.chaos $(OPTIONS)
+
+model: $(VENV)/test ## Hold topics on two nodes against a model of them, step by step at random; OPTIONS as for bench
+	@$(BIN)/python -m tests.model $(OPTIONS)
 
 # mkdocs-material advertises its successor on every build.
 export NO_MKDOCS_2_WARNING := 1

@@ -14,6 +14,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
 from jackfield.config import LoggingSettings
@@ -71,7 +72,28 @@ def logged() -> Iterator[Callable[[], str]]:
     root.setLevel(level)
 
 
+@pytest.fixture(scope="session")
+def shared_valkey(valkey_url: str) -> Iterator[SyncRedis]:
+    """A plain client of the shared Valkey."""
+    with SyncRedis.from_url(valkey_url, protocol=2) as redis:
+        yield redis
+
+
 @pytest.fixture
-def config(valkey_url: str) -> dict[str, Any]:
-    """A configuration with the shared Valkey, and a prefix that no other test has."""
-    return {"redis": {"url": valkey_url, "prefix": f"test-{secrets.token_hex(6)}"}}
+def config(valkey_url: str, shared_valkey: SyncRedis) -> Iterator[dict[str, Any]]:
+    """A configuration with the shared Valkey, and a prefix that no other test has.
+
+    When the test and its servers have ended no key of the prefix may be without a TTL. All are
+    removed then, so that the look at the next test's is as cheap.
+    """
+    prefix = f"test-{secrets.token_hex(6)}"
+    yield {"redis": {"url": valkey_url, "prefix": prefix}}
+    keys = list(shared_valkey.scan_iter(f"{prefix}:*", count=1000))
+    if keys:
+        with shared_valkey.pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.pttl(key)
+            pipeline.delete(*keys)
+            *ttls, _ = pipeline.execute()
+        # A key that has gone by now has the TTL -2.
+        assert [key for key, ttl in zip(keys, ttls, strict=True) if ttl == -1] == []

@@ -13,21 +13,23 @@ from prometheus_client import CollectorRegistry
 
 from .auth import Authenticator
 from .auth.loading import load_authenticators
+from .auth.ticket import TICKETS
 from .config import Settings
 from .declaration.candidates import Candidate, discover
-from .dispatch.registry import Entry, Registry, Stage
+from .dispatch.plugin_entry import PluginEntry, Stage
+from .dispatch.registry import Registry
 from .http import api as server_api
+from .http.api import API, ServerApi
 from .http.console import console_routes
-from .http.health import NODE, healthz, metrics, readyz, root
-from .http.metrics import REGISTRY, NodeCollector
+from .http.health import READINESS, Readiness, healthz, readyz, root
+from .http.metrics import REGISTRY, NodeCollector, metrics
 from .http.pages import page_routes
-from .node import THREAD_NAME, Node
+from .node import NODE, THREAD_NAME, Node
 from .plugin.hooks import Lifespan
 from .redis.client import RedisClient
 from .redis.embedded import embedded_valkey
-from .session.heartbeat import Heartbeat
-from .session.listener import at_the_gate
-from .session.session import websocket
+from .session.request_heads import count_requests
+from .session.session import SESSIONS, websocket
 from .store.connections import ConnectionStore
 from .store.keys import Keys
 from .wire.errors import CONTAINED, Error
@@ -66,7 +68,7 @@ def create_app(
     registry.enforce_strictness()
     if authenticators is None:
         authenticators = load_authenticators(settings)
-    app = web.Application(middlewares=[at_the_gate])
+    app = web.Application(middlewares=[count_requests])
     app.add_routes(console_routes() if settings.server.console else [web.get("/", root)])
     app.router.add_get("/ws", websocket)
     app.router.add_get("/healthz", healthz)
@@ -77,14 +79,39 @@ def create_app(
 
     async def node(app: web.Application) -> AsyncIterator[None]:
         async with _running_node(settings, registry, authenticators) as running:
-            app[NODE] = running
-            app[REGISTRY] = CollectorRegistry()
-            app[REGISTRY].register(NodeCollector(running))
+            _hand_over(app, running)
             yield
 
     app.cleanup_ctx.append(node)
     app.on_shutdown.append(drain)
     return app
+
+
+def _hand_over(app: web.Application, node: Node) -> None:
+    """Let each route find the part of the node that it answers for."""
+    app[NODE] = node
+    app[SESSIONS] = node.sessions
+    app[TICKETS] = node.tickets
+    app[READINESS] = Readiness(node.redis, node.topics.bus, node.hub, node.registry)
+    settings = node.settings
+    app[API] = ServerApi(
+        settings.api,
+        node.tickets,
+        node.revocations,
+        revocation_ttl=settings.auth.revocation_ttl,
+    )
+    app[REGISTRY] = CollectorRegistry()
+    app[REGISTRY].register(
+        NodeCollector(
+            hub=node.hub,
+            waiting_clients=node.waiting_clients,
+            watchdog=node.watchdog,
+            topics=node.topics,
+            agents=node.agents,
+            registry=node.registry,
+            dispatcher=node.dispatcher,
+        )
+    )
 
 
 async def drain(app: web.Application) -> None:
@@ -94,7 +121,6 @@ async def drain(app: web.Application) -> None:
     finish a request or the close handshake then.
     """
     node = app[NODE]
-    node.draining = True
     await node.hub.drain(node.settings.drain.deadline * _SHARE_FOR_REQUESTS)
 
 
@@ -114,7 +140,7 @@ async def _running_node(
         stack.push_async_callback(store.close)
         node = Node(settings, registry, redis, store, keys=keys, authenticators=authenticators)
         stack.callback(node.executor.shutdown, wait=False, cancel_futures=True)
-        stack.callback(node.watch.close)
+        stack.callback(node.slow_requests.close)
         stack.enter_context(node.watchdog)
         stack.push_async_callback(node.topics.close)
         stack.push_async_callback(node.agents.close)
@@ -133,7 +159,7 @@ async def _running_node(
         with contextlib.suppress(Error):  # Redis is away: nobody is let in before this succeeds
             await node.revocations.look()
         await stack.enter_async_context(_running(node.revocations.run()))
-        await stack.enter_async_context(_running(Heartbeat(node).run()))
+        await stack.enter_async_context(_running(node.heartbeat.run()))
         await stack.enter_async_context(_running(node.agents.run()))
         yield node
 
@@ -159,7 +185,7 @@ async def _remove_state(node: Node) -> None:
 
 
 async def _start(
-    stack: contextlib.AsyncExitStack, entry: Entry, lifespan: Lifespan, node: Node
+    stack: contextlib.AsyncExitStack, entry: PluginEntry, lifespan: Lifespan, node: Node
 ) -> None:
     """Run a plugin's lifespan up to its yield, and have the rest run at the end."""
     runtime = node.runtimes[entry.name]
@@ -175,7 +201,7 @@ async def _start(
     stack.push_async_callback(_finish, entry, generator, limit)
 
 
-async def _finish(entry: Entry, generator: Any, limit: float) -> None:
+async def _finish(entry: PluginEntry, generator: Any, limit: float) -> None:
     """Run the rest of a plugin's lifespan; its failure keeps no other from stopping."""
     try:
         async with asyncio.timeout(limit):
@@ -189,7 +215,7 @@ async def _finish(entry: Entry, generator: Any, limit: float) -> None:
     await generator.aclose()
 
 
-def _report(entry: Entry, exc: BaseException | None = None) -> None:
+def _report(entry: PluginEntry, exc: BaseException | None = None) -> None:
     _log.error(
         "a plugin was left out",
         plugin=entry.name,

@@ -1,43 +1,44 @@
-"""One server process: what all of its connections share."""
+"""One server process: the parts that it is made of, and how they are put together."""
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
-from operator import attrgetter
 from typing import Final
 
 import structlog
+from aiohttp import web
 
 from .agents.agents import Agents
 from .auth import Authenticator
 from .auth.chain import AuthenticatorChain
 from .auth.expiry import Expiry
+from .auth.refresh import IdentityRefresh
 from .auth.revocations import Revocations
 from .authoring.context import Context
 from .authoring.runtime import Runtime
+from .authoring.services import Services
 from .config import Settings
 from .connection.connection import Connection
 from .connection.hub import Hub
-from .connection.outbox import Turn
-from .connection.permits import Places
+from .connection.permits import Permits
 from .connection.proxies import TrustedProxies
+from .connection.request import Request
+from .connection.running import MessageOptions
 from .dispatch.dispatcher import Dispatcher
 from .dispatch.registry import Registry
-from .dispatch.slow_requests import Watch
-from .plugin.hooks import Hook
-from .plugin.plugin import Plugin
+from .dispatch.timeouts import SlowRequests
 from .redis.client import RedisClient
-from .session.listener import Gate
+from .session.connection_hooks import ConnectionHooks
+from .session.heartbeat import Heartbeat
+from .session.request_heads import WaitingClients
+from .session.session import Sessions
 from .store.connections import ConnectionStore
 from .store.keys import Keys
 from .store.revocations import RevocationStore
 from .store.tickets import TicketStore
 from .telemetry.log import SparingLog
 from .telemetry.watchdog import Watchdog, of_hook, of_message, of_request
-from .topics.commands import TopicAccess
+from .topics.access import TopicAccess
 from .topics.topics import Topics
-from .wire.errors import CONTAINED, Error
 
 #: Names of the threads that plain handlers run in start with this.
 THREAD_NAME: Final = "jackfield-handler"
@@ -45,6 +46,8 @@ THREAD_NAME: Final = "jackfield-handler"
 
 class Node:
     """A server process and its parts; made once the plugins are known and Redis is there.
+
+    Each part is given what it needs. Only `app`, which starts and stops them, knows them all.
 
     Args:
         settings: The server's settings.
@@ -71,75 +74,76 @@ class Node:
         self.registry = registry
         self.redis = redis
         self.store = store
-        self.hub = Hub()
-        self.tickets = TicketStore(redis, keys)
-        self.revocations = Revocations(RevocationStore(redis, keys), self.hub)
-        auth = settings.auth
-        self.expiry = Expiry(warn_before=auth.warn_before, grace=auth.grace)
-        self.places = Places(settings.limits)
+        limits, auth = settings.limits, settings.auth
         #: For what strangers cause.
         self.sparing_log = SparingLog(structlog.get_logger("jackfield"))
-        self.gate = Gate(settings.limits, self.sparing_log)
-        self.proxies = TrustedProxies(settings.server.trusted_proxies)
-        self.watch = Watch()
-        self.turn = Turn()
-        self.executor = ThreadPoolExecutor(settings.limits.threads, THREAD_NAME)
-        self.topics = Topics(settings, registry, redis, keys)
+
+        self.hub = Hub()
+        self.permits = Permits(limits)
+        self.waiting_clients = WaitingClients(limits, self.sparing_log)
+        self.executor = ThreadPoolExecutor(limits.threads, THREAD_NAME)
+
+        self.tickets = TicketStore(redis, keys)
+        self.revocations = Revocations(RevocationStore(redis, keys), self.hub)
+        self.authenticators = AuthenticatorChain(authenticators, self.revocations)
+        self.expiry = Expiry(warn_before=auth.warn_before, grace=auth.grace)
+
+        self.topics = Topics(settings, registry.find_family, redis, keys)
         self.agents = Agents(settings, redis, keys, self.topics)
-        self.runtimes = {
-            entry.name: Runtime(entry.name, self.id, entry.config, self.topics, self.agents)
-            for entry in registry.loaded
-        }
-        self.access = TopicAccess(self.topics, self.runtimes)
-        self.dispatcher = Dispatcher(self)
+        self.runtimes: dict[str, Runtime] = {}
+        topic_access = TopicAccess(self.topics, limits, self._make_context)
+        services = Services(
+            topics=self.topics,
+            topic_access=topic_access,
+            agents=self.agents,
+            refresh=IdentityRefresh(
+                self.authenticators,
+                self.expiry,
+                [self.agents.check_again, topic_access.check_again],
+            ),
+            store=store,
+            describe=registry.describe,
+        )
+        for entry in registry.loaded:
+            self.runtimes[entry.name] = Runtime(entry.name, self.id, entry.config, services)
+
+        self.slow_requests = SlowRequests()
+        self.dispatcher = Dispatcher(registry.routes, self.hub, self.slow_requests, limits)
+        self.sessions = Sessions(
+            settings,
+            hub=self.hub,
+            permits=self.permits,
+            proxies=TrustedProxies(settings.server.trusted_proxies),
+            authenticators=self.authenticators,
+            expiry=self.expiry,
+            store=store,
+            dispatcher=self.dispatcher,
+            topics=self.topics,
+            agents=self.agents,
+            hooks=ConnectionHooks(registry, self.runtimes, timeout=limits.handler_timeout),
+            log=self.sparing_log,
+        )
+        self.heartbeat = Heartbeat(
+            self.hub,
+            store,
+            self.topics,
+            settings.connections,
+            idle_timeout=limits.idle_timeout,
+        )
         self.watchdog = Watchdog(
             settings.server.blocked_after,
             {
                 Dispatcher.accept.__code__: of_message,
                 Dispatcher.run.__code__: of_request,
-                Node._run_hook.__code__: of_hook,
+                ConnectionHooks.run.__code__: of_hook,
             },
         )
-        self.authenticators = AuthenticatorChain(
-            authenticators, self.revocations, self.dispatcher.report
-        )
-        #: Whether the server is going: no new connections, no new requests.
-        self.draining = False
 
-    async def run_connect_hooks(self, connection: Connection) -> None:
-        """Run every plugin's ``on_connect``.
+    def _make_context(
+        self, plugin: str, connection: Connection, request: Request[MessageOptions] | None
+    ) -> Context:
+        return Context(connection, self.runtimes[plugin], request)
 
-        Raises:
-            Error: A plugin refuses the connection.
-        """
-        for name, hook in self._connect_hooks:
-            await self._run_hook(hook, connection, name, may_refuse=True)
 
-    async def run_disconnect_hooks(self, connection: Connection) -> None:
-        """Run every plugin's ``on_disconnect``; none can keep another from running."""
-        for name, hook in self._disconnect_hooks:
-            await self._run_hook(hook, connection, name, may_refuse=False)
-
-    # Listed when the first client comes: until then a plugin may fail to start.
-
-    @cached_property
-    def _connect_hooks(self) -> list[tuple[str, Hook]]:
-        return self._hooks(attrgetter("connect_hooks"))
-
-    @cached_property
-    def _disconnect_hooks(self) -> list[tuple[str, Hook]]:
-        return self._hooks(attrgetter("disconnect_hooks"))
-
-    def _hooks(self, of: Callable[[Plugin], list[Hook]]) -> list[tuple[str, Hook]]:
-        return [(plugin.name, hook) for _, plugin in self.registry.plugins() for hook in of(plugin)]
-
-    async def _run_hook(
-        self, hook: Hook, connection: Connection, plugin: str, *, may_refuse: bool
-    ) -> None:
-        try:
-            async with asyncio.timeout(self.settings.limits.handler_timeout):
-                await hook(Context(connection, self.runtimes[plugin]))
-        except CONTAINED as exc:
-            if may_refuse and isinstance(exc, Error):
-                raise
-            self.dispatcher.report(exc, plugin=plugin, connection=connection.id)
+#: Where an application has its node; only what starts and stops it looks there.
+NODE: Final = web.AppKey("jackfield.node", Node)

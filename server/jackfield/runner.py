@@ -14,8 +14,7 @@ from aiohttp import web
 
 from .app import busy_threads, create_app, drain
 from .config import Settings
-from .http.health import NODE
-from .node import Node
+from .node import NODE, Node
 from .session.listener import Site, listening_address
 
 _log = structlog.get_logger("jackfield")
@@ -46,7 +45,7 @@ async def serve(settings: Settings, on_started: Callable[[str, Node], None] | No
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     try:
         await runner.setup()
-        site = Site(runner, app[NODE].gate, settings.server)
+        site = Site(runner, app[NODE].waiting_clients, settings.server)
         if site.context is not None:
             loop.add_signal_handler(signal.SIGHUP, site.reload_certificate)
         await site.start()

@@ -16,8 +16,7 @@ from .auth import Authenticator
 from .client import Client, connect
 from .config import load_settings
 from .declaration.candidates import Candidate, discover
-from .http.health import NODE
-from .node import Node
+from .node import NODE, Node
 from .plugin.plugin import Plugin
 from .session.listener import Site, listening_address
 
@@ -74,7 +73,7 @@ async def run_server(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        await Site(runner, app[NODE].gate, settings.server).start()
+        await Site(runner, app[NODE].waiting_clients, settings.server).start()
         yield RunningServer(app, listening_address(runner, settings.server))
         await drain(app)
     finally:

@@ -12,7 +12,6 @@ from redis.asyncio import Redis
 
 from jackfield.redis.bus import Bus
 from jackfield.redis.client import RedisClient
-from jackfield.store.keys import Keys
 from jackfield.testing import RunningServer
 from jackfield.wire.errors import Error
 from tests.support.topics import Ear, Member, nodes, offsets, own_redis, serve_topics
@@ -32,7 +31,7 @@ class Listener:
         self.client = client
         self.bus = Bus(
             client,
-            Keys(prefix, "node"),
+            lambda number: f"{prefix}:probe-{number}",
             interval=interval,
             on_message=lambda channel, data: self.heard.append((self.short(channel), data)),
             on_gap=lambda channel: self.gaps.update([self.short(channel)]),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jackfield.store.presence import Attendance
+from jackfield.store.presence import MemberConnections
 from jackfield.testing import RunningServer
 from jackfield.wire import protocol
 from tests.support.topics import Ear, Member, Message, nodes, own_redis, serve_topics
@@ -293,7 +293,7 @@ async def test_what_is_written_again_is_announced_once(config: Config) -> None:
         assert address is not None
         store, keys = server.node.topics._presence, address.place.keys
         head = protocol.presence_head("room:a")
-        written = Attendance(keys, head, "u:bob", 1, b'{"user":"bob"}')
+        written = MemberConnections(keys, head, "u:bob", 1, b'{"user":"bob"}')
         for attendance in (written, written, written._replace(connections=2), written):
             await store.write(attendance)
         for _ in range(3):

@@ -1,4 +1,4 @@
-"""What `jackfield.store.client` promises: right answers or `unavailable`, in time, never twice."""
+"""What `jackfield.redis.client` promises: right answers or `unavailable`, in time, never twice."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from redis.exceptions import DataError, ResponseError
 
 from jackfield.redis.client import RedisClient, Script
 from jackfield.redis.embedded import embedded_valkey
-from jackfield.redis.servers import OneServer, Packing
+from jackfield.redis.servers import HiredisPool, OneServer
 from jackfield.wire.errors import Error
 from tests.support.waiting import redis_settings, wait_until
 
@@ -61,7 +61,7 @@ async def pid_of(client: RedisClient) -> int:
     return int((await client.execute("INFO", "server"))["process_id"])
 
 
-def pool_of(client: RedisClient) -> Packing:
+def pool_of(client: RedisClient) -> HiredisPool:
     assert isinstance(client._servers, OneServer)
     return client._servers.pool
 

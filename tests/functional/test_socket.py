@@ -188,7 +188,7 @@ async def test_connections_past_the_limit_are_closed_with_4504(config: Config) -
         async with Wire(server, welcomed=True):
             async with Wire(server) as second:
                 assert (await second.closed())[0] == 4504
-        await wait_until(lambda: server.node.places.taken == 0)
+        await wait_until(lambda: server.node.permits.taken == 0)
         async with Wire(server, welcomed=True):
             pass
 

@@ -1,4 +1,4 @@
-"""A line to Redis that can fail: cut, refused, gone silent, or broken just after a request ran."""
+"""A line to Redis that can fail: cut, refused, silent, late, or broken just after a request ran."""
 
 import asyncio
 from collections import deque
@@ -26,6 +26,8 @@ class Proxy:
         self._links: dict[_Link, asyncio.Task[None]] = {}
         self._refusing = False
         self._swallowed: list[str | None] = []
+        self._lags: dict[str, float] = {}
+        self._lag = 0.0
         self._lost: list[tuple[bytes, asyncio.Event]] = []
         #: The port it listens on, on 127.0.0.1.
         self.port = 0
@@ -83,6 +85,18 @@ class Proxy:
             if link.has_lost:
                 link.cut()
 
+    def lag(self, seconds: float, command: str | None = None) -> None:
+        """Have what Redis sends come later from now on, in its order.
+
+        Args:
+            seconds: By how much; 0 for no later than it is sent.
+            command: Only on connections that have sent this; on these, no other lag counts.
+        """
+        if command is None:
+            self._lag = seconds
+        else:
+            self._lags[command] = seconds
+
     def cut_after_request(self, match: bytes) -> asyncio.Event:
         """Let the next request with this in an argument run, then break its connection, once.
 
@@ -99,6 +113,11 @@ class Proxy:
     def swallows(self, link: "_Link") -> bool:
         """Whether what is sent on a connection goes nowhere."""
         return link.stranded or any(link.has_sent(command) for command in self._swallowed)
+
+    def lag_of(self, link: "_Link") -> float:
+        """How many seconds later comes what Redis sends on a connection."""
+        lags = (lag for command, lag in self._lags.items() if link.has_sent(command))
+        return next(lags, self._lag)
 
     def loses(self, request: list[bytes]) -> asyncio.Event | None:
         """What to set if the reply to a request is to be lost; None if it isn't."""
@@ -199,6 +218,8 @@ class _Link:
                 if self._proxy.swallows(self):
                     self.has_lost = True
                 elif passes:
+                    if reader is self._server[0] and (lag := self._proxy.lag_of(self)):
+                        await asyncio.sleep(lag)
                     writer.write(chunk)
                     await writer.drain()
                 else:

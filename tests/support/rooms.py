@@ -20,4 +20,6 @@ _HISTORY = 1000
 room = rooms.topic(
     "room:{name}", event=Line, history=_HISTORY, ttl="1h", presence=True, publish=True
 )
+#: What it keeps is soon gone.
+brief = rooms.topic("brief:{name}", event=Line, history=3, ttl="1h", publish=True)
 feed = rooms.topic("feed:{name}", event=Line, history=_HISTORY, ttl="1h", publish=True)

@@ -1,11 +1,16 @@
 """What tests of every kind share."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final
 
 from jackfield.config import RedisSettings, Secret
 from jackfield.redis.client import RedisClient
 from jackfield.wire.errors import Error
+
+#: Seconds: a hundred times what prompt things take, so that no machine is too busy for them.
+PROMPT: Final = 10.0
 
 
 async def wait_until(
@@ -27,6 +32,20 @@ async def wait_until(
             if await result if isinstance(result, Awaitable) else result:
                 return
             await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def promptly() -> AsyncIterator[None]:
+    """Assert that what is done in the context waits for nobody, by the clock.
+
+    What would be waited for must last longer than `PROMPT`, or be waited for again and again.
+    """
+    loop = asyncio.get_running_loop()
+    begin = loop.time()
+    async with asyncio.timeout(PROMPT):
+        yield
+    # A loop that was held has had no chance to notice the time.
+    assert loop.time() - begin < PROMPT
 
 
 def redis_settings(

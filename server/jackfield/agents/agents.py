@@ -6,29 +6,28 @@ from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 import structlog
 
+from jackfield.config import Settings
+from jackfield.connection.connection import Connection
+from jackfield.redis.client import RedisClient
 from jackfield.schema.skill_schemas import check
-from jackfield.store.agents import AgentStore, Held, NewTask, Outcome, Registered, Report
-from jackfield.store.topics import Place
+from jackfield.store.agents import AgentStore, RegistrationReply
+from jackfield.store.keys import Keys
+from jackfield.store.tasks import HeldTask, NewTask, Outcome, TaskEnd, TaskUpdate
+from jackfield.store.topics import StoredTopic
+from jackfield.topics.topics import Topics
 from jackfield.wire.errors import Error
 
 from .call import Call
-from .channels import Line, Lines
+from .channels import AgentChannel, AgentChannels
 from .directory import Directory
-from .following import Following, Wanted
-from .instance import SCOPE, Instance, Task
+from .followed_task import CallOptions, FollowedTask
+from .instance import REGISTRATION, SCOPE, AssignedTask, ConnectedInstance
 from .upkeep import Upkeep
-
-if TYPE_CHECKING:
-    from jackfield.config import Settings
-    from jackfield.connection.connection import Connection
-    from jackfield.redis.client import RedisClient
-    from jackfield.store.keys import Keys
-    from jackfield.topics.topics import Topics
 
 _log = structlog.get_logger("jackfield")
 
@@ -48,10 +47,11 @@ class Agents:
         topics: The node's topics, whose bus is used.
     """
 
-    def __init__(
-        self, settings: "Settings", redis: "RedisClient", keys: "Keys", topics: "Topics"
-    ) -> None:
+    def __init__(self, settings: Settings, redis: RedisClient, keys: Keys, topics: Topics) -> None:
         self.settings = settings.agents
+        #: Bytes of an event, and so of an update or an output, at most.
+        self.event_bytes = settings.limits.event_bytes
+        self._close_timeout = settings.redis.timeout
         self.store = AgentStore(redis, keys, settings.agents)
         self.directory = Directory(self.store)
         #: Reports that were dropped: late, foreign or forged.
@@ -60,19 +60,19 @@ class Agents:
         self.called = 0
         self._keys = keys
         self._topics = topics
-        self.lines = Lines(keys, topics, self._on_gap)
-        self._upkeep = Upkeep(self.store, topics.store, self.lines, settings.agents.lease)
+        self.channels = AgentChannels(keys, topics, self._on_gap)
+        self._upkeep = Upkeep(self.store, topics.store, self.channels, settings.agents.lease)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
     def instances(self) -> int:
         """How many instances are connected here."""
-        return sum(len(line.instances) for line in self.lines.by_agent.values())
+        return sum(len(channel.instances) for channel in self.channels.by_agent.values())
 
     @property
     def following(self) -> int:
         """How many tasks are followed here."""
-        return sum(len(line.calls) for line in self.lines.by_agent.values())
+        return sum(len(channel.calls) for channel in self.channels.by_agent.values())
 
     async def run(self) -> None:
         """Keep what is here alive and do what is due, until cancelled."""
@@ -81,7 +81,7 @@ class Agents:
     async def close(self) -> None:
         """Stop everything; that instances have left is told, if Redis is there."""
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=self._topics.settings.redis.timeout)
+            await asyncio.wait(self._tasks, timeout=self._close_timeout)
         for task in self._tasks:
             task.cancel()
         while self._tasks:
@@ -90,7 +90,7 @@ class Agents:
 
     # Calling.
 
-    async def call(self, wanted: Wanted) -> Following:
+    async def call(self, wanted: CallOptions) -> FollowedTask:
         """Call an agent.
 
         Raises:
@@ -108,7 +108,7 @@ class Agents:
             following.stop()
             if outcome.word == "same":
                 task = str(outcome.rest[0], "ascii")
-                return await self.follow(task) if wanted.follow else Following(self, task)
+                return await self.follow(task) if wanted.follow else self._following(task)
             if outcome.word == "full":
                 raise Error(
                     "unavailable",
@@ -119,11 +119,11 @@ class Agents:
             self.directory.forget()
             wanted = replace(wanted, known=await self.directory.find(known.agent, known.id))
 
-    async def _create(self, wanted: Wanted) -> tuple[Following, Outcome]:
+    async def _create(self, wanted: CallOptions) -> tuple[FollowedTask, Outcome]:
         agent = wanted.known.agent
         task = f"{agent}.{secrets.token_urlsafe(16)}"
-        async with self.lines.taken(agent) as line:
-            following = self._follow(line, task) if wanted.follow else Following(self, task)
+        async with self.channels.taken(agent) as channel:
+            following = self._follow(channel, task) if wanted.follow else self._following(task)
             calling = self.store.call(agent, self._new_task(task, wanted))
             try:
                 return following, await asyncio.shield(calling)
@@ -138,11 +138,11 @@ class Agents:
         if not calling.cancelled() and not calling.exception() and calling.result().word == "ok":
             self.cancel_soon(task, Error("cancelled", "The caller has left."))
 
-    def _timeout(self, wanted: Wanted) -> float:
+    def _timeout(self, wanted: CallOptions) -> float:
         seconds = self.settings.timeout if wanted.timeout is None else wanted.timeout
         return min(seconds, self.settings.max_timeout)
 
-    def _new_task(self, task: str, wanted: Wanted) -> NewTask:
+    def _new_task(self, task: str, wanted: CallOptions) -> NewTask:
         known = wanted.known
         brief = {"task": task, "agent": known.agent, "skill": known.id, "caller": wanted.caller}
         return NewTask(
@@ -159,16 +159,16 @@ class Agents:
             known.idempotent,
         )
 
-    async def follow(self, task: str) -> Following:
+    async def follow(self, task: str) -> FollowedTask:
         """Follow a task from its beginning, whoever has called for it.
 
         Raises:
             Error: ``not_found``, ``unavailable``.
         """
-        async with self.lines.taken(task.partition(".")[0]) as line:
-            following = self._follow(line, task)
+        async with self.channels.taken(task.partition(".")[0]) as channel:
+            following = self._follow(channel, task)
             try:
-                outcome = await self.store.act(task, "follow", self._keys.node_id)
+                outcome = await self.store.follow(task, node=self._keys.node_id)
                 _check_found(outcome)
             except BaseException:
                 following.stop()
@@ -177,29 +177,36 @@ class Agents:
         following.expire_in(int(outcome.rest[2]) / 1000)
         return following
 
-    def _follow(self, line: Line, task: str) -> Following:
+    def _follow(self, channel: AgentChannel, task: str) -> FollowedTask:
         keys = self._keys.topic(f"task:{task}")
-        place = Place(keys, self.settings.events, round(self.settings.ttl * 1000))
+        place = StoredTopic(keys, self.settings.events, self.settings.ttl)
         call = Call(task, place, self._topics.store, self._hold)
-        line.add(call)
-        return Following(self, task, line, call)
+        channel.add(call)
+        return self._following(task, channel, call)
+
+    def _following(
+        self, task: str, channel: AgentChannel | None = None, call: Call | None = None
+    ) -> FollowedTask:
+        return FollowedTask(
+            task, channel, call, on_expired=self.expire_soon, cancel=self.cancel_soon
+        )
 
     async def cancel(self, task: str, error: Error) -> None:
         """End a task as canceled; the instance that has it is told."""
         error.extra.setdefault("task", task)
-        await self.store.act(task, "cancel", msgspec.json.encode(error.as_dict()))
+        await self.store.cancel(task, error=msgspec.json.encode(error.as_dict()))
 
     def cancel_soon(self, task: str, error: Error) -> None:
         """As `cancel`, for a caller that has gone. If Redis is away the deadline does it."""
         self._try_soon(self.cancel(task, error), "a task is left to its deadline", task=task)
 
-    def expire_soon(self, following: Following) -> None:
+    def expire_soon(self, following: FollowedTask) -> None:
         """The deadline of a task has passed; a sweep would find it as well, but later."""
         self._own(self._expire(following))
 
-    async def _expire(self, following: Following) -> None:
+    async def _expire(self, following: FollowedTask) -> None:
         try:
-            outcome = await self.store.act(following.task, "expire")
+            outcome = await self.store.expire(following.task)
         except Error as error:  # nobody can say, and the caller has waited enough
             error.extra["task"] = following.task
             following.fail(error)
@@ -208,31 +215,31 @@ class Agents:
                 following.expire_in(int(outcome.rest[0]) / 1000)
 
     def _hold(self, call: Call, *, wait: bool) -> None:
-        telling = self.store.act(call.task, "hold", self._keys.node_id, "1" if wait else "")
+        telling = self.store.hold(call.task, node=self._keys.node_id, wait=wait)
         self._try_soon(telling, "an agent could not be told to wait or go on", task=call.task)
 
     # Serving.
 
     async def register(
         self,
-        connection: "Connection",
+        connection: Connection,
         agent: str,
         instance_id: str | None,
         *,
         capacity: int,
         skills: dict[str, tuple[str, bytes]],
-    ) -> tuple[Instance, list[Held]]:
-        """Register a connection as an instance; `Instance.activate` has it told what is for it.
+    ) -> tuple[ConnectedInstance, list[HeldTask]]:
+        """Register a connection as an instance; its `activate` has it told what is for it.
 
         Raises:
             Error: ``forbidden`` if the instance is another user's; ``unavailable``.
         """
-        instance = Instance(
+        instance = ConnectedInstance(
             instance_id or secrets.token_urlsafe(16), agent, connection, self._remind
         )
-        async with self.lines.taken(agent) as line:
-            former = line.instances.get(instance.id)
-            line.instances[instance.id] = instance
+        async with self.channels.taken(agent) as channel:
+            former = channel.instances.get(instance.id)
+            channel.instances[instance.id] = instance
             registering = asyncio.ensure_future(
                 self.store.register(
                     agent,
@@ -245,43 +252,43 @@ class Agents:
             try:
                 registered = await asyncio.shield(registering)
             except BaseException:
-                line.restore(instance, former)
+                channel.restore(instance, former)
                 if not registering.done():  # its connection has ended, and Redis may have it by now
                     self._own(self._take_back(instance, registering))
                 raise
         if registered.foreign:
-            line.restore(instance, former)
+            channel.restore(instance, former)
             raise Error("forbidden", "The instance is another user's.", scopes=[])
         if former is not None:
             if former.connection is connection:
                 instance.go_on_from(former)
             else:
-                former.connection.instance = None
+                former.connection[REGISTRATION].instance = None
         for held in registered.tasks:
             instance.expect(held)
-        connection.instance = instance
+        connection[REGISTRATION].instance = instance
         self.directory.forget()
         return instance, registered.tasks
 
     async def _take_back(
-        self, instance: Instance, registering: "asyncio.Future[Registered]"
+        self, instance: ConnectedInstance, registering: "asyncio.Future[RegistrationReply]"
     ) -> None:
         with suppress(Error):
             await registering
             await self._leave(instance)
 
-    def _remind(self, instance: Instance) -> None:
-        """Tell one that has come back again what it has: some may have been lost with its line."""
+    def _remind(self, instance: ConnectedInstance) -> None:
+        """Tell one that has come back again what it has: some of it may have been lost."""
         tasks = [task for task, held in instance.tasks.items() if not held.told]
         if tasks:
             words = "an instance is reminded of its tasks later"
             self._try_soon(self._order(instance, tasks), words, agent=instance.agent)
 
-    async def _order(self, instance: Instance, tasks: Sequence[str]) -> None:
+    async def _order(self, instance: ConnectedInstance, tasks: Sequence[str]) -> None:
         for task in tasks:
-            await self.store.act(task, "order", instance.id)
+            await self.store.repeat_orders(task, instance=instance.id)
 
-    async def report(self, instance: Instance, report: Report) -> Outcome:
+    async def report(self, instance: ConnectedInstance, report: TaskUpdate | TaskEnd) -> Outcome:
         """Have an instance say something of a task of its; waits while the caller can't keep up.
 
         Raises:
@@ -303,7 +310,7 @@ class Agents:
             raise Error("conflict", "The task has ended.", state=outcome.state)
         if outcome.word != "ok":
             return outcome
-        if report.kind == "end":
+        if isinstance(report, TaskEnd):
             instance.drop(report.task)
         elif outcome.rest[2] == b"1" and held is not None:
             if held.signs == signs:  # else it has heard of what came after the report
@@ -311,8 +318,10 @@ class Agents:
             await self._until_go(instance, held, report)
         return outcome
 
-    async def _until_go(self, instance: Instance, held: Task, report: Report) -> None:
-        again = report._replace(first=0, many=0, body=b"", state="")
+    async def _until_go(
+        self, instance: ConnectedInstance, held: AssignedTask, report: TaskUpdate
+    ) -> None:
+        again = report._replace(seq=0, chunk_count=0, chunks=b"", state="")
         while not held.go.is_set():
             try:
                 async with asyncio.timeout(_HOLD_LOOK):
@@ -322,34 +331,35 @@ class Agents:
                 if outcome.word != "ok" or outcome.rest[2] != b"1":
                     held.go.set()
 
-    async def unregister(self, instance: Instance) -> None:
+    async def unregister(self, instance: ConnectedInstance) -> None:
         """An instance takes no more tasks; it may end those that it has."""
         await self.store.leave(instance.agent, instance.id, left=False)
 
-    def check_again(self, connection: "Connection") -> None:
+    async def check_again(self, connection: Connection) -> None:
         """A connection has another identity; without the scope it is no agent any more."""
         if SCOPE not in connection.identity.scopes:
             self.leave(connection)
 
-    def leave(self, connection: "Connection") -> None:
+    def leave(self, connection: Connection) -> None:
         """A connection has ended: its tasks wait for it for a lease."""
-        instance, connection.instance = connection.instance, None
+        registration = connection[REGISTRATION]
+        instance, registration.instance = registration.instance, None
         if instance is None:
             return
-        line = self.lines.by_agent.get(instance.agent)
-        if line is not None:
-            line.forget(instance)
+        channel = self.channels.by_agent.get(instance.agent)
+        if channel is not None:
+            channel.forget(instance)
         for held in instance.tasks.values():
             held.go.set()
         words = "an instance is left to its lease"
         self._try_soon(self._leave(instance), words, agent=instance.agent)
 
-    async def _leave(self, instance: Instance) -> None:
+    async def _leave(self, instance: ConnectedInstance) -> None:
         await self.store.leave(instance.agent, instance.id, left=True)
 
-    def _on_gap(self, line: Line) -> None:
-        line.look_again()
-        self._own(self._upkeep.beat(line))
+    def _on_gap(self, channel: AgentChannel) -> None:
+        channel.look_again()
+        self._own(self._upkeep.beat(channel))
 
     def _try_soon(self, work: Coroutine[Any, Any, Any], otherwise: str, **where: str) -> None:
         """Do something that may fail if Redis is away: say then what becomes of it."""

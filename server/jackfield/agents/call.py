@@ -8,15 +8,13 @@ agent is told to wait before it comes to that.
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
+from jackfield.store.topics import StoredTopic, TopicStore
 from jackfield.wire.errors import Error
+from jackfield.wire.position import Position
 
 from .task import ENDED, Progress, read_event
-
-if TYPE_CHECKING:
-    from jackfield.store.topics import Place, TopicStore
-    from jackfield.wire.position import Position
 
 #: Bytes of events that wait for the caller: past the first the agent is held, below the second it
 #: goes on, past the third they are dropped here and read again later.
@@ -66,8 +64,8 @@ class Call:
     def __init__(
         self,
         task: str,
-        place: "Place",
-        topics: "TopicStore",
+        place: StoredTopic,
+        topics: TopicStore,
         on_hold: "Hold",
     ) -> None:
         self.task = task
@@ -106,7 +104,7 @@ class Call:
         self._bytes = 0
         self._woken.set()
 
-    def compare(self, position: "Position") -> None:
+    def compare(self, position: Position) -> None:
         """Look again if the topic stands elsewhere than where what has come from it ends."""
         known = self._events[-1][1] if self._events else self._position[1]
         if position.offset != known and not self._is_behind:

@@ -6,34 +6,33 @@ instances that are.
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+from jackfield.store.keys import Keys
+from jackfield.topics.topics import Topics
 
 from .call import Call
-from .instance import Instance
+from .instance import REGISTRATION, ConnectedInstance
 from .task import read_records
-
-if TYPE_CHECKING:
-    from jackfield.store.keys import Keys
-    from jackfield.topics.topics import Topics
 
 #: Looks at lines that nobody needs until they are given up; to make one costs a round trip.
 _IDLE_LOOKS: Final = 60
 
 
-class Line:
+class AgentChannel:
     """The channel of one agent, and who listens to it.
 
     Args:
         agent: The agent.
-        channel: The channel.
+        name: The channel's name.
     """
 
-    __slots__ = ("agent", "calls", "channel", "idle", "instances", "users")
+    __slots__ = ("agent", "calls", "idle", "instances", "name", "users")
 
-    def __init__(self, agent: str, channel: str) -> None:
+    def __init__(self, agent: str, name: str) -> None:
         self.agent = agent
-        self.channel = channel
-        self.instances: dict[str, Instance] = {}
+        self.name = name
+        self.instances: dict[str, ConnectedInstance] = {}
         self.calls: dict[str, list[Call]] = {}
         #: Looks since somebody needed it, and how many need it without listening yet.
         self.idle = 0
@@ -51,13 +50,13 @@ class Line:
             if not calls:
                 del self.calls[call.task]
 
-    def restore(self, instance: Instance, former: Instance | None) -> None:
+    def restore(self, instance: ConnectedInstance, former: ConnectedInstance | None) -> None:
         """An instance that took the place of another was not to have it."""
         self.forget(instance)
         if former is not None:
             self.instances.setdefault(former.id, former)
 
-    def forget(self, instance: Instance) -> None:
+    def forget(self, instance: ConnectedInstance) -> None:
         """An instance is here no more, unless another connection is that instance by now."""
         if self.instances.get(instance.id) is instance:
             del self.instances[instance.id]
@@ -85,12 +84,12 @@ class Line:
             return
         if verb == "moved":  # it has come back at another node
             self.forget(instance)
-            instance.connection.instance = None
+            instance.connection[REGISTRATION].instance = None
         else:
             instance.obey(task, int(attempt), verb, body, int(number[0]) if number else 0)
 
 
-class Lines:
+class AgentChannels:
     """All lines of one node.
 
     Args:
@@ -99,47 +98,49 @@ class Lines:
         on_gap: Called with a line when something may have been missed.
     """
 
-    def __init__(self, keys: "Keys", topics: "Topics", on_gap: Callable[[Line], None]) -> None:
+    def __init__(self, keys: Keys, topics: Topics, on_gap: Callable[[AgentChannel], None]) -> None:
         self._keys = keys
         self._topics = topics
         self._tell_gap = on_gap
-        self.by_agent: dict[str, Line] = {}
+        self.by_agent: dict[str, AgentChannel] = {}
 
     @asynccontextmanager
-    async def taken(self, agent: str) -> AsyncIterator[Line]:
+    async def taken(self, agent: str) -> AsyncIterator[AgentChannel]:
         """The line of an agent, which listens at least until it is given back.
 
         Raises:
             Error: ``unavailable``: Redis is away.
         """
-        line = self.by_agent.get(agent)
-        if line is None:
-            line = self.by_agent[agent] = Line(agent, self._keys.agent_channel(agent))
-        line.users += 1
-        line.idle = 0
+        channel = self.by_agent.get(agent)
+        if channel is None:
+            channel = self.by_agent[agent] = AgentChannel(agent, self._keys.agent_channel(agent))
+        channel.users += 1
+        channel.idle = 0
         try:
-            await self._topics.listen(line.channel, self._on_message, self._on_gap)
-            yield line
+            await self._topics.listen(channel.name, self._on_message, self._on_gap)
+            yield channel
         finally:
-            line.users -= 1
+            channel.users -= 1
 
     def close_idle(self) -> None:
         """Give up lines that nobody has needed for long."""
-        for line in list(self.by_agent.values()):
-            line.idle = 0 if line.instances or line.calls or line.users else line.idle + 1
-            if line.idle > _IDLE_LOOKS:
-                del self.by_agent[line.agent]
-                self._topics.listen_no_more(line.channel)
+        for channel in list(self.by_agent.values()):
+            channel.idle = (
+                0 if channel.instances or channel.calls or channel.users else channel.idle + 1
+            )
+            if channel.idle > _IDLE_LOOKS:
+                del self.by_agent[channel.agent]
+                self._topics.listen_no_more(channel.name)
 
-    def _on_message(self, channel: bytes, data: bytes) -> None:
-        line = self.by_agent.get(_agent_of(channel))
-        if line is not None:
-            line.receive(data)
+    def _on_message(self, name: bytes, data: bytes) -> None:
+        channel = self.by_agent.get(_agent_of(name))
+        if channel is not None:
+            channel.receive(data)
 
-    def _on_gap(self, channel: bytes) -> None:
-        line = self.by_agent.get(_agent_of(channel))
-        if line is not None:
-            self._tell_gap(line)
+    def _on_gap(self, name: bytes) -> None:
+        channel = self.by_agent.get(_agent_of(name))
+        if channel is not None:
+            self._tell_gap(channel)
 
 
 def _agent_of(channel: bytes) -> str:

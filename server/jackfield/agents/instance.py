@@ -2,22 +2,20 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
+from jackfield.connection.connection import Connection
+from jackfield.connection.slot import Slot
+from jackfield.store.tasks import HeldTask
 from jackfield.wire.errors import Error
-
-if TYPE_CHECKING:
-    from jackfield.connection.connection import Connection
-    from jackfield.store.agents import Held
-
 
 #: The scope that an identity must have to be an agent.
 SCOPE: Final = "agent"
 
 
-class Task:
+class AssignedTask:
     """A task that an instance has.
 
     Args:
@@ -39,7 +37,7 @@ class Task:
         self.go.set()
 
 
-class Instance:
+class ConnectedInstance:
     """An instance of an agent, for as long as its connection is here.
 
     What it is told before the reply to its registration is kept until `activate`.
@@ -57,14 +55,14 @@ class Instance:
         self,
         instance_id: str,
         agent: str,
-        connection: "Connection",
-        on_active: Callable[["Instance"], None],
+        connection: Connection,
+        on_active: Callable[["ConnectedInstance"], None],
     ) -> None:
         self._on_active = on_active
         self.id = instance_id
         self.agent = agent
         self.connection = connection
-        self.tasks: dict[str, Task] = {}
+        self.tasks: dict[str, AssignedTask] = {}
         self._kept: list[bytes] | None = []
 
     def activate(self) -> None:
@@ -82,7 +80,7 @@ class Instance:
         held = self.tasks.get(task)
         if verb == "assigned":
             if held is None or held.attempt < attempt or not held.told:
-                self.tasks[task] = Task(attempt)
+                self.tasks[task] = AssignedTask(attempt)
                 self._send(message)
         elif held is None or held.attempt != attempt:
             return
@@ -100,15 +98,15 @@ class Instance:
             held.signs += 1
             held.go.set()
 
-    def go_on_from(self, former: "Instance") -> None:
+    def go_on_from(self, former: "ConnectedInstance") -> None:
         """Its connection was this instance before, and knows the tasks that it had."""
         self.tasks = former.tasks | self.tasks
 
-    def expect(self, held: "Held") -> None:
+    def expect(self, held: HeldTask) -> None:
         """It has a task that it was not told of on this connection; until then it may end it."""
-        self.tasks.setdefault(held.task, Task(held.attempt, told=False))
+        self.tasks.setdefault(held.task, AssignedTask(held.attempt, told=False))
 
-    def has_missed(self, held: "Held") -> bool:
+    def has_missed(self, held: HeldTask) -> bool:
         """Whether it was not told something of a task."""
         mine = self.tasks.get(held.task)
         return (
@@ -135,6 +133,18 @@ class Instance:
             self._kept.append(message)
         else:
             self.connection.send(self.connection.codec.from_json(message))
+
+
+class AgentRegistration:
+    """Which instance of which agent a connection is, if it is one."""
+
+    __slots__ = ("instance",)
+
+    def __init__(self) -> None:
+        self.instance: ConnectedInstance | None = None
+
+
+REGISTRATION: Final = Slot("agent", AgentRegistration)
 
 
 def _canceled(task: str, attempt: int) -> bytes:

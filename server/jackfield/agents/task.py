@@ -6,11 +6,12 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from jackfield.wire.agent_limits import TASK_ID
+
 #: The names of A2A (https://a2a-protocol.org, TaskState), in lower case.
 ENDED: Final = frozenset({"completed", "failed", "canceled", "rejected"})
 
-#: Begins with the agent's name, which fits into a key and the name of a topic.
-_TASK_ID: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}\.[A-Za-z0-9_-]{22}")
+_TASK_ID: Final = re.compile(TASK_ID)
 
 
 def is_task_id(text: str) -> bool:

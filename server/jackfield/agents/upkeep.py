@@ -1,20 +1,19 @@
 """What a node does for agents unasked: leases, missed orders and events, and what is due."""
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
 
-from jackfield.store.agents import AgentStore, Held
+from jackfield.store.agents import AgentStore
+from jackfield.store.tasks import HeldTask
+from jackfield.store.topics import TopicStore
 from jackfield.wire.close_codes import CloseCode
 from jackfield.wire.errors import Error
 
-from .channels import Line, Lines
-from .instance import Instance
+from .channels import AgentChannel, AgentChannels
+from .instance import ConnectedInstance
 from .task import ENDED
-
-if TYPE_CHECKING:
-    from jackfield.store.topics import TopicStore
 
 _log = structlog.get_logger("jackfield")
 
@@ -38,10 +37,12 @@ class Upkeep:
         lease: Seconds that an instance keeps its tasks without a sign of life.
     """
 
-    def __init__(self, store: AgentStore, topics: "TopicStore", lines: Lines, lease: float) -> None:
+    def __init__(
+        self, store: AgentStore, topics: TopicStore, channels: AgentChannels, lease: float
+    ) -> None:
         self._store = store
         self._topics = topics
-        self._lines = lines
+        self._channels = channels
         self._lease = lease
 
     async def run(self) -> None:
@@ -63,8 +64,8 @@ class Upkeep:
                 _log.exception("a look for due tasks failed")
 
     async def _sweep(self, *, everyone: bool) -> None:
-        self._lines.close_idle()
-        names = set(self._lines.by_agent)
+        self._channels.close_idle()
+        names = set(self._channels.by_agent)
         if everyone:
             names.update(await self._store.agents())
         await self._store.sweep(names)
@@ -72,34 +73,36 @@ class Upkeep:
     async def _beat_for_ever(self) -> None:
         while True:
             await asyncio.sleep(self._lease / _BEATS)
-            for line in list(self._lines.by_agent.values()):
-                await self.beat(line)
+            for channel in list(self._channels.by_agent.values()):
+                await self.beat(channel)
 
-    async def beat(self, line: Line) -> None:
+    async def beat(self, channel: AgentChannel) -> None:
         """Renew the leases of an agent's instances, and make up for what was missed."""
         try:
-            instances = list(line.instances.values())
+            instances = list(channel.instances.values())
             if instances:
-                found = await self._store.refresh(line.agent, [each.id for each in instances])
+                found = await self._store.refresh(channel.agent, [each.id for each in instances])
                 for instance, tasks in zip(instances, found, strict=True):
-                    await self._reconcile(line, instance, tasks)
-            await self._look_at_calls(line)
+                    await self._reconcile(channel, instance, tasks)
+            await self._look_at_calls(channel)
         except Error:  # Redis is away; the next beat does it
             return
         except Exception:  # noqa: BLE001 - the others' leases are to be renewed all the same
-            _log.exception("an agent's lease was not renewed", agent=line.agent)
+            _log.exception("an agent's lease was not renewed", agent=channel.agent)
 
-    async def _look_at_calls(self, line: Line) -> None:
-        calls = [call for calls in line.calls.values() for call in calls]
+    async def _look_at_calls(self, channel: AgentChannel) -> None:
+        calls = [call for calls in channel.calls.values() for call in calls]
         for start in range(0, len(calls), _BATCH):
             batch = calls[start : start + _BATCH]
             positions = await self._topics.refresh([call.place for call in batch])
             for call, position in zip(batch, positions, strict=True):
                 call.compare(position)
 
-    async def _reconcile(self, line: Line, instance: Instance, tasks: list[Held] | None) -> None:
+    async def _reconcile(
+        self, channel: AgentChannel, instance: ConnectedInstance, tasks: list[HeldTask] | None
+    ) -> None:
         """Make what an instance knows of its tasks what Redis knows of them."""
-        if line.instances.get(instance.id) is not instance:
+        if channel.instances.get(instance.id) is not instance:
             return
         if tasks is None:
             # It was taken for dead, while Redis was away or this process stood still.
@@ -110,12 +113,12 @@ class Upkeep:
         there = {held.task: held for held in tasks}
         for task, held in there.items():
             if instance.has_missed(held):
-                await self._store.act(task, "order", instance.id)
+                await self._store.repeat_orders(task, instance=instance.id)
         for task in [task for task in instance.tasks if task not in there]:
             if not await self._has(instance, task):
                 instance.cancel(task)
 
-    async def _has(self, instance: Instance, task: str) -> bool:
+    async def _has(self, instance: ConnectedInstance, task: str) -> bool:
         """Whether a task came to an instance since it was looked."""
         fields = await self._store.read_task(task)
         state = str(fields.get("state", b""), "ascii")

@@ -1,17 +1,16 @@
 """The authenticators of a node: asked in turn who sent something, and contained."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import Final
 
+from jackfield.telemetry.incidents import error_of
 from jackfield.wire.close_codes import CloseCode
 from jackfield.wire.errors import Error
 from jackfield.wire.identity import Identity
 
 from . import MAX_TOKEN_LENGTH, Authenticator, Credentials
-
-if TYPE_CHECKING:
-    from .revocations import Revocations
+from .revocations import Revocations
 
 #: Seconds that one authenticator may take: whoever waits is not let in yet, and takes a place.
 _TIMEOUT: Final = 10.0
@@ -39,18 +38,15 @@ class AuthenticatorChain:
     Args:
         authenticators: Asked in turn.
         revocations: What is not let in whatever they say.
-        report: Logs a fault under an incident's id.
     """
 
     def __init__(
         self,
         authenticators: Sequence[Authenticator],
-        revocations: "Revocations",
-        report: Callable[..., Error],
+        revocations: Revocations,
     ) -> None:
         self._authenticators = authenticators
         self._revocations = revocations
-        self._report = report
 
     async def identify(self, credentials: Credentials) -> Identity | None:
         """Who sent something.
@@ -98,7 +94,7 @@ class AuthenticatorChain:
             except Error:
                 raise
             except Exception as exc:  # noqa: BLE001 - it may be anyone's, and raise anything
-                self._report(exc, authenticator=type(authenticator).__name__)
+                error_of(exc, authenticator=type(authenticator).__name__)
                 failed = True
                 continue
             if identity is not None:

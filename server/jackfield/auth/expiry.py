@@ -6,13 +6,11 @@ One timer serves all connections of a node. It is for the next that is due.
 import asyncio
 import heapq
 import time
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from jackfield.connection.connection import Connection
 from jackfield.wire.close_codes import CloseCode
 from jackfield.wire.errors import Error
-
-if TYPE_CHECKING:
-    from jackfield.connection.connection import Connection
 
 #: Seconds after which to look again at the latest: the clock that tokens go by may have been set.
 _LONGEST_WAIT: Final = 30.0
@@ -26,7 +24,7 @@ class Deadline:
 
     __slots__ = ("at", "connection", "is_last")
 
-    def __init__(self, connection: "Connection", at: float, *, is_last: bool) -> None:
+    def __init__(self, connection: Connection, at: float, *, is_last: bool) -> None:
         self.connection: Connection | None = connection
         #: Seconds since the epoch.
         self.at = at
@@ -49,10 +47,11 @@ class Expiry:
         self._warn_before = warn_before
         self._grace = grace
         self._heap: list[Deadline] = []
+        self._deadlines: dict[Connection, Deadline] = {}
         self._dropped = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    def watch(self, connection: "Connection") -> None:
+    def watch(self, connection: Connection) -> None:
         """Go by a connection's identity, whatever it was before."""
         self.forget(connection)
         expires_at = connection.identity.expires_at
@@ -63,9 +62,9 @@ class Expiry:
         else:
             self._add(connection, expires_at + self._grace, is_last=True)
 
-    def forget(self, connection: "Connection") -> None:
+    def forget(self, connection: Connection) -> None:
         """A connection has ended, or has another identity."""
-        deadline, connection.deadline = connection.deadline, None
+        deadline = self._deadlines.pop(connection, None)
         if deadline is None:
             return
         deadline.connection = None
@@ -78,11 +77,12 @@ class Expiry:
     def close(self) -> None:
         """Watch no more."""
         self._heap.clear()
+        self._deadlines.clear()
         if self._timer is not None:
             self._timer.cancel()
 
-    def _add(self, connection: "Connection", at: float, *, is_last: bool) -> None:
-        deadline = connection.deadline = Deadline(connection, at, is_last=is_last)
+    def _add(self, connection: Connection, at: float, *, is_last: bool) -> None:
+        deadline = self._deadlines[connection] = Deadline(connection, at, is_last=is_last)
         heapq.heappush(self._heap, deadline)
         if self._heap[0] is deadline:
             self._arm()
@@ -103,13 +103,13 @@ class Expiry:
             if connection is None:
                 self._dropped -= 1
             elif deadline.is_last:
-                connection.deadline = None
+                del self._deadlines[connection]
                 connection.close(CloseCode.TOKEN_EXPIRED)
             else:
                 self._warn(connection)
         self._arm()
 
-    def _warn(self, connection: "Connection") -> None:
+    def _warn(self, connection: Connection) -> None:
         expires_at = connection.identity.expires_at
         assert expires_at is not None  # noqa: S101 - it has a deadline
         error = Error(

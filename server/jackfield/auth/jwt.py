@@ -22,7 +22,7 @@ from jackfield.wire.identity import MAX_USER_LENGTH, Identity, is_user
 
 from . import MAX_TOKEN_LENGTH, Credentials
 from .jwks import KeySet
-from .keys import ALGORITHMS, Key, Kind, kinds, public_key, secret_key
+from .keys import ALGORITHMS, Key, KeyKind, kinds, public_key, secret_key
 
 #: Seconds. Clocks that differ by more are to be set, and a token is not to outlive itself by more.
 _MAX_LEEWAY: Final = 300.0
@@ -109,7 +109,7 @@ class JwtSchema(Schema):
                 given[-1] if given else "algorithms",
             )
         algorithms = data["algorithms"]
-        if Kind.SECRET in kinds(algorithms) and len(kinds(algorithms)) > 1:
+        if KeyKind.SECRET in kinds(algorithms) and len(kinds(algorithms)) > 1:
             raise ValidationError(
                 "Those that start with HS need a secret, the others a public key. Both together "
                 "would let everyone who has the public key sign tokens.",
@@ -118,7 +118,7 @@ class JwtSchema(Schema):
         try:
             if data["jwks_url"] is None:
                 static_key(data)
-            elif Kind.SECRET in kinds(algorithms):
+            elif KeyKind.SECRET in kinds(algorithms):
                 raise ValueError(  # noqa: TRY301 - one way for all faults of the key
                     f"{algorithms[0]} needs a secret, and a key set has public keys: set "
                     "secret_file"

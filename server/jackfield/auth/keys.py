@@ -24,7 +24,7 @@ PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 _RSA_BITS: Final = 2048
 
 
-class Kind(StrEnum):
+class KeyKind(StrEnum):
     """What a key is."""
 
     SECRET = "a secret"  # noqa: S105 - a word
@@ -37,24 +37,24 @@ class Kind(StrEnum):
 
 #: What each algorithm needs (RFC 7518, section 3; RFC 8037).
 ALGORITHMS: Final = {
-    "HS256": Kind.SECRET,
-    "HS384": Kind.SECRET,
-    "HS512": Kind.SECRET,
-    "RS256": Kind.RSA,
-    "RS384": Kind.RSA,
-    "RS512": Kind.RSA,
-    "PS256": Kind.RSA,
-    "PS384": Kind.RSA,
-    "PS512": Kind.RSA,
-    "ES256": Kind.P256,
-    "ES384": Kind.P384,
-    "ES512": Kind.P521,
-    "EdDSA": Kind.ED25519,
+    "HS256": KeyKind.SECRET,
+    "HS384": KeyKind.SECRET,
+    "HS512": KeyKind.SECRET,
+    "RS256": KeyKind.RSA,
+    "RS384": KeyKind.RSA,
+    "RS512": KeyKind.RSA,
+    "PS256": KeyKind.RSA,
+    "PS384": KeyKind.RSA,
+    "PS512": KeyKind.RSA,
+    "ES256": KeyKind.P256,
+    "ES384": KeyKind.P384,
+    "ES512": KeyKind.P521,
+    "EdDSA": KeyKind.ED25519,
 }
 #: Bytes of a secret, at least: as many as the hash has (RFC 7518, section 3.2).
 SECRET_BYTES: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
 
-_CURVES: Final = {"secp256r1": Kind.P256, "secp384r1": Kind.P384, "secp521r1": Kind.P521}
+_CURVES: Final = {"secp256r1": KeyKind.P256, "secp384r1": KeyKind.P384, "secp521r1": KeyKind.P521}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class _Examined(HMACAlgorithm):
         return key if isinstance(key, bytes) else key.encode()
 
 
-def kinds(algorithms: Sequence[str]) -> list[Kind]:
+def kinds(algorithms: Sequence[str]) -> list[KeyKind]:
     """What kinds of key some algorithms need, each once."""
     return list(dict.fromkeys(ALGORITHMS[name] for name in algorithms))
 
@@ -94,7 +94,7 @@ def secret_key(secret: str, algorithms: Sequence[str]) -> Key:
         ValueError: It can't be that: the words say why, and don't quote it.
     """
     for name in algorithms:
-        if ALGORITHMS[name] is not Kind.SECRET:
+        if ALGORITHMS[name] is not KeyKind.SECRET:
             raise ValueError(f"{name} needs a public key, and not a secret: set public_key_file")
     material = secret.encode()
     if b"-----BEGIN " in material:
@@ -139,7 +139,7 @@ def public_key(pem: str, algorithms: Sequence[str]) -> Key:
     if kind is None or not isinstance(material, PublicKey):
         raise ValueError("No algorithm is for a key of this kind")
     for name in algorithms:
-        if ALGORITHMS[name] is Kind.SECRET:
+        if ALGORITHMS[name] is KeyKind.SECRET:
             raise ValueError(
                 f"{name} needs a secret, and this is a public key: whoever has that could sign "
                 "tokens"
@@ -177,7 +177,7 @@ def jwk_key(jwk: Mapping[str, Any], algorithms: Sequence[str]) -> Key | None:
     return Key(material, usable)
 
 
-def _kind(material: object) -> Kind | None:
+def _kind(material: object) -> KeyKind | None:
     """What a public key is; None if it is not of use here.
 
     Raises:
@@ -190,9 +190,9 @@ def _kind(material: object) -> Kind | None:
                     f"The RSA key is too short: it has {material.key_size} bits, and needs "
                     f"{_RSA_BITS} at least"
                 )
-            return Kind.RSA
+            return KeyKind.RSA
         case EllipticCurvePublicKey():
             return _CURVES.get(material.curve.name)
         case Ed25519PublicKey():
-            return Kind.ED25519
+            return KeyKind.ED25519
     return None

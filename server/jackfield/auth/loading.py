@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from jackfield.config import ConfigError, Problem, Section, Settings
-from jackfield.config.section import suggest
+from jackfield.config.problems import suggest
 from jackfield.declaration.candidates import Candidate, discover
 
 from . import Anonymous, Authenticator

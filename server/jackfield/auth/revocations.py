@@ -10,17 +10,15 @@ import contextlib
 import time
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
 
-from jackfield.store.revocations import Entry, RevocationStore
+from jackfield.connection.hub import Hub
+from jackfield.store.revocations import Revocation, RevocationStore
 from jackfield.wire.close_codes import CloseCode
 from jackfield.wire.errors import Error
 from jackfield.wire.identity import Identity
-
-if TYPE_CHECKING:
-    from jackfield.connection.hub import Hub
 
 _log = structlog.get_logger("jackfield")
 
@@ -33,7 +31,7 @@ _TIDY_INTERVAL: Final = 60.0
 _ORDER_LIFETIME: Final = 60.0
 
 
-class Kind(StrEnum):
+class RevocationKind(StrEnum):
     """What a revocation is about; in this order."""
 
     TOKEN = "token"  # noqa: S105 - a word
@@ -53,12 +51,12 @@ class Revocations:
         interval: Seconds between two looks.
     """
 
-    def __init__(self, store: RevocationStore, hub: "Hub", *, interval: float = _INTERVAL) -> None:
+    def __init__(self, store: RevocationStore, hub: Hub, *, interval: float = _INTERVAL) -> None:
         self._store = store
         self._hub = hub
         self._interval = interval
         self._known = 0
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, Revocation] = {}
         self._tidied_at = time.time()
         self._wanted = asyncio.Event()
         #: Whether it is known what is revoked at all.
@@ -75,18 +73,18 @@ class Revocations:
         """
         if not self._entries:
             return False
-        if identity.token_id is not None and self._find(Kind.TOKEN, identity.token_id):
+        if identity.token_id is not None and self._find(RevocationKind.TOKEN, identity.token_id):
             return True
-        if connection_id is not None and self._find(Kind.CONNECTION, connection_id):
+        if connection_id is not None and self._find(RevocationKind.CONNECTION, connection_id):
             return True
         if identity.user is None:
             return False
-        entry = self._find(Kind.USER, identity.user)
+        entry = self._find(RevocationKind.USER, identity.user)
         return entry is not None and (
             identity.issued_at is None or identity.issued_at <= entry.since
         )
 
-    async def revoke(self, kind: Kind, value: str, lifetime: float) -> None:
+    async def revoke(self, kind: RevocationKind, value: str, lifetime: float) -> None:
         """Revoke on all nodes, from within a second on.
 
         Args:
@@ -100,7 +98,7 @@ class Revocations:
         await self._store.add([f"{kind} {value}"], lifetime)
         self._wanted.set()
 
-    async def disconnect(self, kind: Kind, value: str) -> None:
+    async def disconnect(self, kind: RevocationKind, value: str) -> None:
         """Close on all nodes what is open now, and have the clients come back.
 
         The arguments and errors are those of `revoke`.
@@ -138,23 +136,25 @@ class Revocations:
             self._close(fresh)
         self._tidy()
 
-    def _is_news(self, entry: Entry) -> bool:
+    def _is_news(self, entry: Revocation) -> bool:
         """Note an entry; whether it says more than was known."""
         known = self._entries.get(entry.target)
         if known is not None and known.since >= entry.since and known.until >= entry.until:
             return False
         if known is not None:
-            entry = Entry(
+            entry = Revocation(
                 entry.target, max(known.since, entry.since), max(known.until, entry.until)
             )
         self._entries[entry.target] = entry
         return True
 
-    def _close(self, entries: Sequence[Entry]) -> None:
+    def _close(self, entries: Sequence[Revocation]) -> None:
         """Close what is open here and was revoked just now, or is to go."""
         closed = 0
         # In sets, as this looks at every connection there is.
-        tokens, users, connections, sent_users, sent = (_values(entries, kind) for kind in Kind)
+        tokens, users, connections, sent_users, sent = (
+            _values(entries, kind) for kind in RevocationKind
+        )
         for connection in self._hub:
             identity = connection.identity
             if (
@@ -171,7 +171,7 @@ class Revocations:
         if closed:
             _log.info("closed what was revoked", connections=closed)
 
-    def _find(self, kind: Kind, value: str) -> Entry | None:
+    def _find(self, kind: RevocationKind, value: str) -> Revocation | None:
         entry = self._entries.get(f"{kind} {value}")
         return None if entry is None or entry.until < time.time() else entry
 
@@ -184,7 +184,7 @@ class Revocations:
             }
 
 
-def _values(entries: Iterable[Entry], kind: Kind) -> set[str | None]:
+def _values(entries: Iterable[Revocation], kind: RevocationKind) -> set[str | None]:
     """What is meant by the entries of a kind."""
     prefix = f"{kind} "
     return {

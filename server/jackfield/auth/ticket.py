@@ -8,11 +8,16 @@ import re
 import secrets
 from typing import Any, Final
 
-from jackfield.http.health import NODE
+from aiohttp import web
+
+from jackfield.store.tickets import TicketStore
 from jackfield.wire.errors import Error
 from jackfield.wire.identity import Identity
 
 from . import Credentials
+
+#: Where an application has the tickets that the server API gives out.
+TICKETS: Final = web.AppKey("jackfield.tickets", TicketStore)
 
 #: What every ticket starts with, so that one can be told from other tokens.
 _PREFIX: Final = "jft_"
@@ -50,7 +55,7 @@ class TicketAuthenticator:
             return None
         granted = None
         if _TICKET.fullmatch(ticket):
-            granted = await credentials.request.app[NODE].tickets.take(ticket)
+            granted = await credentials.request.app[TICKETS].take(ticket)
         if granted is None:
             raise Error("unauthenticated", "The ticket is not valid: it is too old, or used.")
         return Identity(**{**granted, "scopes": frozenset(granted["scopes"])})

@@ -1,23 +1,22 @@
 """`Context`: one request (or hook) of one connection, and all that a handler may do with it."""
 
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
 
-import msgspec
 import structlog
 
-from jackfield.agents.commands import AgentAccess
-from jackfield.agents.direct import call_agent, stream_agent
-from jackfield.auth.refresh import refresh
+from jackfield.agents.access import AgentAccess
+from jackfield.agents.plugin_calls import call_agent, stream_agent
+from jackfield.connection.connection import Connection
+from jackfield.connection.request import Request
+from jackfield.connection.running import MessageOptions
+from jackfield.topics.access import TopicAccess
 from jackfield.wire.position import Position
+from jackfield.wire.protocol import MessageId
 
-if TYPE_CHECKING:
-    from jackfield.connection.connection import Connection
-    from jackfield.connection.request import Request
-    from jackfield.topics.commands import TopicAccess
-    from jackfield.wire.protocol import MessageId
-
-    from .runtime import Runtime
+from .runtime import Runtime
+from .services import Services
+from .state import State
 
 
 class Context:
@@ -26,7 +25,10 @@ class Context:
     __slots__ = ("_connection", "_request", "_runtime")
 
     def __init__(
-        self, connection: "Connection", runtime: "Runtime", request: "Request | None" = None
+        self,
+        connection: Connection,
+        runtime: Runtime,
+        request: Request[MessageOptions] | None = None,
     ) -> None:
         self._connection = connection
         self._runtime = runtime
@@ -35,10 +37,10 @@ class Context:
     @property
     def type(self) -> str | None:
         """The message type; None in a hook."""
-        return None if self._request is None else self._request.route.type
+        return None if self._request is None else self._request.options.type
 
     @property
-    def id(self) -> "MessageId | None":
+    def id(self) -> MessageId | None:
         """The message's id; None if it has none, and in a hook."""
         return None if self._request is None else self._request.id
 
@@ -87,16 +89,16 @@ class Context:
         return self._runtime.resource
 
     @property
-    def state(self) -> "State":
+    def state(self) -> State:
         """The plugin's own fields of this connection's state, kept in Redis."""
-        return State(self._connection, self._runtime.plugin)
+        return State(self._connection, self._runtime.plugin, self._services.store)
 
     @property
     def log(self) -> structlog.stdlib.BoundLogger:
         """A structlog logger bound to the plugin, the connection and the message type."""
         return self._runtime.log.bind(connection=self.connection, type=self.type)
 
-    def cancel(self, message_id: "MessageId") -> bool:
+    def cancel(self, message_id: MessageId) -> bool:
         """Cancel another request of this connection; its client gets ``cancelled``.
 
         Args:
@@ -123,7 +125,7 @@ class Context:
             Error: ``unauthenticated`` or ``token_expired`` if the token is not valid, ``forbidden``
                 if it is another user's, ``unavailable``; nothing has changed then.
         """
-        return await refresh(self._connection, token)
+        return await self._services.refresh.refresh(self._connection, token)
 
     async def publish(self, topic: str, payload: Any, /, *, key: str | None = None) -> Position:
         """Publish an event to a topic; see `Runtime.publish`."""
@@ -220,8 +222,12 @@ class Context:
         return await self._access.presence(self._connection, self._request, topic)
 
     @property
-    def _access(self) -> "TopicAccess":
-        return self._connection.node.access
+    def _services(self) -> Services:
+        return self._runtime._services  # noqa: SLF001 - the runtime's other side
+
+    @property
+    def _access(self) -> TopicAccess:
+        return self._services.topic_access
 
     async def call_agent(
         self,
@@ -233,7 +239,7 @@ class Context:
         timeout: float | None = None,  # noqa: ASYNC109 - of the task, wherever it runs
     ) -> dict[str, Any]:
         """Call an agent for this connection's user; see `Runtime.call_agent`."""
-        agents = self._connection.node.agents
+        agents = self._services.agents
         return await call_agent(
             agents, agent, skill, input=payload, caller=self.user, timeout=timeout
         )
@@ -248,13 +254,13 @@ class Context:
         timeout: float | None = None,
     ) -> AsyncGenerator[dict[str, Any], None]:
         """Call an agent and iterate over its chunks; see `Runtime.stream_agent`."""
-        agents = self._connection.node.agents
+        agents = self._services.agents
         return stream_agent(agents, agent, skill, input=payload, caller=self.user, timeout=timeout)
 
     @property
-    def agents(self) -> "AgentAccess":
+    def agents(self) -> AgentAccess:
         """What this connection may do with agents, as the built-in ``agent.*`` types do it."""
-        return AgentAccess(self._connection.node.agents, self._connection, self._request)
+        return AgentAccess(self._services.agents, self._connection, self._request)
 
     def describe(self, message_type: str | None = None) -> dict[str, Any]:
         """The message types this connection may use, and the kinds of topics, with JSON Schemas.
@@ -265,56 +271,4 @@ class Context:
         Raises:
             Error: ``not_found`` if there is none of that name, or none for this connection.
         """
-        return self._connection.describe(message_type)
-
-
-class State(Mapping[str, Any]):
-    """A plugin's own fields of a connection's state: read here, kept in Redis.
-
-    They live as long as the connection. Reading is local and costs nothing. Writing goes to
-    Redis first, and only then can be read: when `set` returns, the field is in both.
-    """
-
-    __slots__ = ("_connection", "_prefix")
-
-    def __init__(self, connection: "Connection", plugin: str) -> None:
-        self._connection = connection
-        self._prefix = f"{plugin}."
-
-    def __getitem__(self, name: str) -> Any:
-        return msgspec.json.decode(self._connection.fields[self._prefix + name])
-
-    def __iter__(self) -> Iterator[str]:
-        start = len(self._prefix)
-        return (key[start:] for key in self._connection.fields if key.startswith(self._prefix))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    async def set(self, **values: Any) -> None:
-        """Write fields.
-
-        Args:
-            **values: Any JSON values.
-
-        Raises:
-            Error: ``unavailable`` if Redis is away; nothing has changed here then.
-            TypeError: A value can't be JSON.
-        """
-        await self._connection.write_fields(
-            {self._prefix + name: msgspec.json.encode(value) for name, value in values.items()}
-        )
-
-    async def delete(self, *names: str) -> None:
-        """Remove fields; one that isn't there is no error.
-
-        Raises:
-            Error: ``unavailable`` if Redis is away; nothing has changed here then.
-        """
-        await self._connection.write_fields(
-            {
-                self._prefix + name: None
-                for name in names
-                if self._prefix + name in self._connection.fields
-            }
-        )
+        return self._services.describe(self.scopes, message_type)

@@ -1,17 +1,15 @@
 """`Runtime`: a plugin's part of the server it runs in, for its lifespan and background tasks."""
 
 from collections.abc import AsyncGenerator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
-from jackfield.agents.direct import call_agent, stream_agent
+from jackfield.agents.plugin_calls import call_agent, stream_agent
 from jackfield.declaration.topic_family import BROADCAST, USER
 from jackfield.wire.position import Position
 
-if TYPE_CHECKING:
-    from jackfield.agents.agents import Agents
-    from jackfield.topics.topics import Topics
+from .services import Services
 
 
 class Runtime:
@@ -26,21 +24,19 @@ class Runtime:
         log: A structlog logger bound to the plugin.
     """
 
-    __slots__ = ("_agents", "_topics", "config", "log", "node", "plugin", "resource")
+    __slots__ = ("_services", "config", "log", "node", "plugin", "resource")
 
     def __init__(
         self,
         plugin: str,
         node: str,
         config: Mapping[str, Any],
-        topics: "Topics",
-        agents: "Agents",
+        services: Services,
     ) -> None:
         self.plugin = plugin
         self.node = node
         self.config = config
-        self._topics = topics
-        self._agents = agents
+        self._services = services
         self.log: structlog.stdlib.BoundLogger = structlog.get_logger("jackfield").bind(
             plugin=plugin
         )
@@ -66,21 +62,21 @@ class Runtime:
             TypeError: The payload can't be JSON.
             ValueError: The key is empty or longer than 128 characters.
         """
-        return await self._topics.publish(topic, payload, key=key)
+        return await self._services.topics.publish(topic, payload, key=key)
 
     async def send_to_user(self, user: str, payload: Any, /, *, key: str | None = None) -> Position:
         """Publish an event to all connections of a user on all nodes: to the topic ``user:<id>``.
 
         The arguments and errors are those of `publish`.
         """
-        return await self._topics.publish(USER + user, payload, key=key)
+        return await self._services.topics.publish(USER + user, payload, key=key)
 
     async def broadcast(self, payload: Any, /, *, key: str | None = None) -> Position:
         """Publish an event to all connections of all nodes: to the topic ``broadcast``.
 
         The arguments and errors are those of `publish`.
         """
-        return await self._topics.publish(BROADCAST, payload, key=key)
+        return await self._services.topics.publish(BROADCAST, payload, key=key)
 
     async def call_agent(
         self,
@@ -111,7 +107,7 @@ class Runtime:
                 ``timeout``; ``cancelled``; ``unavailable`` if too many wait or Redis is away.
         """
         return await call_agent(
-            self._agents, agent, skill, input=payload, caller=None, timeout=timeout
+            self._services.agents, agent, skill, input=payload, caller=None, timeout=timeout
         )
 
     def stream_agent(
@@ -128,4 +124,6 @@ class Runtime:
         To leave the iteration early cancels the task; `contextlib.aclosing` has that happen at
         once.
         """
-        return stream_agent(self._agents, agent, skill, input=payload, caller=None, timeout=timeout)
+        return stream_agent(
+            self._services.agents, agent, skill, input=payload, caller=None, timeout=timeout
+        )

@@ -17,7 +17,8 @@ from jackfield.config import (
     load_settings,
 )
 from jackfield.declaration.candidates import discover
-from jackfield.dispatch.registry import Entry, Registry
+from jackfield.dispatch.plugin_entry import PluginEntry
+from jackfield.dispatch.registry import Registry
 from jackfield.telemetry import log
 
 from .options import config_option, describe, epilog, load_plugins
@@ -85,8 +86,8 @@ def _without_absent(settings: PluginSettings) -> PluginSettings:
     )
 
 
-def _of_plugin(entry: Entry) -> Iterator[str]:
-    """Return the problems of a plugin, one for each fault of its configuration."""
+def _of_plugin(entry: PluginEntry) -> Iterator[str]:
+    """What is wrong with a plugin: line by line if it is about its configuration."""
     if entry.problems:
         yield from map(describe, entry.problems)
     else:

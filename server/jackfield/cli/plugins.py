@@ -15,8 +15,8 @@ from rich.text import Text
 
 from jackfield.config import ConfigError, Settings
 from jackfield.declaration.topic_family import TopicFamily
-from jackfield.dispatch.registry import Entry, State
-from jackfield.plugin.handler import Handler, Kind
+from jackfield.dispatch.plugin_entry import PluginEntry, PluginState
+from jackfield.plugin.handler import Handler, HandlerKind
 from jackfield.schema.compiled import compile_schema
 from jackfield.schema.json_schema import json_schema
 from jackfield.schema.validation import AnyPayload
@@ -27,7 +27,11 @@ from .terminal import one_line, out
 #: The units a duration is printed in, the largest first, and their seconds.
 _UNITS: Final = {"d": 86_400, "h": 3_600, "m": 60}
 
-_COLOURS: Final = {State.LOADED: "green", State.DISABLED: "dim", State.FAILED: "bold red"}
+_COLOURS: Final = {
+    PluginState.LOADED: "green",
+    PluginState.DISABLED: "dim",
+    PluginState.FAILED: "bold red",
+}
 
 
 @click.command(
@@ -63,23 +67,23 @@ def command(config: Path | None, *, as_json: bool, verbose: bool) -> None:
         out.print(Group(*_sections(entries, settings)) if verbose else _table(entries))
 
 
-def _handlers(entry: Entry) -> list[Handler]:
-    """Return the message types that a plugin adds to the server, none if it is left out."""
-    if entry.state is not State.LOADED or entry.plugin is None:
+def _handlers(entry: PluginEntry) -> list[Handler]:
+    """What it adds to the server: nothing, if it is left out."""
+    if entry.state is not PluginState.LOADED or entry.plugin is None:
         return []
     return [handler for _, handler in sorted(entry.plugin.handlers.items())]
 
 
-def _topics(entry: Entry) -> list[TopicFamily]:
-    """Return the topics that a plugin adds to the server, none if it is left out."""
-    if entry.state is not State.LOADED or entry.plugin is None:
+def _topics(entry: PluginEntry) -> list[TopicFamily]:
+    """The same for topics."""
+    if entry.state is not PluginState.LOADED or entry.plugin is None:
         return []
     return sorted(entry.plugin.topics, key=lambda family: str(family.pattern))
 
 
 def _timeout(handler: Handler, settings: Settings) -> float | None:
-    """Return the timeout of a message type in seconds, None for no limit."""
-    if handler.timeout is None and handler.kind is not Kind.STREAM:
+    """Seconds that it may take here; None without a limit."""
+    if handler.timeout is None and handler.kind is not HandlerKind.STREAM:
         return settings.limits.handler_timeout
     return handler.timeout
 
@@ -91,7 +95,7 @@ def _not_compiled(handler: Handler) -> str | None:
     return compile_schema(handler.schema).reason
 
 
-def _as_dict(entry: Entry, settings: Settings) -> dict[str, Any]:
+def _as_dict(entry: PluginEntry, settings: Settings) -> dict[str, Any]:
     return {
         "name": entry.name,
         "distribution": entry.candidate.distribution,
@@ -103,8 +107,8 @@ def _as_dict(entry: Entry, settings: Settings) -> dict[str, Any]:
             {
                 "type": handler.type,
                 "doc": handler.doc,
-                "streams": handler.kind is Kind.STREAM,
-                "concurrent": handler.concurrent or handler.kind is Kind.STREAM,
+                "streams": handler.kind is HandlerKind.STREAM,
+                "concurrent": handler.concurrent or handler.kind is HandlerKind.STREAM,
                 "scopes": sorted(handler.scopes),
                 "timeout": _timeout(handler, settings),
                 "not_compiled": _not_compiled(handler),
@@ -128,7 +132,7 @@ def _as_dict(entry: Entry, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _table(entries: list[Entry]) -> Table:
+def _table(entries: list[PluginEntry]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, header_style="bold")
     table.add_column("Plugin", no_wrap=True)
     table.add_column("Distribution")
@@ -137,17 +141,17 @@ def _table(entries: list[Entry]) -> Table:
     table.add_column("Topics", overflow="fold")
     for entry in entries:
         types = Text(", ".join(handler.type for handler in _handlers(entry)))
-        what = _why(entry) if entry.state is State.FAILED else types
+        what = _why(entry) if entry.state is PluginState.FAILED else types
         topics = Text(", ".join(str(family.pattern) for family in _topics(entry)))
         table.add_row(entry.name, entry.source, _state(entry), what, topics)
     return table
 
 
-def _sections(entries: list[Entry], settings: Settings) -> Iterator[RenderableType]:
-    """Return what ``--verbose`` prints: a section for each plugin, with its types and topics."""
+def _sections(entries: list[PluginEntry], settings: Settings) -> Iterator[RenderableType]:
+    """What ``--verbose`` prints: each plugin by itself, with a paragraph for each thing it has."""
     for entry in entries:
         yield Text.assemble((entry.name, "bold"), f"  {entry.source}  ", _state(entry))
-        if entry.state is State.FAILED:
+        if entry.state is PluginState.FAILED:
             yield Padding(_why(entry), (0, 0, 0, 2))
         for handler in _handlers(entry):
             yield Padding(_described(handler, settings), (0, 0, 0, 2))
@@ -156,11 +160,11 @@ def _sections(entries: list[Entry], settings: Settings) -> Iterator[RenderableTy
         yield ""
 
 
-def _state(entry: Entry) -> Text:
+def _state(entry: PluginEntry) -> Text:
     return Text(entry.state, style=_COLOURS[entry.state])
 
 
-def _why(entry: Entry) -> Text:
+def _why(entry: PluginEntry) -> Text:
     return Text(one_line(f"{entry.stage}: {entry.reason}"), style="red")
 
 
@@ -168,7 +172,7 @@ def _described(handler: Handler, settings: Settings) -> Group:
     """Describe a message type by its name, its traits, its first sentence and its fields."""
     seconds = _timeout(handler, settings)
     traits = [
-        *(["streams"] if handler.kind is Kind.STREAM else []),
+        *(["streams"] if handler.kind is HandlerKind.STREAM else []),
         *(["concurrent"] if handler.concurrent else []),
         *([f"needs {', '.join(sorted(handler.scopes))}"] if handler.scopes else []),
         "no timeout" if seconds is None else f"{seconds:g} s",

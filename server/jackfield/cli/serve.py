@@ -15,7 +15,7 @@ from rich.text import Text
 
 from jackfield import runner
 from jackfield.config import ConfigError, ServerSettings, Settings
-from jackfield.dispatch.registry import PluginFailures
+from jackfield.dispatch.plugin_entry import PluginFailures
 from jackfield.node import Node
 from jackfield.redis.embedded import EmbeddedError
 

@@ -17,7 +17,7 @@ import msgspec
 from rich.text import Text
 
 from jackfield.auth.jwt import JwtAuthenticator
-from jackfield.auth.keys import Kind, kinds
+from jackfield.auth.keys import KeyKind, kinds
 from jackfield.config import ConfigError, Secret, parse_duration
 from jackfield.wire.errors import Error
 
@@ -163,7 +163,7 @@ def _jwt_settings(config: Path | None) -> dict[str, Any] | None:
 
 
 def _signing_key(settings: dict[str, Any], key_file: Path | None) -> str:
-    if Kind.SECRET in kinds(settings["algorithms"]):
+    if KeyKind.SECRET in kinds(settings["algorithms"]):
         if key_file is not None:
             raise click.UsageError("--key is for public keys, and [auth.jwt] has a secret.")
         secret: Secret = settings["secret_file"] or settings["secret_env"]

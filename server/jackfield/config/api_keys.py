@@ -9,8 +9,6 @@ from typing import Any, Final
 
 from marshmallow import ValidationError, fields
 
-__all__ = ["API_SCOPES", "ApiKey", "ApiKeysField"]
-
 #: What a key may be for: an endpoint each. ``*`` is all of them.
 API_SCOPES: Final = frozenset({"tickets", "revoke", "disconnect"})
 

@@ -9,20 +9,6 @@ from typing import Any, Final
 
 from marshmallow import ValidationError, fields
 
-__all__ = [
-    "DurationField",
-    "FileField",
-    "FlagField",
-    "NetworkField",
-    "OriginField",
-    "Secret",
-    "SecretField",
-    "SecretFileField",
-    "check_host",
-    "is_loopback",
-    "parse_duration",
-]
-
 #: Milliseconds of each unit. Whole numbers, so that "9ms" is 0.009 s and not 0.009000000000000001.
 _MILLISECONDS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?", re.ASCII)

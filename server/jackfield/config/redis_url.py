@@ -6,14 +6,6 @@ from urllib.parse import SplitResult, urlsplit
 
 from marshmallow import ValidationError
 
-__all__ = [
-    "RedisAddress",
-    "check_redis_url",
-    "has_password",
-    "safe_redis_url",
-    "split_redis_url",
-]
-
 _SINGLE: Final = ("redis", "rediss", "unix")
 _SEVERAL: Final = re.compile(
     r"(?P<scheme>rediss?)\+(?P<kind>sentinel|cluster)://(?P<user>[^/?#]*@)?(?P<servers>[^/?#@]+)"

@@ -23,8 +23,6 @@ from .fields import (
 from .redis_url import check_redis_url, has_password
 from .tls import server_context
 
-__all__ = ["SCHEMAS"]
-
 
 def _between(low: int, high: int) -> validate.Range:
     return validate.Range(low, high, error="Must be from {min} to {max}.")

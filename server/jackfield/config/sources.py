@@ -6,15 +6,12 @@ wrong with it is reported where the operator will mend it.
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-__all__ = ["OVERRIDE", "ConfigError", "KeyPath", "Layer", "Problem", "override", "read_toml"]
-
-#: From the outermost table inwards; a number is an index into a list.
-KeyPath = tuple[str | int, ...]
+from .problems import ConfigError, KeyPath, Problem
 
 #: The place of what neither the file nor the environment says.
 OVERRIDE: Final = "override"
@@ -34,33 +31,6 @@ _TOML_TOKEN: Final = re.compile(
 )
 #: The start of a statement: the brackets of a table's header, if any, and a dotted key.
 _TOML_KEY: Final = re.compile(r"""(\[{0,2})((?:"(?:\\.|[^"\\])*"|'[^']*'|[^"'=\[\]])+)""")
-
-
-class Problem(NamedTuple):
-    """One thing that is wrong with a configuration.
-
-    Attributes:
-        where: ``jackfield.toml:12``, the name of an environment variable, or ``override``.
-        message: The dotted key, and what is wrong with it. Never the value of a secret.
-    """
-
-    where: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.message}"
-
-
-class ConfigError(Exception):
-    """A configuration cannot be used.
-
-    Args:
-        problems: All that is wrong with it.
-    """
-
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = list(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
 @dataclass(frozen=True, slots=True, repr=False)

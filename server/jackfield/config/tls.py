@@ -2,8 +2,6 @@
 
 import ssl
 
-__all__ = ["load_certificate", "server_context"]
-
 
 def server_context(certificate: str, key: str | None) -> ssl.SSLContext:
     """What a server needs to speak TLS 1.2 or newer.

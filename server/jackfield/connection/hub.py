@@ -19,6 +19,8 @@ class Hub:
 
     def __init__(self) -> None:
         self._connections: dict[str, Connection] = {}
+        #: Whether everybody is being sent home: no new connections, no new requests.
+        self.draining = False
         #: Those that have not said who they are.
         self._strangers: set[Connection] = set()
 
@@ -42,9 +44,9 @@ class Hub:
         """A connection is open."""
         self._connections[connection.id] = connection
 
-    def discard(self, connection: Connection) -> None:
-        """A connection has ended."""
-        self._connections.pop(connection.id, None)
+    def discard(self, connection_id: str) -> None:
+        """A connection has ended, or was never opened."""
+        self._connections.pop(connection_id, None)
 
     async def drain(self, deadline: float) -> None:
         """Send everybody home: goodbye now, a close once what runs has ended.
@@ -55,6 +57,7 @@ class Hub:
         Args:
             deadline: Seconds that requests have to finish.
         """
+        self.draining = True
         reason = Error("unavailable", "The server is shutting down.", retry_after=1.0)
         for stranger in list(self._strangers):
             stranger.close(CloseCode.SHUTDOWN)

@@ -83,7 +83,6 @@ class Outbox:
         "_flush_scheduled",
         "_frames",
         "_limit",
-        "_loop",
         "_on_stalled",
         "_pending",
         "_sealed",
@@ -91,6 +90,8 @@ class Outbox:
         "_timeout",
         "_transport",
         "_written",
+        "loop",
+        "turn",
     )
 
     def __init__(
@@ -105,9 +106,10 @@ class Outbox:
         descriptor: int | None = None,
     ) -> None:
         self._descriptor = descriptor
-        turn = Turn() if turn is None else turn
-        self._loop = turn.loop
-        self._call_in_turn = turn.call
+        self.turn = Turn() if turn is None else turn
+        #: Kept, as asking asyncio for it costs a system call.
+        self.loop = self.turn.loop
+        self._call_in_turn = self.turn.call
         self._transport = transport
         self._drain = drain
         self._limit = limit
@@ -222,7 +224,7 @@ class Outbox:
         """
         if self._check_timer is None:
             self._taken = self._written - waiting
-            self._check_timer = self._loop.call_later(self._timeout, self._check)
+            self._check_timer = self.loop.call_later(self._timeout, self._check)
         elif waiting == 0:
             # It owed nothing until now: the next check is too early to be held against it.
             self._taken = self._written - 1
@@ -239,7 +241,7 @@ class Outbox:
             self._stalled()
             return
         self._taken = taken
-        self._check_timer = self._loop.call_later(self._timeout, self._check)
+        self._check_timer = self.loop.call_later(self._timeout, self._check)
 
     def _stalled(self) -> None:
         self.discard()
@@ -311,7 +313,7 @@ class CompressedOutbox(Outbox):
         self._flush_scheduled = False
         idle = self._writer is None or self._writer.done()
         if self._bytes_waiting() is not None and idle:
-            self._writer = self._loop.create_task(self._write_all())
+            self._writer = self.loop.create_task(self._write_all())
 
     async def _write_all(self) -> None:
         while self._frames:

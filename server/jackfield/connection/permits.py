@@ -26,20 +26,20 @@ class FullError(Exception):
         super().__init__(f"limits.{limit} is reached")
 
 
-class Places:
-    """The places for the connections of one process.
+class Permits:
+    """What permits the connections of one process.
 
     Args:
-        limits: How many there are.
+        limits: How many there may be.
     """
 
     def __init__(self, limits: LimitSettings) -> None:
         self.limits = limits
-        #: Places that are taken, by connections that are open or about to be.
+        #: Permits that are taken, by connections that are open or about to be.
         self.taken = 0
         #: Those of them that have not said whose they are, the longest waiting first, and what
         #: closes each.
-        self.waiting: OrderedDict[Place, Callable[[], None]] = OrderedDict()
+        self.waiting: OrderedDict[Permit, Callable[[], None]] = OrderedDict()
         #: Clients that are turned away, and have yet to go.
         self.leaving = 0
         self.by_address: Counter[str] = Counter()
@@ -50,8 +50,8 @@ class Places:
         """How many have not said whose they are."""
         return len(self.waiting)
 
-    def take(self, address: str) -> "Place":
-        """Take a place for a new connection; it is a context manager, that gives it back.
+    def take(self, address: str) -> "Permit":
+        """Take a permit for a new connection; it is a context manager, that gives it back.
 
         Args:
             address: The client's address.
@@ -65,7 +65,7 @@ class Places:
         if origin is not None:
             _count(self.by_address, origin, self.limits, "connections_per_address")
         self.taken += 1
-        return Place(self, origin)
+        return Permit(self, origin)
 
     @contextmanager
     def take_leave(self) -> Iterator[None]:
@@ -83,18 +83,18 @@ class Places:
             self.leaving -= 1
 
 
-class Place:
+class Permit:
     """What one connection takes of the limits, from before it is let in until it has ended.
 
     Args:
-        places: Where it was taken.
+        permits: Where it was taken.
         origin: What its address is counted as; None if that isn't counted.
     """
 
-    __slots__ = ("_origin", "_places", "_user")
+    __slots__ = ("_origin", "_permits", "_user")
 
-    def __init__(self, places: Places, origin: str | None) -> None:
-        self._places = places
+    def __init__(self, permits: Permits, origin: str | None) -> None:
+        self._permits = permits
         self._origin = origin
         self._user: str | None = None
 
@@ -107,13 +107,13 @@ class Place:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        places = self._places
-        places.taken -= 1
-        places.waiting.pop(self, None)
+        permits = self._permits
+        permits.taken -= 1
+        permits.waiting.pop(self, None)
         if self._origin is not None:
-            _discount(places.by_address, self._origin)
+            _discount(permits.by_address, self._origin)
         if self._user is not None:
-            _discount(places.by_user, self._user)
+            _discount(permits.by_user, self._user)
 
     def await_identity(self, close: Callable[[], None]) -> None:
         """It is open before it has said whose it is; it is counted as such until `identify`.
@@ -124,8 +124,8 @@ class Place:
         Args:
             close: Closes it.
         """
-        waiting = self._places.waiting
-        if len(waiting) >= self._places.limits.unauthenticated:
+        waiting = self._permits.waiting
+        if len(waiting) >= self._permits.limits.unauthenticated:
             _, close_oldest = waiting.popitem(last=False)
             close_oldest()
         waiting[self] = close
@@ -140,10 +140,10 @@ class Place:
             FullError: The user has too many; it counts as before.
         """
         if user is not None:
-            places = self._places
-            _count(places.by_user, user, places.limits, "connections_per_user")
+            permits = self._permits
+            _count(permits.by_user, user, permits.limits, "connections_per_user")
             self._user = user
-        self._places.waiting.pop(self, None)
+        self._permits.waiting.pop(self, None)
 
 
 @lru_cache(4096)

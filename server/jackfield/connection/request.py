@@ -1,52 +1,65 @@
-"""One message being handled: what identifies it, what can stop it, and what it leaves behind."""
+"""One message being handled: what identifies it, what stops it, and what waits for its reply."""
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from jackfield.wire.errors import Error
+from jackfield.wire.protocol import MessageId
 
-if TYPE_CHECKING:
-    from jackfield.agents.instance import Instance
-    from jackfield.dispatch.route import Route
-    from jackfield.topics.join import Join
-    from jackfield.wire.protocol import MessageId
-
-    from .connection import Connection
+from .connection import Connection
+from .running import MessageOptions
 
 _TIMEOUT: Final = Error("timeout")
 #: Why what still runs is stopped at the end of its connection; nobody is told.
 GONE: Final = Error("cancelled", "The connection has ended.")
 
 
-class Request:
+class AfterReply(Protocol):
+    """What goes on once a request is answered with a reply, or is given up without one."""
+
+    def activate(self) -> None:
+        """The reply is on its way: go on behind it."""
+
+    def abandon(self) -> None:
+        """There was no reply, and there will be none. No effect after `activate`."""
+
+
+Options_co = TypeVar("Options_co", bound=MessageOptions, covariant=True)
+
+
+class Request(Generic[Options_co]):
     """A valid message on its way through its handler.
 
     Args:
-        connection: Whose it is.
-        route: Its message type.
+        connection: The connection it came from.
+        options: Its message type.
         message_id: Its id; None for a message that wants no reply.
         data: Its payload, loaded.
     """
 
     # One of these is made for every message.
     __slots__ = (
+        "after_reply",
         "connection",
         "data",
         "done",
         "id",
-        "joins",
         "key",
-        "route",
+        "options",
         "stopped",
         "task",
         "timer",
     )
 
     def __init__(
-        self, connection: "Connection", route: "Route", message_id: "MessageId | None", data: Any
+        self,
+        connection: Connection,
+        options: Options_co,
+        message_id: MessageId | None,
+        data: Any,
     ) -> None:
         self.connection = connection
-        self.route = route
+        self.options = options
         self.id = message_id
         self.data = data
         #: What the connection knows it by: its id, or itself if it has none.
@@ -57,19 +70,13 @@ class Request:
         #: Why it was stopped, if it was: what its client is told.
         self.stopped: Error | None = None
         self.done = False
-        #: What begins once it is answered: topics that its connection joins, tasks it is sent.
-        self.joins: list[Join | Instance] | None = None
+        #: What waits for the reply: topics that its connection joins, tasks it is sent.
+        self.after_reply: list[AfterReply] | None = None
 
-    def is_slow(self) -> None:
-        """It did not finish at once: start its timer, and let its connection read on."""
-        self.hold_to_timeout()
-        self.connection.read_on(self)
-
-    def hold_to_timeout(self) -> None:
-        """Start the timer of its deadline, if it has one and it isn't started."""
-        if self.route.timeout is not None and self.timer is None:
-            loop = self.connection.node.watch.loop
-            self.timer = loop.call_later(self.route.timeout, self.stop, _TIMEOUT)
+    def start_timeout(self) -> None:
+        """Start the timer of its timeout, if it has one and it isn't started."""
+        if self.options.timeout is not None and self.timer is None:
+            self.timer = self.connection.loop.call_later(self.options.timeout, self.stop, _TIMEOUT)
 
     def stop(self, reason: Error) -> bool:
         """Cancel the handler; one can't stop itself.
@@ -95,24 +102,24 @@ class Request:
             return False
         return self.task.uncancel() == 0
 
-    def call_when_answered(self, waiting: "Join | Instance") -> None:
+    def call_after_reply(self, waiting: AfterReply) -> None:
         """Have something go on behind the reply, or be abandoned without one."""
-        if self.joins is None:
-            self.joins = []
-        self.joins.append(waiting)
+        if self.after_reply is None:
+            self.after_reply = []
+        self.after_reply.append(waiting)
 
-    def answered(self) -> None:
-        """It has been answered with a reply."""
-        joins, self.joins = self.joins, None
-        for join in joins or ():
-            join.activate()
+    def replied(self) -> None:
+        """Let what waits for the reply go on: it has been sent."""
+        waiting, self.after_reply = self.after_reply, None
+        for each in waiting or ():
+            each.activate()
 
     def finish(self) -> None:
         """It has been answered, or has nobody left to answer."""
         self.done = True
-        if self.joins is not None:
-            for join in self.joins:
-                join.abandon()
+        if self.after_reply is not None:
+            for each in self.after_reply:
+                each.abandon()
         if self.timer is not None:
             self.timer.cancel()
         del self.connection.requests[self.key]

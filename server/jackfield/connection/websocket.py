@@ -14,9 +14,32 @@ class Socket(web.WebSocketResponse[Literal[False]]):
     aiohttp's `close` writes past the outbox, and on a client that doesn't read it can wait longer
     than its timeout. It is called from outside, at the end of a request, and by `receive`, when
     the client breaks the protocol; only the latter is of interest here.
+
+    Args:
+        codec_name: The subprotocol to speak.
+        compress: Whether to offer permessage-deflate (RFC 7692).
+        message_bytes: Bytes of a message, at most.
+        on_violation: Called with the close code when the client breaks RFC 6455.
     """
 
-    on_violation: Callable[[CloseCode], None]
+    def __init__(
+        self,
+        codec_name: str,
+        *,
+        compress: bool,
+        message_bytes: int,
+        on_violation: Callable[[CloseCode], None],
+    ) -> None:
+        super().__init__(
+            protocols=(codec_name,),
+            compress=compress,
+            # aiohttp refuses a message *of* the size it is given.
+            max_msg_size=message_bytes + 1,
+            decode_text=False,
+            autoping=False,
+            autoclose=False,
+        )
+        self._on_violation = on_violation
 
     async def close(
         self,
@@ -27,5 +50,5 @@ class Socket(web.WebSocketResponse[Literal[False]]):
     ) -> bool:
         """Tell the connection of a violation of RFC 6455; nothing else needs doing here."""
         if code != WSCloseCode.OK:
-            self.on_violation(CloseCode(code))
+            self._on_violation(CloseCode(code))
         return True

@@ -1,4 +1,4 @@
-"""Files that a page is made of: read once, compressed once, and served with what keeps them safe.
+"""The files of pages: read once, compressed once, and served with the headers that keep them safe.
 
 A request names one of the files that were there at the start, or there is nothing for it: no path
 of a request ever becomes a path of the file system.
@@ -63,12 +63,12 @@ class Asset:
 
     @cached_property
     def compressed(self) -> bytes:
-        """The same, by gzip (RFC 1952); without a time, so that it is the same on every node."""
+        """The body by gzip (RFC 1952), without a time: it is the same on every node."""
         return gzip.compress(self.body, mtime=0)
 
     @cached_property
     def digest(self) -> str:
-        """What no other content has."""
+        """32 hexadecimal digits that no other content has."""
         return hashlib.sha256(self.body).hexdigest()[:32]
 
     def respond(self, request: web.Request) -> web.Response:
@@ -103,7 +103,7 @@ def _names(condition: str, tag: str) -> bool:
 
 
 def read_assets(folder: Traversable, prefix: str = "") -> dict[str, Asset]:
-    """Every file of a folder and those within it that pages may load, by its path from there.
+    """Return every file of a folder that pages may load, by its path from there.
 
     Args:
         folder: Of a package's data.

@@ -1,16 +1,17 @@
-"""What is installed and declares an entry point."""
+"""Candidates: the entry points that are installed, by which plugins and others are found."""
 
 import importlib.metadata
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-ENTRY_POINT_GROUP: Final = "jackfield.plugins"
+#: The entry points that plugins are found by.
+PLUGIN_GROUP: Final = "jackfield.plugins"
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A plugin that may be loaded.
+    """An entry point that may be loaded.
 
     Attributes:
         name: The entry point's name.
@@ -25,8 +26,8 @@ class Candidate:
     load: Callable[[], object]
 
 
-def discover(group: str = ENTRY_POINT_GROUP) -> list[Candidate]:
-    """Everything installed that declares an entry point in a group; by default every plugin."""
+def discover(group: str = PLUGIN_GROUP) -> list[Candidate]:
+    """Return every installed entry point of a group; by default every plugin's."""
     return [
         Candidate(
             name=point.name,

@@ -1,4 +1,4 @@
-"""What the declarations of a plugin are checked for, each in words that name the plugin."""
+"""`Checks`: what a plugin declares is checked, and refused in words that name the plugin."""
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
@@ -24,7 +24,7 @@ class Checks:
         self.plugin = plugin
 
     def wrong(self, what: str) -> RegistrationError:
-        """The error to raise for what is wrong."""
+        """Return the error to raise for what is wrong."""
         return RegistrationError(f"plugin {self.plugin!r}: {what}")
 
     def call(
@@ -65,7 +65,7 @@ class Checks:
             ) from None
 
     def schema(self, schema: type[Schema] | Schema, place: str) -> Schema:
-        """The schema's instance."""
+        """Return the schema's instance; refuse what is no schema of one object."""
         if isinstance(schema, type) and issubclass(schema, Schema):
             schema = schema()
         if not isinstance(schema, Schema):
@@ -75,7 +75,7 @@ class Checks:
         return schema
 
     def scopes(self, scopes: Any, place: str) -> frozenset[str]:
-        """The scopes as a set."""
+        """Return the scopes as a set; refuse what is no list of strings."""
         if isinstance(scopes, str):
             raise self.wrong(f"{place} is a string: write [{scopes!r}]")
         listed = list(scopes) if isinstance(scopes, Iterable) else [scopes]
@@ -84,14 +84,14 @@ class Checks:
         return frozenset(listed)
 
     def rate(self, rate: object, place: str) -> Rate:
-        """The rate."""
+        """Return the rate; refuse what `parse_rate` does."""
         try:
             return parse_rate(rate)
         except ValueError as exc:
             raise self.wrong(f"{place}: {exc}") from None
 
     def duration(self, duration: str | float, place: str) -> float:
-        """The duration in seconds."""
+        """Return the duration in seconds; refuse what `parse_duration` does."""
         try:
             return parse_duration(duration)
         except ValueError as exc:
@@ -99,5 +99,5 @@ class Checks:
 
 
 def function_name(function: Callable[..., Any]) -> str:
-    """What to call a function in words."""
+    """Return what to call a function in words."""
     return getattr(function, "__name__", repr(function))

@@ -1,4 +1,4 @@
-"""`Page`: what a plugin shows in a browser, as declared. `page_routes` serves it."""
+"""`Page`: what a plugin shows in a browser, as declared."""
 
 import re
 from importlib.resources.abc import Traversable
@@ -9,7 +9,7 @@ from .checks import Checks
 
 #: What a browser gets for the path itself.
 INDEX: Final = "index.html"
-#: What the paths of the server's own begin with, of those that a page could have.
+#: The server's own paths, of those that a page could have.
 OWN: Final = frozenset({"/api", "/console", "/healthz", "/jackfield", "/metrics", "/readyz", "/ws"})
 
 _PATH: Final = re.compile(r"/[a-z][a-z0-9_-]*")

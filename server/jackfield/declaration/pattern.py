@@ -9,9 +9,7 @@ from keyword import iskeyword
 from typing import Final, NamedTuple, Self
 
 from jackfield.wire.errors import RegistrationError
-
-#: Characters of a topic's name. A name is part of several Redis keys, and stands in every event.
-MAX_TOPIC_LENGTH: Final = 255
+from jackfield.wire.topic_limits import MAX_TOPIC_LENGTH
 
 _LITERAL: Final = re.compile(r"[a-z0-9_.-]+")
 _PART: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(\*?)\}")

@@ -5,26 +5,27 @@ Nothing on it touches Redis, takes a lock or starts a task unless the handler do
 
 import asyncio
 import difflib
-import math
-import secrets
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
-import structlog
 
 from jackfield.authoring.context import Context
+from jackfield.config import LimitSettings
+from jackfield.connection.connection import Connection
+from jackfield.connection.hub import Hub
 from jackfield.connection.request import Request
+from jackfield.connection.slot import Slot
 from jackfield.schema.payload import as_payload
+from jackfield.telemetry.incidents import error_of
 from jackfield.wire.errors import CONTAINED, Error, field_fault, with_faults
 from jackfield.wire.frames import frame
 from jackfield.wire.protocol import MalformedError, MessageId
 
+from .rate_limits import check_rate, rounded_up
 from .route import Route
-
-if TYPE_CHECKING:
-    from jackfield.connection.connection import Connection
-    from jackfield.node import Node
+from .timeouts import SlowRequests
 
 #: A client at its limit of requests in flight, or of a server that goes, must still be able to
 #: cancel one.
@@ -36,35 +37,54 @@ _RETRY_AFTER: Final = 1.0
 _MAX_STARTING: Final = 16
 
 
-def _seconds(wait: float) -> float:
-    """A time to wait as a client is told it: rounded up, for one too short is refused again."""
-    return math.ceil(wait * 1000) / 1000
+#: How many more unknown types of a connection are answered with near names: each costs a search.
+_MAX_SUGGESTIONS: Final = 10
+
+
+class _Suggestions:
+    """How often a connection was answered with near names."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = _MAX_SUGGESTIONS
+
+
+_SUGGESTIONS: Final = Slot("suggestions", _Suggestions)
 
 
 class Dispatcher:
     """What is done with every message of a node.
 
     Args:
-        node: The node, whose registry has the routes.
+        routes: The message types, by their names; there may be more of them later.
+        hub: The node's connections, and whether they are being sent home.
+        slow_requests: What looks after a request that has begun.
+        limits: How much a message and its answer may take.
     """
 
-    def __init__(self, node: "Node") -> None:
-        self._node = node
-        self._routes = node.registry.routes
-        self._in_flight = node.settings.limits.in_flight
+    def __init__(
+        self,
+        routes: Mapping[str, Route],
+        hub: Hub,
+        slow_requests: SlowRequests,
+        limits: LimitSettings,
+    ) -> None:
+        self._routes = routes
+        self._hub = hub
+        self._in_flight = limits.in_flight
         #: Requests of a connection that may be started before they begin.
         self.max_starting = min(_MAX_STARTING, self._in_flight)
-        self._watch = node.watch.note
-        self._loop = node.watch.loop
-        self._reply_bytes = node.settings.limits.reply_bytes
-        self._nesting = node.settings.limits.nesting
+        self._note = slow_requests.note
+        self._loop = slow_requests.loop
+        self._reply_bytes = limits.reply_bytes
+        self._nesting = limits.nesting
         #: Bytes that a message can't be nested too deeply in: each level opens and closes.
         self._surely_flat = 2 * self._nesting
         #: Messages that got as far as no route, by error code.
         self.failures: Counter[str] = Counter()
-        self._log = structlog.get_logger("jackfield")
 
-    def accept(self, connection: "Connection", data: bytes) -> Request | None:
+    def accept(self, connection: Connection, data: bytes) -> Request[Route] | None:
         """Decode a message, look up its type, permit, limit and validate it.
 
         Returns:
@@ -93,7 +113,7 @@ class Dispatcher:
                 message_id is None
                 or message_id in requests
                 or len(requests) >= self._in_flight
-                or self._node.draining
+                or self._hub.draining
             ):
                 self._admit(connection, route, message_id)
             if route.is_restricted:
@@ -106,7 +126,7 @@ class Dispatcher:
         requests[request.key] = request
         return request
 
-    def refuse(self, connection: "Connection", data: bytes, wait: float) -> None:
+    def refuse(self, connection: Connection, data: bytes, wait: float) -> None:
         """Refuse a message because the connection has sent too many.
 
         Args:
@@ -123,17 +143,17 @@ class Dispatcher:
         except MalformedError as exc:
             message_id = exc.id
         self.failures["rate_limited"] += 1
-        error = Error("rate_limited", "Too many messages.", retry_after=_seconds(wait))
+        error = Error("rate_limited", "Too many messages.", retry_after=rounded_up(wait))
         connection.refuse(message_id, error)
 
-    def start(self, request: Request) -> None:
+    def start(self, request: Request[Route]) -> None:
         """Run a request beside others, in a task of its own, which begins in the loop's next turn.
 
         The connection keeps the request, and that the task, until it has ended.
         """
         request.task = self._loop.create_task(self._run_beside(request))
 
-    def _admit(self, connection: "Connection", route: Route, message_id: MessageId | None) -> None:
+    def _admit(self, connection: Connection, route: Route, message_id: MessageId | None) -> None:
         """Refuse what can't be done now."""
         if message_id is None:
             if route.streams:
@@ -147,32 +167,31 @@ class Dispatcher:
             raise Error(
                 "rate_limited", "Too many requests are under way.", retry_after=_RETRY_AFTER
             )
-        if self._node.draining:
+        if self._hub.draining:
             raise Error("unavailable", "The server is shutting down.", retry_after=_RETRY_AFTER)
 
-    def _permit(self, connection: "Connection", route: Route) -> None:
+    def _permit(self, connection: Connection, route: Route) -> None:
         """Refuse what this connection may not do, or not as often."""
         if not route.scopes <= connection.identity.scopes:
             raise Error("forbidden", scopes=sorted(route.scopes))
-        if route.rate is not None and (wait := connection.wait_for(route, route.rate)):
-            raise Error("rate_limited", retry_after=_seconds(wait))
+        check_rate(connection, route)
 
-    async def _run_beside(self, request: Request) -> None:
+    async def _run_beside(self, request: Request[Route]) -> None:
         assert request.task is not None  # noqa: S101 - `start` has set it
         await self.run(request, request.task)
 
-    async def run(self, request: Request, task: "asyncio.Task[Any]") -> None:
+    async def run(self, request: Request[Route], task: "asyncio.Task[Any]") -> None:
         """Call the handler and answer with what comes of it.
 
         Args:
             request: What `accept` returned.
             task: The current task, which is cancelled to stop the handler.
         """
-        connection, route = request.connection, request.route
+        connection, route = request.connection, request.options
         request.task = task
         if route.is_brief:
-            request.hold_to_timeout()
-        self._watch(request)
+            request.start_timeout()
+        self._note(request)
         try:
             if request.stopped is None:
                 context = Context(connection, route.runtime, request)
@@ -198,8 +217,8 @@ class Dispatcher:
         assert request.stopped is not None  # noqa: S101 - every other way has returned
         self._refuse(connection, route, request.id, request.stopped)
 
-    def _reply(self, request: Request, result: Any) -> None:
-        connection, route = request.connection, request.route
+    def _reply(self, request: Request[Route], result: Any) -> None:
+        connection, route = request.connection, request.options
         if request.id is not None:
             try:
                 data = connection.codec.reply(request.id, as_payload(result))
@@ -211,42 +230,27 @@ class Dispatcher:
                 return
             connection.outbox.send(frame(connection.codec.opcode, data))
         route.replies += 1
-        if request.joins is not None:
-            request.answered()
+        if request.after_reply is not None:
+            request.replied()
 
     def _refuse(
         self,
-        connection: "Connection",
+        connection: Connection,
         route: Route,
         message_id: MessageId | None,
         exc: BaseException,
     ) -> None:
-        """The one map from exception to error: an `Error` as it is, all else is ``internal``."""
-        if not isinstance(exc, Error):
-            exc = self.report(
-                exc, plugin=route.runtime.plugin, connection=connection.id, type=route.type
-            )
-        route.failures[exc.code] += 1
-        connection.refuse(message_id, exc)
+        """Answer with an error: the exception's own, or ``internal``."""
+        plugin = route.runtime.plugin
+        error = error_of(exc, plugin=plugin, connection=connection.id, type=route.type)
+        route.failures[error.code] += 1
+        connection.refuse(message_id, error)
 
-    def report(self, exc: BaseException, **where: str | None) -> Error:
-        """Log a fault under an incident's id; the client learns the id and nothing else.
-
-        Args:
-            exc: What a plugin, or the server, raised.
-            **where: Further keys for the log.
-
-        Returns:
-            The error to answer with.
-        """
-        incident = secrets.token_hex(8)
-        self._log.error("a handler failed", incident=incident, exc_info=exc, **where)
-        return Error("internal", incident=incident)
-
-    def _unknown_type(self, connection: "Connection", message_type: str) -> Error:
+    def _unknown_type(self, connection: Connection, message_type: str) -> Error:
         suggestions: list[str] = []
-        if connection.suggestions_left > 0:
-            connection.suggestions_left -= 1
+        suggested = connection[_SUGGESTIONS]
+        if suggested.left > 0:
+            suggested.left -= 1
             scopes = connection.identity.scopes
             known = [name for name, route in self._routes.items() if route.scopes <= scopes]
             suggestions = difflib.get_close_matches(message_type, known)

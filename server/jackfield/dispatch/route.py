@@ -15,8 +15,9 @@ from typing import Any
 
 from jackfield.authoring.context import Context
 from jackfield.authoring.runtime import Runtime
+from jackfield.connection.running import MessageOptions
 from jackfield.declaration.replies import Reply, Stated
-from jackfield.plugin.handler import Handler, Kind
+from jackfield.plugin.handler import Handler, HandlerKind
 from jackfield.plugin.hooks import CallNext, Middleware
 from jackfield.schema.compiled.dumping import Dump as Finish
 from jackfield.schema.compiled.dumping import compile_dump
@@ -25,10 +26,10 @@ from jackfield.schema.payload import as_payload, check_against
 from jackfield.schema.validation import bind
 
 from .bulkhead import Bulkhead
-from .slow_requests import INTERVAL
+from .timeouts import INTERVAL
 
 
-class Route:
+class Route(MessageOptions):
     """One message type, resolved.
 
     Args:
@@ -52,19 +53,23 @@ class Route:
         executor: Executor,
         check_replies: bool,
     ) -> None:
+        streams = handler.kind is HandlerKind.STREAM
+        timeout = handler.timeout
+        if timeout is None and not streams:
+            timeout = default_timeout
+        super().__init__(
+            handler.type,
+            scopes=handler.scopes,
+            rate=handler.rate,
+            streams=streams,
+            concurrent=handler.concurrent or streams,
+            timeout=timeout,
+        )
         self.handler = handler
         self.runtime = runtime
-        self.type = handler.type
-        self.scopes = handler.scopes
-        self.rate = handler.rate
         #: Whether a message may be refused for more than its payload.
         self.is_restricted = bool(handler.scopes) or handler.rate is not None
-        self.streams = handler.kind is Kind.STREAM
-        self.concurrent = handler.concurrent or self.streams
-        self.timeout = handler.timeout
-        if self.timeout is None and not self.streams:
-            self.timeout = default_timeout
-        #: Whether its deadline may pass before the watch looks: then it has a timer at once.
+        #: Whether its timeout may pass before anybody looks: then it has a timer at once.
         self.is_brief = self.timeout is not None and self.timeout < 2 * INTERVAL
         self.load = bind(handler.schema, handler.type)
         self.call = _wrap(_innermost(handler, executor, bulkhead, check=check_replies), middleware)
@@ -109,10 +114,10 @@ def _innermost(
 ) -> CallNext:
     """The handler itself, as an async function whatever its kind, with its answers made ready."""
     function, finish = handler.function, _finish(handler, check=check)
-    if handler.kind is Kind.THREAD:
+    if handler.kind is HandlerKind.THREAD:
         call = _threaded(function, executor, bulkhead)
     else:
-        streams = handler.kind is Kind.STREAM
+        streams = handler.kind is HandlerKind.STREAM
         call = _streaming(function, finish) if streams else function
         if bulkhead is not None:
             call = _bounded(call, bulkhead)

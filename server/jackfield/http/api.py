@@ -1,27 +1,28 @@
 """The server API: what other servers ask of this one over HTTP, with a key.
 
-An endpoint is a function of the node and the request's body, declared with the scope that a key
-must have for it and the schema of the body. All else is the same for each of them.
+An endpoint is a function of what all of them work with, and of the request's body. It is declared
+with the scope that a key must have for it and the schema of the body. All else is the same.
 """
 
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 from aiohttp import hdrs, web
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from jackfield.auth.revocations import Kind
+from jackfield.auth.revocations import RevocationKind, Revocations
 from jackfield.auth.ticket import grant, new_ticket
-from jackfield.node import Node
+from jackfield.config import ApiSettings
+from jackfield.config.api_keys import ApiKey
 from jackfield.schema.validation import bind
+from jackfield.store.tickets import TicketStore
+from jackfield.telemetry.incidents import error_of
 from jackfield.wire.errors import Error
 from jackfield.wire.identity import MAX_USER_LENGTH, Identity, is_user
 from jackfield.wire.problem import problem
-
-from .health import NODE
 
 #: Bytes of a body: no endpoint needs more than an id or two.
 _MAX_BODY: Final = 16_384
@@ -40,7 +41,36 @@ _STATUS: Final = {
     "unavailable": 503,
 }
 
-Endpoint = Callable[[Node, Any], Awaitable[dict[str, Any]]]
+
+class ServerApi:
+    """What the endpoints work with.
+
+    Args:
+        settings: The keys, and how long a ticket can be used.
+        tickets: The tickets in Redis.
+        revocations: What is revoked.
+        revocation_ttl: Seconds that a revocation is kept, if the request says nothing else.
+    """
+
+    def __init__(
+        self,
+        settings: ApiSettings,
+        tickets: TicketStore,
+        revocations: Revocations,
+        *,
+        revocation_ttl: float,
+    ) -> None:
+        self.keys = settings.keys
+        self.ticket_ttl = settings.ticket_ttl
+        self.tickets = tickets
+        self.revocations = revocations
+        self.revocation_ttl = revocation_ttl
+
+
+#: Where an application has it.
+API: Final = web.AppKey("jackfield.api", ServerApi)
+
+Endpoint = Callable[[ServerApi, Any], Awaitable[dict[str, Any]]]
 
 #: The endpoints, for `aiohttp.web.Application.add_routes`.
 ROUTES: Final = web.RouteTableDef()
@@ -54,14 +84,12 @@ def _post(path: str, schema: Schema, *, status: int = 200) -> Callable[[Endpoint
 
     def declare(function: Endpoint) -> Endpoint:
         async def endpoint(request: web.Request) -> web.Response:
-            node = request.app[NODE]
+            api = request.app[API]
             try:
-                _check_key(node, request, path)
-                answer = await function(node, load(await _body(request)))
-            except Error as error:
-                return _refusal(error)
-            except Exception as exc:  # noqa: BLE001 - the caller learns the incident, and no more
-                return _refusal(node.dispatcher.report(exc, endpoint=path))
+                _check_key(api.keys, request, path)
+                answer = await function(api, load(await _body(request)))
+            except Exception as exc:  # noqa: BLE001 - of a fault the caller learns the incident
+                return _refusal(error_of(exc, endpoint=path))
             return web.Response(
                 body=msgspec.json.encode(answer),
                 status=status,
@@ -75,7 +103,7 @@ def _post(path: str, schema: Schema, *, status: int = 200) -> Callable[[Endpoint
     return declare
 
 
-def _check_key(node: Node, request: web.Request, scope: str) -> None:
+def _check_key(keys: Sequence[ApiKey], request: web.Request, scope: str) -> None:
     """Refuse a request whose key is missing, wrong, or not for this.
 
     Raises:
@@ -86,7 +114,7 @@ def _check_key(node: Node, request: web.Request, scope: str) -> None:
         raise Error("unauthenticated", "This needs an API key: Authorization: Bearer <key>.")
     digest = hashlib.sha256(key.strip().encode("utf-8", "surrogateescape")).digest()
     # All of them, so that the time it takes does not tell which.
-    fitting = [each for each in node.settings.api.keys if each.fits(digest)]
+    fitting = [each for each in keys if each.fits(digest)]
     if not fitting:
         raise Error("unauthenticated", "There is no such API key.")
     if scope not in fitting[0].scopes:
@@ -182,7 +210,7 @@ class Disconnect(Subject):
 
 
 @_post("tickets", Ticket(), status=201)
-async def give_ticket(node: Node, data: dict[str, Any]) -> dict[str, Any]:
+async def give_ticket(api: ServerApi, data: dict[str, Any]) -> dict[str, Any]:
     """Make a ticket, for one connection within seconds."""
     lifetime = data["expires_in"]
     identity = Identity(
@@ -191,32 +219,32 @@ async def give_ticket(node: Node, data: dict[str, Any]) -> dict[str, Any]:
         expires_at=None if lifetime is None else time.time() + lifetime,
         token_id=data.get("token_id"),
     )
-    ticket, ttl = new_ticket(), node.settings.api.ticket_ttl
-    await node.tickets.write(ticket, grant(identity), ttl)
+    ticket, ttl = new_ticket(), api.ticket_ttl
+    await api.tickets.write(ticket, grant(identity), ttl)
     return {"ticket": ticket, "expires_in": ttl}
 
 
 @_post("revoke", Revoke())
-async def revoke(node: Node, data: dict[str, Any]) -> dict[str, Any]:
+async def revoke(api: ServerApi, data: dict[str, Any]) -> dict[str, Any]:
     """Revoke a token, a user's tokens or a connection, on all nodes."""
-    lifetime = data.get("expires_in", node.settings.auth.revocation_ttl)
+    lifetime = data.get("expires_in", api.revocation_ttl)
     for key, kind in (
-        ("token_id", Kind.TOKEN),
-        ("user", Kind.USER),
-        ("connection", Kind.CONNECTION),
+        ("token_id", RevocationKind.TOKEN),
+        ("user", RevocationKind.USER),
+        ("connection", RevocationKind.CONNECTION),
     ):
         if key in data:
-            await node.revocations.revoke(kind, data[key], lifetime)
+            await api.revocations.revoke(kind, data[key], lifetime)
     return {}
 
 
 @_post("disconnect", Disconnect())
-async def disconnect(node: Node, data: dict[str, Any]) -> dict[str, Any]:
+async def disconnect(api: ServerApi, data: dict[str, Any]) -> dict[str, Any]:
     """Close a connection, or all of a user's, on all nodes; the clients come back."""
     for key, kind in (
-        ("user", Kind.DISCONNECT_USER),
-        ("connection", Kind.DISCONNECT_CONNECTION),
+        ("user", RevocationKind.DISCONNECT_USER),
+        ("connection", RevocationKind.DISCONNECT_CONNECTION),
     ):
         if key in data:
-            await node.revocations.disconnect(kind, data[key])
+            await api.revocations.disconnect(kind, data[key])
     return {}

@@ -6,13 +6,11 @@ from typing import Any, Final
 
 import msgspec
 from aiohttp import web
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from jackfield.node import Node
-
-from .metrics import REGISTRY
-
-NODE: Final = web.AppKey("jackfield.node", Node)
+from jackfield.connection.hub import Hub
+from jackfield.dispatch.registry import Registry
+from jackfield.redis.bus import Bus
+from jackfield.redis.client import RedisClient
 
 
 def _json(body: Mapping[str, Any], status: int = 200) -> web.Response:
@@ -44,35 +42,54 @@ async def healthz(request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """Whether the server should get new connections, and what is wrong if anything is.
+    """Whether the server should get new connections, and what is wrong if anything is."""
+    return await request.app[READINESS].answer()
+
+
+class Readiness:
+    """Whether a node should get new connections.
 
     A plugin that was left out is a reason to look, and not one to take the server out of its load
     balancer: the others work.
+
+    Args:
+        redis: Its Redis.
+        bus: Its links to Redis's pub/sub.
+        hub: Its connections.
+        registry: Its plugins.
     """
-    node = request.app[NODE]
-    reasons = []
-    if node.draining:
-        reasons.append({"reason": "shutdown", "message": "The server is shutting down."})
-    if not await node.redis.ping():
-        reasons.append({"reason": "redis", "message": "Redis does not answer."})
-    if not node.topics.bus.healthy:
-        reasons.append({"reason": "bus", "message": "The link to Redis's pub/sub is not proven."})
-    ready = not reasons
-    reasons += [
-        {
-            "reason": "plugin",
-            "plugin": entry.name,
-            "distribution": entry.source,
-            "stage": str(entry.stage),
-            "message": "The plugin was left out; the log and 'jackfield plugins' say why.",
-        }
-        for entry in node.registry.failed
-    ]
-    status = "unavailable" if not ready else "degraded" if reasons else "ready"
-    return _json({"status": status, "reasons": reasons}, 200 if ready else 503)
+
+    def __init__(self, redis: RedisClient, bus: Bus, hub: Hub, registry: Registry) -> None:
+        self._redis = redis
+        self._bus = bus
+        self._hub = hub
+        self._registry = registry
+
+    async def answer(self) -> web.Response:
+        """Tell whether it should, and what is wrong if anything is."""
+        reasons = []
+        if self._hub.draining:
+            reasons.append({"reason": "shutdown", "message": "The server is shutting down."})
+        if not await self._redis.ping():
+            reasons.append({"reason": "redis", "message": "Redis does not answer."})
+        if not self._bus.healthy:
+            reasons.append(
+                {"reason": "bus", "message": "The link to Redis's pub/sub is not proven."}
+            )
+        ready = not reasons
+        reasons += [
+            {
+                "reason": "plugin",
+                "plugin": entry.name,
+                "distribution": entry.source,
+                "stage": str(entry.stage),
+                "message": "The plugin was left out; the log and 'jackfield plugins' say why.",
+            }
+            for entry in self._registry.failed
+        ]
+        status = "unavailable" if not ready else "degraded" if reasons else "ready"
+        return _json({"status": status, "reasons": reasons}, 200 if ready else 503)
 
 
-async def metrics(request: web.Request) -> web.Response:
-    """Counters and gauges in the Prometheus text format."""
-    body = generate_latest(request.app[REGISTRY])
-    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+#: Where an application has it.
+READINESS: Final = web.AppKey("jackfield.readiness", Readiness)

@@ -6,37 +6,71 @@ from typing import Final
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from jackfield.node import Node
+from jackfield.agents.agents import Agents
+from jackfield.connection.hub import Hub
+from jackfield.dispatch.dispatcher import Dispatcher
+from jackfield.dispatch.registry import Registry
+from jackfield.session.request_heads import WaitingClients
+from jackfield.telemetry.watchdog import Watchdog
+from jackfield.topics.topics import Topics
 
+#: Where an application has what it tells Prometheus.
 REGISTRY: Final = web.AppKey("jackfield.metrics", CollectorRegistry)
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """Counters and gauges in the Prometheus text format."""
+    body = generate_latest(request.app[REGISTRY])
+    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 class NodeCollector(Collector):
     """Reads a node's counters.
 
     Args:
-        node: The node.
+        hub: Its connections.
+        waiting_clients: Its clients that have asked for nothing yet.
+        watchdog: What watches its event loop.
+        topics: Its topics.
+        agents: Its agents.
+        registry: Its plugins and message types.
+        dispatcher: What counts messages that reach no message type.
     """
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(
+        self,
+        *,
+        hub: Hub,
+        waiting_clients: WaitingClients,
+        watchdog: Watchdog,
+        topics: Topics,
+        agents: Agents,
+        registry: Registry,
+        dispatcher: Dispatcher,
+    ) -> None:
+        self._hub = hub
+        self._waiting_clients = waiting_clients
+        self._watchdog = watchdog
+        self._topics = topics
+        self._agents = agents
+        self._registry = registry
+        self._dispatcher = dispatcher
 
     def collect(self) -> Iterator[Metric]:
         """One family for each thing that is counted."""
-        yield GaugeMetricFamily(
-            "jackfield_connections", "Open connections.", value=len(self._node.hub)
-        )
+        yield GaugeMetricFamily("jackfield_connections", "Open connections.", value=len(self._hub))
         yield GaugeMetricFamily(
             "jackfield_waiting_clients",
             "Clients that are connected and have no request under way.",
-            value=len(self._node.gate),
+            value=len(self._waiting_clients),
         )
         yield GaugeMetricFamily(
             "jackfield_loop_lag_seconds",
             "How late the event loop was at most in the last minute.",
-            value=self._node.watchdog.lag,
+            value=self._watchdog.lag,
         )
         blocked = CounterMetricFamily(
             "jackfield_loop_blocked",
@@ -44,10 +78,10 @@ class NodeCollector(Collector):
             "(empty if that can't be told).",
             labels=("plugin", "type"),
         )
-        for names, count in dict(self._node.watchdog.blocked).items():
+        for names, count in dict(self._watchdog.blocked).items():
             blocked.add_metric(names, count)
         yield blocked
-        topics = self._node.topics
+        topics = self._topics
         yield GaugeMetricFamily(
             "jackfield_topics", "Topics with members at this node.", value=topics.audiences
         )
@@ -70,7 +104,7 @@ class NodeCollector(Collector):
             "1 while every link to Redis's pub/sub brings its probes back.",
             value=float(topics.bus.healthy),
         )
-        agents = self._node.agents
+        agents = self._agents
         yield GaugeMetricFamily(
             "jackfield_agent_instances",
             "Instances of agents that are connected to this node.",
@@ -94,7 +128,7 @@ class NodeCollector(Collector):
             "1 for the state each plugin is in: loaded, disabled or failed.",
             labels=("plugin", "distribution", "state"),
         )
-        for entry in self._node.registry.entries:
+        for entry in self._registry.entries:
             plugins.add_metric((entry.name, entry.candidate.distribution, str(entry.state)), 1)
         yield plugins
         replies = CounterMetricFamily(
@@ -105,9 +139,9 @@ class NodeCollector(Collector):
             "Messages that were refused, by type (empty if none was reached) and error code.",
             labels=("type", "code"),
         )
-        for code, count in self._node.dispatcher.failures.items():
+        for code, count in self._dispatcher.failures.items():
             failures.add_metric(("", code), count)
-        for route in self._node.registry.routes.values():
+        for route in self._registry.routes.values():
             replies.add_metric((route.type,), route.replies)
             for code, count in route.failures.items():
                 failures.add_metric((route.type, code), count)

@@ -8,7 +8,8 @@ from aiohttp import web
 
 from jackfield.declaration.assets import Asset, read_assets
 from jackfield.declaration.page import INDEX, Page
-from jackfield.dispatch.registry import Entry, Registry, State
+from jackfield.dispatch.plugin_entry import PluginEntry, PluginState
+from jackfield.dispatch.registry import Registry
 from jackfield.wire.errors import Error
 from jackfield.wire.problem import problem
 
@@ -28,19 +29,19 @@ def page_routes(registry: Registry) -> list[web.RouteDef]:
     return routes
 
 
-def _page(entry: Entry, page: Page) -> list[web.RouteDef]:
+def _page(entry: PluginEntry, page: Page) -> list[web.RouteDef]:
     serve = _files(page.files)
 
     async def front(request: web.Request) -> web.Response:
         """Lead to where the page's files name each other as they lie in its folder."""
-        if entry.state is not State.LOADED:
+        if entry.state is not PluginState.LOADED:
             return _nothing()
         query = request.rel_url.raw_query_string
         # Not from the root: in front of the server there may be more of a path.
         raise web.HTTPTemporaryRedirect(f"{page.path[1:]}/{'?' if query else ''}{query}")
 
     async def file(request: web.Request) -> web.Response:
-        return await serve(request) if entry.state is State.LOADED else _nothing()
+        return await serve(request) if entry.state is PluginState.LOADED else _nothing()
 
     return [web.get(page.path, front), web.get(page.path + "/{path:.*}", file)]
 

@@ -11,7 +11,7 @@ from marshmallow import Schema
 from jackfield.wire.rates import Rate
 
 
-class Kind(Enum):
+class HandlerKind(Enum):
     """How a handler is run, told from how it is written."""
 
     ASYNC = "async"
@@ -38,7 +38,7 @@ class Handler:
 
     type: str
     function: Callable[..., Any]
-    kind: Kind
+    kind: HandlerKind
     schema: Schema
     reply: Schema | None
     dump: bool

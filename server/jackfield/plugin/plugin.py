@@ -19,7 +19,7 @@ from jackfield.schema.validation import AnyPayload, NoPayload
 from jackfield.wire.errors import RegistrationError
 from jackfield.wire.protocol import MAX_TYPE_LENGTH
 
-from .handler import Handler, Kind
+from .handler import Handler, HandlerKind
 from .hooks import Hook, Lifespan, Middleware
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -291,7 +291,7 @@ class Plugin:
 
         return register if function is None else register(function)
 
-    def _kind(self, message_type: str, function: Callable[..., Any]) -> Kind:
+    def _kind(self, message_type: str, function: Callable[..., Any]) -> HandlerKind:
         place = f"the handler of {message_type!r}"
         # A class, a partial, or an object that can be called hides what its call is.
         if not inspect.isroutine(function):
@@ -303,8 +303,8 @@ class Plugin:
             )
         self._check.arguments(function, place, ("ctx", "data"))
         if inspect.isasyncgenfunction(function):
-            return Kind.STREAM
-        return Kind.ASYNC if inspect.iscoroutinefunction(function) else Kind.THREAD
+            return HandlerKind.STREAM
+        return HandlerKind.ASYNC if inspect.iscoroutinefunction(function) else HandlerKind.THREAD
 
     def _seconds(self, message_type: str, timeout: str | float) -> float:
         seconds = self._check.duration(timeout, f"timeout= of {message_type!r}")

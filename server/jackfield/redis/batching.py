@@ -1,8 +1,8 @@
-"""Calls that are joined: whatever is wanted of one slot in one tick goes to Redis in one call.
+"""Batching: what is wanted of one slot in one tick goes to Redis in one call.
 
-Of each slot one call is under way at a time, and what is wanted meanwhile waits for the next. So
-the order in which things are wanted is the order in which Redis does them, and the busier a node
-is, the more each call carries.
+For each slot one call is under way at a time, and what is added meanwhile waits in the slot's queue
+for the next. So Redis does things in the order in which they were added, and the busier a node is,
+the more each call carries.
 """
 
 import asyncio
@@ -13,6 +13,8 @@ from jackfield.wire.errors import Error
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+#: Items that wait for their call, each with the future of its result.
+_Queue = list[tuple[Item, "asyncio.Future[Result]"]]
 
 #: Items of one call. Redis does one in 5 us, and nothing else meanwhile.
 _MAX_ITEMS: Final = 256
@@ -31,11 +33,11 @@ _MAX_WAITING: Final = 50_000
 _RETRY_AFTER: Final = 1.0
 
 
-class Lanes(Generic[Item, Result]):
-    """Joins items into calls.
+class Batcher(Generic[Item, Result]):
+    """Joins items into batches, and makes one call of each.
 
     Args:
-        call: Makes one call of several items of one slot, and returns a result for each.
+        call: Makes one call of a batch, all of one slot, and returns a result for each item.
         size: The bytes of an item.
     """
 
@@ -48,7 +50,7 @@ class Lanes(Generic[Item, Result]):
         self._size = size
         # Kept, as asking asyncio for it costs a system call for each item.
         self._loop = asyncio.get_running_loop()
-        self._lanes: dict[Hashable, list[tuple[Item, asyncio.Future[Result]]]] = {}
+        self._queues: dict[Hashable, _Queue[Item, Result]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def add(self, slot: Hashable, item: Item) -> "asyncio.Future[Result]":
@@ -64,16 +66,16 @@ class Lanes(Generic[Item, Result]):
         Raises:
             Error: ``unavailable``: too much is waiting already.
         """
-        lane = self._lanes.get(slot)
-        if lane is None:
-            lane = self._lanes[slot] = []
-            task = self._loop.create_task(self._serve(slot, lane))
+        queue = self._queues.get(slot)
+        if queue is None:
+            queue = self._queues[slot] = []
+            task = self._loop.create_task(self._serve(slot, queue))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        elif len(lane) >= _MAX_WAITING:
+        elif len(queue) >= _MAX_WAITING:
             raise Error("unavailable", "Too much is waiting for Redis.", retry_after=_RETRY_AFTER)
         future: asyncio.Future[Result] = self._loop.create_future()
-        lane.append((item, future))
+        queue.append((item, future))
         return future
 
     async def drained(self) -> None:
@@ -87,52 +89,50 @@ class Lanes(Generic[Item, Result]):
             task.cancel()
         await self.drained()
 
-    async def _serve(
-        self, slot: Hashable, lane: "list[tuple[Item, asyncio.Future[Result]]]"
-    ) -> None:
-        taken: list[tuple[Item, asyncio.Future[Result]]] = []
+    async def _serve(self, slot: Hashable, queue: "_Queue[Item, Result]") -> None:
+        batch: _Queue[Item, Result] = []
         try:
-            while lane:
-                await _gathered(lane)
-                count = self._next(lane)
-                taken = [each for each in lane[:count] if not each[1].cancelled()]
-                del lane[:count]
-                if taken:
-                    await self._make(taken)
+            while queue:
+                await _batch_gathered(queue)
+                count = self._batch_size(queue)
+                batch = [each for each in queue[:count] if not each[1].cancelled()]
+                del queue[:count]
+                if batch:
+                    await self._call_batch(batch)
         finally:
-            del self._lanes[slot]
-            for _, future in (*taken, *lane):
+            del self._queues[slot]
+            for _, future in (*batch, *queue):
                 future.cancel()  # no effect on those that have a result
 
-    def _next(self, lane: "list[tuple[Item, asyncio.Future[Result]]]") -> int:
+    def _batch_size(self, queue: "_Queue[Item, Result]") -> int:
         """How many items the next call takes."""
         room = _MAX_BYTES
-        for count, (item, _) in enumerate(lane[:_MAX_ITEMS], start=1):
+        for count, (item, _) in enumerate(queue[:_MAX_ITEMS], start=1):
             room -= self._size(item)
             if room <= 0:
                 return count
-        return min(len(lane), _MAX_ITEMS)
+        return min(len(queue), _MAX_ITEMS)
 
-    async def _make(self, taken: "list[tuple[Item, asyncio.Future[Result]]]") -> None:
+    async def _call_batch(self, batch: "_Queue[Item, Result]") -> None:
         try:
-            results = await self._call([item for item, _ in taken])
+            results = await self._call([item for item, _ in batch])
         except Exception as exc:  # noqa: BLE001 - whatever it is, it is for those who wait
-            for _, future in taken:
+            for _, future in batch:
                 if not future.done():
                     future.set_exception(exc)
                     future.exception()  # nobody has to look at it
         else:
-            for (_, future), result in zip(taken, results, strict=True):
+            for (_, future), result in zip(batch, results, strict=True):
                 if not future.done():
                     future.set_result(result)
 
 
-async def _gathered(lane: Sequence[object]) -> None:
+async def _batch_gathered(queue: Sequence[object]) -> None:
     """Wait while the turns of the loop bring more."""
     quiet = 0
     for _ in range(_MAX_TURNS):
-        before = len(lane)
+        before = len(queue)
         await asyncio.sleep(0)
-        quiet = 0 if len(lane) > before else quiet + 1
+        quiet = 0 if len(queue) > before else quiet + 1
         if quiet == _QUIET_TURNS:
             return

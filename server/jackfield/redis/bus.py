@@ -15,7 +15,6 @@ from typing import Any, Final
 import structlog
 from redis.exceptions import RedisError
 
-from jackfield.store.keys import Keys
 from jackfield.wire.errors import Error
 
 from .client import RedisClient
@@ -37,7 +36,8 @@ class Bus:
 
     Args:
         client: The client.
-        keys: The keys of this node.
+        probe_channel: Names a channel for probes by a number; enough of them are of every slot, and
+            no other node may use them.
         interval: Seconds between two probes of a link, and that one may take to come back.
         on_message: Called with a channel and what was published on it; must not raise.
         on_gap: Called with a channel when it is subscribed anew, before anything newer comes from
@@ -47,7 +47,7 @@ class Bus:
     def __init__(
         self,
         client: RedisClient,
-        keys: Keys,
+        probe_channel: Callable[[int], str],
         *,
         interval: float,
         on_message: Callable[[bytes, bytes], None],
@@ -56,11 +56,11 @@ class Bus:
         self.client = client
         #: Kept, as asking asyncio for it costs a system call for each channel.
         self.loop = asyncio.get_running_loop()
-        self.keys = keys
+        self.probe_channel = probe_channel
         self.interval = interval
         self.on_message = on_message
         self.on_gap = on_gap
-        self._links: dict[str, Link] = {}
+        self._links: dict[str, PubSubLink] = {}
 
     @property
     def healthy(self) -> bool:
@@ -90,14 +90,14 @@ class Bus:
         """Close all links."""
         await asyncio.gather(*(link.close() for link in self._links.values()))
 
-    async def _link(self, channel: str) -> "Link":
+    async def _link(self, channel: str) -> "PubSubLink":
         shard = await self.client.shard(channel)
         link = self._links.get(shard)
         if link is None:
-            link = self._links[shard] = Link(self, shard)
+            link = self._links[shard] = PubSubLink(self, shard)
         return link
 
-    async def move(self, origin: "Link") -> bool:
+    async def move(self, origin: "PubSubLink") -> bool:
         """Channels of a lost link that another server has by now go to that one's link.
 
         Returns:
@@ -117,7 +117,7 @@ class Bus:
         return wanted
 
 
-class Link:
+class PubSubLink:
     """A connection to one server, that is made anew whenever it is lost.
 
     Args:
@@ -167,7 +167,7 @@ class Link:
         if self.channels.pop(channel, None) is not None:
             self._command("SUNSUBSCRIBE", channel)
 
-    def take(self, channel: str, origin: "Link") -> None:
+    def take(self, channel: str, origin: "PubSubLink") -> None:
         """Listen to a channel that another link has listened to."""
         known, waiting = origin.give_up(channel)
         if known is None:  # unsubscribed meanwhile
@@ -238,7 +238,7 @@ class Link:
         if self._probe_channel and await self._bus.client.shard(self._probe_channel) == self.shard:
             return
         for number in range(_MAX_TRIES):
-            channel = self._bus.keys.probe(number)
+            channel = self._bus.probe_channel(number)
             if await self._bus.client.shard(channel) == self.shard:
                 self._probe_channel = channel
                 return

@@ -198,11 +198,11 @@ class RedisClient:
         async with self.bounded():
             replies = await self._servers.call_each(commands)
         # Unknown to a server, or MOVED: not run yet.
-        left = [place for place, reply in enumerate(replies) if isinstance(reply, _NOT_RUN)]
-        later = (self.run(script, *calls[place]) for place in left)
+        left = [index for index, reply in enumerate(replies) if isinstance(reply, _NOT_RUN)]
+        later = (self.run(script, *calls[index]) for index in left)
         outcomes = await asyncio.gather(*later, return_exceptions=True)
-        for place, outcome in zip(left, outcomes, strict=True):
-            replies[place] = outcome
+        for index, outcome in zip(left, outcomes, strict=True):
+            replies[index] = outcome
         async with self.bounded():
             for reply in replies:
                 if isinstance(reply, BaseException):

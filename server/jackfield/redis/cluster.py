@@ -39,7 +39,7 @@ _ASKED_SHARE: Final = 0.25
 #: meanwhile every call to that master would look.
 _LOOK_AGAIN: Final = 0.1
 
-#: Commands whose keys stand behind their number, and the place of that.
+#: Commands whose keys stand behind their number, and the index of that.
 _COUNTED: Final = frozenset({"EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "FCALL", "FCALL_RO"})
 _COUNT: Final = 2
 #: Commands whose keys stand behind a word.
@@ -109,19 +109,19 @@ class Cluster:
         """Send commands to their masters, those of one in one piece, and follow nobody."""
         replies: list[Any] = [None] * len(commands)
         by_master: dict[str, list[int]] = {}
-        for place, command in enumerate(commands):
+        for index, command in enumerate(commands):
             slot = _slot_of(command)
             await self._know(slot)
             try:
-                by_master.setdefault(self._master(slot), []).append(place)
+                by_master.setdefault(self._master(slot), []).append(index)
             except ClusterDownError as exc:
-                replies[place] = exc
+                replies[index] = exc
         parts = await asyncio.gather(
-            *(self._send_each(name, commands, places) for name, places in by_master.items())
+            *(self._send_each(name, commands, indices) for name, indices in by_master.items())
         )
-        for places, part in zip(by_master.values(), parts, strict=True):
-            for place, reply in zip(places, part, strict=True):
-                replies[place] = reply
+        for indices, part in zip(by_master.values(), parts, strict=True):
+            for index, reply in zip(indices, part, strict=True):
+                replies[index] = reply
         return replies
 
     async def refresh(self) -> None:
@@ -191,13 +191,13 @@ class Cluster:
             return reply
 
     async def _send_each(
-        self, name: str, commands: Sequence[Sequence[Any]], places: Sequence[int]
+        self, name: str, commands: Sequence[Sequence[Any]], indices: Sequence[int]
     ) -> list[Any]:
         try:
             with self._suspicion(name):
-                return await piped(self._server(name), [commands[place] for place in places])
+                return await piped(self._server(name), [commands[index] for index in indices])
         except (RedisError, OSError) as exc:
-            return [exc] * len(places)
+            return [exc] * len(indices)
 
     @contextmanager
     def _suspicion(self, name: str) -> Iterator[None]:
@@ -272,12 +272,12 @@ def _slot_of(args: Sequence[Any]) -> int | None:
     if command in _COUNTED:
         if not args[_COUNT]:
             return None
-        place = _COUNT + 1
+        index = _COUNT + 1
     elif command in _STREAMS:
-        place = args.index("STREAMS") + 1
+        index = args.index("STREAMS") + 1
     elif command.partition(" ")[0] in _KEYLESS:
         return None
     else:
-        place = 1
-    key = args[place]
+        index = 1
+    key = args[index]
     return key_slot(key if isinstance(key, bytes) else str(key).encode())

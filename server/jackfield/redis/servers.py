@@ -19,7 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import DataError
 
 #: Sends one command, over a connection of a pool, and returns its reply.
-Call = Callable[..., Awaitable[Any]]
+SendCommand = Callable[..., Awaitable[Any]]
 
 _SENTINEL_PORT: Final = 26_379
 
@@ -28,7 +28,7 @@ class Servers(Protocol):
     """What `RedisClient` sends its calls to. Nothing here is bounded in time, see there."""
 
     @property
-    def call(self) -> Call:
+    def call(self) -> SendCommand:
         """Sends one command to the server that has its keys, and returns its reply."""
 
     async def call_each(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
@@ -121,7 +121,7 @@ async def connected(pool: ConnectionPool) -> AbstractConnection:
     return connection
 
 
-class Packing(ConnectionPool):
+class HiredisPool(ConnectionPool):
     """A pool whose connections pack commands by hiredis: it takes a fifth of redis-py's time."""
 
     def make_connection(self) -> AbstractConnection:
@@ -131,7 +131,7 @@ class Packing(ConnectionPool):
         return connection
 
 
-class Pool(Packing, BlockingConnectionPool):
+class Pool(HiredisPool, BlockingConnectionPool):
     """Connections to one server; who wants one waits while all are in use."""
 
 
@@ -152,11 +152,11 @@ class OneServer:
         pool: Connections to it.
     """
 
-    def __init__(self, pool: Packing) -> None:
+    def __init__(self, pool: HiredisPool) -> None:
         self.pool = pool
         self._server = Redis(connection_pool=pool)
         # redis-py has no types for this one.
-        self.call: Call = self._server.execute_command
+        self.call: SendCommand = self._server.execute_command
 
     async def call_each(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         """See `Servers`."""

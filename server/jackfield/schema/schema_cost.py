@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote
 
+from jackfield.wire.pointer import keys_along, pointer_to
+
 #: Parts of an unfolded schema. Without references, one of 16 KiB has 8,000.
 _MAX_PARTS: Final = 20_000
 #: How many schemas may lie within each other that look at the same value. With `MAX_VALUE_NESTING`
@@ -116,11 +118,6 @@ def is_nested_deeper(encoded: bytes, limit: int) -> bool:
     return False
 
 
-def pointer_step(key: str | int) -> str:
-    """A key, or an index, as a step of a JSON Pointer (RFC 6901, section 3)."""
-    return "/" + str(key).replace("~", "~0").replace("/", "~1")
-
-
 def _inside(value: Any) -> Iterator[Any]:
     if isinstance(value, dict):
         yield from value.values()
@@ -181,7 +178,7 @@ class _Unfolding:
             raise BadSchema(f"{at}/$id", "reference", "Only the whole schema may have an id.")
         repeats = False
         for keyword, value in schema.items():
-            place = at + pointer_step(keyword)
+            place = at + pointer_to(keyword)
             if keyword in _REFUSED:
                 raise BadSchema(place, "reference", f"{keyword} is not taken: use $ref.")
             if keyword == "$ref":
@@ -219,9 +216,8 @@ class _Unfolding:
             raise BadSchema(at, "reference", words)
         found: Any = self._root
         place = ""
-        for step in unquote(reference[1:]).split("/")[1:]:
-            key = step.replace("~1", "/").replace("~0", "~")
-            place += pointer_step(key)
+        for key in keys_along(unquote(reference[1:])):
+            place += pointer_to(key)
             try:
                 found = found[int(key)] if isinstance(found, list) else found[key]
             except (LookupError, TypeError, ValueError):
@@ -244,7 +240,7 @@ def _schemas_here(keyword: str, value: Any, at: str) -> Iterator[tuple[Any, str]
     elif keyword in _MAPPED_HERE and isinstance(value, dict):
         for name, schema in value.items():
             if not isinstance(schema, list):  # names of properties, and no schema
-                yield schema, at + pointer_step(name)
+                yield schema, at + pointer_to(name)
 
 
 def _schemas_below(keyword: str, value: Any, at: str) -> Iterator[tuple[_Key, Any, str]]:
@@ -253,7 +249,7 @@ def _schemas_below(keyword: str, value: Any, at: str) -> Iterator[tuple[_Key, An
     if keyword in ("properties", "patternProperties") and isinstance(value, dict):
         named = keyword == "properties"
         for name, schema in value.items():
-            yield (kind, name if named else None), schema, at + pointer_step(name)
+            yield (kind, name if named else None), schema, at + pointer_to(name)
     elif isinstance(value, list):
         for index, (schema, place) in enumerate(_listed(value, at)):
             yield (kind, index), schema, place
@@ -263,4 +259,4 @@ def _schemas_below(keyword: str, value: Any, at: str) -> Iterator[tuple[_Key, An
 
 def _listed(schemas: list[Any], at: str) -> Iterator[tuple[Any, str]]:
     for index, schema in enumerate(schemas):
-        yield schema, at + pointer_step(index)
+        yield schema, at + pointer_to(index)

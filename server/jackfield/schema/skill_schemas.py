@@ -6,7 +6,6 @@ take time in proportion to the text; and how much work a check can be is known b
 (`schema_cost`).
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,8 +16,10 @@ import jsonschema_rs
 import msgspec
 
 from jackfield.wire.errors import Error, field_fault, with_faults
+from jackfield.wire.pointer import pointer_to
 
-from .schema_cost import MAX_VALUE_NESTING, BadSchema, Cost, cost_of, is_nested_deeper, pointer_step
+from .fault_code import snake_case
+from .schema_cost import MAX_VALUE_NESTING, BadSchema, Cost, cost_of, is_nested_deeper
 
 #: Bytes of a schema as JSON: a skill's are a few hundred, and four fill a message.
 MAX_SCHEMA_BYTES: Final = 16_384
@@ -50,23 +51,6 @@ _Kind = jsonschema_rs.ValidationErrorKind
 _encode = msgspec.json.Encoder().encode
 #: What writing as JSON raises, for what is no JSON.
 _NO_JSON: Final = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
-
-
-@dataclass(frozen=True, slots=True)
-class Skill:
-    """Something that an agent can be called for.
-
-    Attributes:
-        id: Its name among the agent's skills.
-        description: What it does, for a person or a model that chooses.
-        input: The JSON Schema of its input, None if that may be any object.
-        idempotent: Whether to run it again with the same input does no harm.
-    """
-
-    id: str
-    description: str = ""
-    input: dict[str, Any] | None = None
-    idempotent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,11 +165,11 @@ def _compile(encoded: bytes) -> Checker:
 
 def _bad(error: jsonschema_rs.ValidationError) -> BadSchema:
     """Why the library doesn't take a schema."""
-    pointer = "".join(map(pointer_step, error.instance_path))
+    pointer = pointer_to(*error.instance_path)
     if error.kind.name in ("format", "pattern"):
         words = "No regular expression that is taken: it is too large, not valid, or looks around."
         return BadSchema(pointer, "regexp", words)
-    return BadSchema(pointer, _snake_case(error.kind.name), _sentence(error.message))
+    return BadSchema(pointer, snake_case(error.kind.name), _sentence(error.message))
 
 
 def _errors(checker: Checker, value: Any, steps: int) -> Iterator[jsonschema_rs.ValidationError]:
@@ -200,20 +184,20 @@ def _errors(checker: Checker, value: Any, steps: int) -> Iterator[jsonschema_rs.
 
 
 def _faults(error: jsonschema_rs.ValidationError, at: str) -> Iterator[dict[str, str]]:
-    place = at + "".join(map(pointer_step, error.instance_path))
+    place = at + pointer_to(*error.instance_path)
     match error.kind:
         case _Kind.Required(property=name):
             yield field_fault(
-                place + pointer_step(name), "required", "Missing data for required field."
+                place + pointer_to(name), "required", "Missing data for required field."
             )
         case (
             _Kind.AdditionalProperties(unexpected=names)
             | _Kind.UnevaluatedProperties(unexpected=names)
         ):
             for name in names:
-                yield field_fault(place + pointer_step(name), "unknown", "Unknown field.")
+                yield field_fault(place + pointer_to(name), "unknown", "Unknown field.")
         case kind:
-            yield field_fault(place, _snake_case(kind.name), _sentence(error.message))
+            yield field_fault(place, snake_case(kind.name), _sentence(error.message))
 
 
 def _sentence(text: str) -> str:
@@ -222,7 +206,3 @@ def _sentence(text: str) -> str:
     if len(line) > _MAX_MESSAGE:
         line = f"{line[:_MAX_MESSAGE]}..."
     return f"{line[:1].upper()}{line[1:].removesuffix('.')}."
-
-
-def _snake_case(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()

@@ -55,7 +55,7 @@ class MessageType:
 
 
 @dataclass(frozen=True, slots=True)
-class Topics:
+class TopicTypes:
     """The topics of one pattern.
 
     Attributes:
@@ -79,7 +79,7 @@ class PluginTypes:
 
     name: str
     messages: Sequence[MessageType]
-    topics: Sequence[Topics]
+    topics: Sequence[TopicTypes]
 
 
 def typescript(plugins: Iterable[PluginTypes]) -> str:

@@ -7,24 +7,22 @@ anonymous, or has to say who it is by its first message.
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 from aiohttp import WSMsgType, hdrs, web
 
 from jackfield.auth import Credentials
-from jackfield.auth.chain import RefusedError
+from jackfield.auth.chain import AuthenticatorChain, RefusedError
+from jackfield.config import AuthSettings
+from jackfield.connection.connection import Connection
 from jackfield.wire import frames, protocol
 from jackfield.wire.close_codes import CloseCode
 from jackfield.wire.errors import Error
 from jackfield.wire.identity import Identity
 from jackfield.wire.protocol import Codec, Envelope, MalformedError, NotUtf8Error
 
-if TYPE_CHECKING:
-    from jackfield.config import AuthSettings
-    from jackfield.connection.connection import Connection
-    from jackfield.connection.websocket import Socket
-    from jackfield.node import Node
+from .receiver import Receiver
 
 #: Frames before the message that says who it is: some libraries ping at once, and none often.
 _MAX_FRAMES: Final = 10
@@ -42,21 +40,33 @@ class Admission(NamedTuple):
     codec: Codec
 
 
-async def admit(request: web.Request, node: "Node") -> Admission:
+async def admit(
+    request: web.Request, settings: AuthSettings, authenticators: AuthenticatorChain
+) -> Admission:
     """Let in whoever asks for a WebSocket.
+
+    Args:
+        request: The request for it.
+        settings: Which pages may ask.
+        authenticators: What tells who it is.
 
     Raises:
         RefusedError: They are not.
     """
-    origin = request.headers.get(hdrs.ORIGIN)
-    if origin is not None and origin not in node.settings.auth.origins:
-        raise _forbidden("The page's origin is not among auth.origins.")
+    _check_origin(request, settings)
     offered = subprotocols(request)
     codec = protocol.JSON if not offered else _choose_codec(offered)
     if codec is None:
         raise _forbidden("No subprotocol fits.")
-    credentials = find_credentials(request, node.settings.auth)
-    return Admission(await node.authenticators.identify(credentials), codec)
+    credentials = find_credentials(request, settings)
+    return Admission(await authenticators.identify(credentials), codec)
+
+
+def _check_origin(request: web.Request, settings: AuthSettings) -> None:
+    """Refuse a page of another site (RFC 6455, section 10.2); programs send no origin."""
+    origin = request.headers.get(hdrs.ORIGIN)
+    if origin is not None and origin not in settings.origins:
+        raise _forbidden("The page's origin is not among auth.origins.")
 
 
 def subprotocols(request: web.Request) -> list[str]:
@@ -65,7 +75,7 @@ def subprotocols(request: web.Request) -> list[str]:
     return [name.strip() for header in headers for name in header.split(",") if name.strip()]
 
 
-def find_credentials(request: web.Request, settings: "AuthSettings") -> Credentials:
+def find_credentials(request: web.Request, settings: AuthSettings) -> Credentials:
     """What a request has to say about who sends it; its origin has been looked at."""
     scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     if scheme.lower() == "bearer":
@@ -80,12 +90,20 @@ def find_credentials(request: web.Request, settings: "AuthSettings") -> Credenti
     return Credentials("none", "", request)
 
 
-async def identify_by_message(connection: "Connection", socket: "Socket") -> Identity | None:
+async def identify_by_message(
+    connection: Connection,
+    receiver: Receiver,
+    authenticators: AuthenticatorChain,
+    *,
+    timeout: float,  # noqa: ASYNC109 - the client's, which is told so
+) -> Identity | None:
     """Wait for a client to say who it is.
 
     Args:
         connection: Its connection, which can do nothing yet.
-        socket: Its socket.
+        receiver: What reads its socket.
+        authenticators: What tells who it is.
+        timeout: Seconds that it has.
 
     Returns:
         None if it has gone, or is being closed.
@@ -93,7 +111,7 @@ async def identify_by_message(connection: "Connection", socket: "Socket") -> Ide
     Raises:
         RefusedError: It has not said so in time, or is not let in.
     """
-    data = await _first_message(connection, socket)
+    data = await _first_message(connection, receiver, timeout)
     if data is None or connection.closing is not None:
         return None
     try:
@@ -105,7 +123,7 @@ async def identify_by_message(connection: "Connection", socket: "Socket") -> Ide
         raise RefusedError(exc.error, CloseCode.UNAUTHENTICATED) from None
     try:
         credentials = Credentials("message", _token(envelope), connection.request)
-        return await connection.node.authenticators.identify(credentials)
+        return await authenticators.identify(credentials)
     except RefusedError as refused:
         message_id = None if envelope.id is msgspec.UNSET else envelope.id
         connection.refuse(message_id, refused.error)
@@ -119,14 +137,18 @@ def _token(envelope: Envelope) -> str:
     return token
 
 
-async def _first_message(connection: "Connection", socket: "Socket") -> bytes | None:
+async def _first_message(
+    connection: Connection,
+    receiver: Receiver,
+    timeout: float,  # noqa: ASYNC109 - see above
+) -> bytes | None:
     """The first message of a client; None if it has gone before."""
     is_text = connection.codec.opcode == frames.TEXT
     kind = WSMsgType.TEXT if is_text else WSMsgType.BINARY
     try:
-        async with asyncio.timeout(connection.node.settings.auth.timeout):
+        async with asyncio.timeout(timeout):
             for _ in range(_MAX_FRAMES):
-                message = await socket.receive()
+                message = await receiver.receive()
                 if message.type is kind:
                     return bytes(message.data)
                 if message.type is WSMsgType.PING:
@@ -134,7 +156,7 @@ async def _first_message(connection: "Connection", socket: "Socket") -> bytes | 
                 elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                     raise RefusedError(Error("invalid_message"), CloseCode.UNSUPPORTED_DATA)
                 elif message.type is not WSMsgType.PONG:
-                    connection.receiver.last = message
+                    receiver.end(message)
                     return None
     except TimeoutError:
         error = Error("unauthenticated", "It did not say in time who it is.")

@@ -12,11 +12,15 @@ from typing import Final
 
 import structlog
 
-from jackfield.connection.connection import Connection
-from jackfield.node import Node
+from jackfield.config import ConnectionSettings
+from jackfield.connection.hub import Hub
+from jackfield.store.connections import ConnectionStore
+from jackfield.topics.topics import Topics
 from jackfield.wire import frames
 from jackfield.wire.close_codes import CloseCode
 from jackfield.wire.errors import Error
+
+from .idle import IdleClients
 
 #: Pings are sent in this many groups over an interval, so that no tick has all of them to write.
 _GROUPS: Final = 50
@@ -26,17 +30,31 @@ class Heartbeat:
     """Keeps a node's connections alive in both directions.
 
     Args:
-        node: The node.
+        hub: Its connections.
+        store: Their state in Redis.
+        topics: Its topics.
+        settings: How often it beats, and after how long it counts as dead.
+        idle_timeout: Seconds after which an idle client is closed; 0 for never.
     """
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self._interval = node.settings.connections.heartbeat
+    def __init__(
+        self,
+        hub: Hub,
+        store: ConnectionStore,
+        topics: Topics,
+        settings: ConnectionSettings,
+        *,
+        idle_timeout: float,
+    ) -> None:
+        self._hub = hub
+        self._store = store
+        self._topics = topics
+        self._ttl = settings.ttl
+        self._interval = settings.heartbeat
+        self._idle = IdleClients(idle_timeout)
         self._log = structlog.get_logger("jackfield")
         #: Set by each heartbeat that reached Redis.
         self._beaten = asyncio.Event()
-        #: What each connection had done at the last look, and since when it has done no more.
-        self._seen: dict[str, tuple[object, float]] = {}
         #: When Redis was last away.
         self._failed_at = -math.inf
 
@@ -70,38 +88,22 @@ class Heartbeat:
 
     async def ping(self) -> None:
         """Ping everyone, spread over an interval; close who said nothing since the last time."""
-        connections = list(self._node.hub)
-        self._close_idle(connections)
+        connections = list(self._hub)
+        self._idle.close(connections, asyncio.get_running_loop().time())
         size = -(-len(connections) // _GROUPS)
         for group in range(_GROUPS):
             for connection in connections[group * size : (group + 1) * size]:
                 # What isn't read for a full queue may well hold the pong.
-                if not connection.alive and connection.receiver.is_reading:
+                if not connection.alive and connection.reader.is_reading:
                     connection.close(CloseCode.NO_PONG)
                 connection.alive = False
                 connection.outbox.send(frames.HEARTBEAT)
             await asyncio.sleep(self._interval / _GROUPS)
 
-    def _close_idle(self, connections: list[Connection]) -> None:
-        """Close who has sent no message, and has none being handled, for too long."""
-        limit = self._node.settings.limits.idle_timeout
-        if not limit:
-            return
-        now = asyncio.get_running_loop().time()
-        before, self._seen = self._seen, {}
-        for connection in connections:
-            activity = connection.activity
-            last, since = before.get(connection.id, (None, now))
-            if activity != last or connection.requests:
-                since = now
-            elif now - since >= limit:
-                connection.close(CloseCode.OK, "idle")
-            self._seen[connection.id] = (activity, since)
-
     async def refresh(self) -> None:
         """Refresh the state of every open connection; write again what has gone."""
-        connections = [each for each in self._node.hub if each.closing is None]
-        rewritten = await self._node.store.heartbeat(connections)
+        connections = [each for each in self._hub if each.closing is None]
+        rewritten = await self._store.heartbeat(connections)
         self._beaten.set()
         if rewritten is None:
             self._close_all()
@@ -110,10 +112,10 @@ class Heartbeat:
 
     def _close_all(self) -> None:
         """This process stood still for so long that others have announced its clients' leaving."""
-        connections = list(self._node.hub)
+        connections = list(self._hub)
         self._log.error("taken for dead by other nodes", connections=len(connections))
         for connection in connections:
-            self._node.topics.leave_all(connection)
+            self._topics.leave_all(connection)
             connection.close(CloseCode.UNAVAILABLE)
 
     async def refresh_topics(self) -> None:
@@ -121,14 +123,14 @@ class Heartbeat:
         # Behind a heartbeat: only then is it known that the members here are still to be counted.
         await self._beaten.wait()
         self._beaten.clear()
-        await self._node.topics.refresh()
+        await self._topics.refresh()
 
     async def reap(self) -> None:
         """Remove what dead nodes left behind."""
         # While Redis was away all nodes were silent: give them the time to come back.
         loop = asyncio.get_running_loop()
-        if loop.time() - self._failed_at < self._node.settings.connections.ttl:
+        if loop.time() - self._failed_at < self._ttl:
             return
-        departed = await self._node.store.reap()
+        departed = await self._store.reap()
         if departed:
             self._log.info("removed what dead nodes left behind", connections=len(departed))

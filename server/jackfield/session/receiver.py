@@ -2,28 +2,29 @@
 
 A handler that is done at once needs no task of its own and no queue: the loop calls it and reads
 on. One that waits must not keep the loop from reading, or a ping would go unanswered, a close
-unnoticed and a `request.cancel` unread. So when a request turns out slow (see `watch`), a second
+unnoticed and a `request.cancel` unread. So when a request turns out slow (see `timeouts`), a second
 reader takes over the socket and queues what is to be handled in order, until the first is free
 again. There is one reader at any time, and the order of messages is the order of their handling.
 """
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from aiohttp import WSMessage, WSMsgType
 from aiohttp.http_websocket import WSMessageTextBytes
 
+from jackfield.connection.connection import Connection
+from jackfield.connection.request import Request
+from jackfield.connection.running import RunningRequest
+from jackfield.connection.websocket import Socket
+from jackfield.dispatch.dispatcher import Dispatcher
+from jackfield.dispatch.route import Route
+from jackfield.telemetry.log import SparingLog
 from jackfield.wire import frames
 from jackfield.wire.close_codes import CloseCode
 from jackfield.wire.errors import Error
 from jackfield.wire.protocol import NotUtf8Error
-
-if TYPE_CHECKING:
-    from jackfield.connection.connection import Connection
-    from jackfield.connection.request import Request
-    from jackfield.connection.websocket import Socket
-    from jackfield.dispatch.dispatcher import Dispatcher
 
 Incoming = WSMessage | WSMessageTextBytes
 
@@ -37,9 +38,11 @@ class Receiver:
     """Reads one connection's socket until it ends.
 
     Args:
-        connection: The connection.
         socket: Its WebSocket.
+        opcode: The kind of frame that its messages are.
         dispatcher: What is done with a message.
+        in_flight: Requests that a connection may have under way.
+        log: Where to tell of a client that is closed for what it sends.
     """
 
     __slots__ = (
@@ -47,25 +50,37 @@ class Receiver:
         "_dispatcher",
         "_ended",
         "_in_turn",
+        "_log",
         "_loop",
         "_message_kind",
         "_queue",
+        "_queue_limit",
         "_second_reader",
         "_socket",
         "_starting",
         "last",
     )
 
+    _connection: Connection
+    _loop: asyncio.AbstractEventLoop
+
     def __init__(
-        self, connection: "Connection", socket: "Socket", dispatcher: "Dispatcher"
+        self,
+        socket: Socket,
+        opcode: int,
+        dispatcher: Dispatcher,
+        *,
+        in_flight: int,
+        log: SparingLog,
     ) -> None:
-        self._connection = connection
         self._socket = socket
         self._dispatcher = dispatcher
-        self._loop = connection.node.watch.loop
-        self._message_kind = _MESSAGE_KIND[connection.codec.opcode]
-        self._in_turn: Request | None = None
-        self._queue: deque[Request] | None = None  # few connections ever need one
+        self._message_kind = _MESSAGE_KIND[opcode]
+        # Half of what may be in flight: the other half is for concurrent requests.
+        self._queue_limit = max(1, in_flight // 2)
+        self._log = log
+        self._in_turn: Request[Route] | None = None
+        self._queue: deque[Request[Route]] | None = None  # few connections ever need one
         self._second_reader: asyncio.Task[None] | None = None
         self._ended = False
         # Requests that were started and may not have begun.
@@ -73,8 +88,14 @@ class Receiver:
         #: What ended the reading: a CLOSE with the client's code, ERROR, or CLOSED.
         self.last: Incoming | None = None
 
-    async def run(self) -> None:
-        """Read, and handle in order what is to be, until the socket ends."""
+    async def run(self, connection: Connection) -> None:
+        """Read, and handle in order what is to be, until the socket ends.
+
+        Args:
+            connection: The socket's connection.
+        """
+        self._connection = connection
+        self._loop = connection.loop
         receive = self._socket.receive
         run = self._dispatcher.run
         task = asyncio.current_task(self._loop)
@@ -84,7 +105,7 @@ class Receiver:
                 request = self._take(await receive())
                 if request is None:
                     continue
-                if request.route.concurrent:
+                if request.options.concurrent:
                     await self._start(request)
                     continue
                 if self._starting:
@@ -97,7 +118,16 @@ class Receiver:
         finally:
             await self._stop_second_reader()
 
-    async def _start(self, request: "Request") -> None:
+    async def receive(self) -> Incoming:
+        """The next message or control frame, of a client that `run` does not serve yet."""
+        return await self._socket.receive()
+
+    def end(self, last: Incoming) -> None:
+        """Read no more, as this has ended it."""
+        self._ended = True
+        self.last = last
+
+    async def _start(self, request: Request[Route]) -> None:
         """Run a request beside others; those of one read begin together, in their order."""
         self._dispatcher.start(request)
         self._starting += 1
@@ -109,7 +139,7 @@ class Receiver:
         self._starting = 0
         await asyncio.sleep(0)
 
-    def _take(self, message: Incoming) -> "Request | None":
+    def _take(self, message: Incoming) -> Request[Route] | None:
         """What is to be run for what came in; None if nothing is."""
         connection = self._connection
         connection.alive = True
@@ -134,7 +164,7 @@ class Receiver:
         elif connection.closing is not None:
             pass
         elif connection.is_flooding():
-            connection.node.sparing_log.info("closed a flooding client", connection=connection.id)
+            self._log.info("closed a flooding client", connection=connection.id)
             connection.close(CloseCode.TOO_MANY_REQUESTS)
             self._ended = True  # what it has sent already would take long to throw away
         elif message.type is self._message_kind:
@@ -151,8 +181,7 @@ class Receiver:
         elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
             self._connection.close(CloseCode.UNSUPPORTED_DATA)
         elif message.type is not WSMsgType.PONG:
-            self._ended = True
-            self.last = message
+            self.end(message)
 
     async def _catch_up(self, task: "asyncio.Task[Any]") -> None:
         """Run what the second reader has queued, and take the socket back from it."""
@@ -169,7 +198,7 @@ class Receiver:
             self._second_reader is not None and not self._second_reader.done()
         )
 
-    def read_on(self, request: "Request") -> None:
+    def read_on(self, request: RunningRequest) -> None:
         """Start a second reader, if it is this request that the first one waits for."""
         if request is not self._in_turn or self.is_reading or self._ended:
             return
@@ -179,12 +208,7 @@ class Receiver:
         if len(self._queue) < self._queue_limit:
             self._second_reader = self._loop.create_task(self._read_meanwhile(self._queue))
 
-    @property
-    def _queue_limit(self) -> int:
-        # Half of what a connection may have in flight: the other half is for concurrent ones.
-        return max(1, self._connection.node.settings.limits.in_flight // 2)
-
-    async def _read_meanwhile(self, queue: "deque[Request]") -> None:
+    async def _read_meanwhile(self, queue: deque[Request[Route]]) -> None:
         # Stopping at a full queue stops reading: TCP makes the client wait.
         while len(queue) < self._queue_limit:
             request = self._take(await self._socket.receive())
@@ -193,7 +217,7 @@ class Receiver:
                 return
             if request is None:
                 continue
-            if request.route.concurrent:
+            if request.options.concurrent:
                 await self._start(request)
             else:
                 queue.append(request)

@@ -51,7 +51,7 @@ Reader = Callable[[Mapping[str, Any]], Suspect]
 def of_request(variables: Mapping[str, Any]) -> Suspect:
     """Whose request it is that a function works on."""
     request = variables["request"]
-    route = request.route
+    route = request.options
     return Suspect(route.runtime.plugin, route.type, request.connection.id)
 
 

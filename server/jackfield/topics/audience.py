@@ -6,27 +6,24 @@ more is told.
 """
 
 import asyncio
-import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import structlog
 
+from jackfield.connection.connection import Connection
 from jackfield.declaration.topic_family import TopicFamily
-from jackfield.store.topics import Read
+from jackfield.redis.bus import Bus
+from jackfield.store.presence import PresenceStore
+from jackfield.store.topics import Recovery, StoredTopic, TopicStore
 from jackfield.telemetry.log import SparingLog
 from jackfield.wire.errors import Error
 from jackfield.wire.position import Position
 
-from .feed import Batch, Feed, Members, Published
-from .join import Join
-from .presence import Presence
-
-if TYPE_CHECKING:
-    from jackfield.connection.connection import Connection
-    from jackfield.redis.bus import Bus
-    from jackfield.store.presence import PresenceStore
-    from jackfield.store.topics import Place, TopicStore
+from .encoding import Published
+from .feed import Feed, Members
+from .gap_refill import GapRefill
+from .presence import TopicPresence
 
 #: A restarted Redis has all topics say the same at once.
 _log: Final = SparingLog(structlog.get_logger("jackfield"))
@@ -57,16 +54,13 @@ class Audience:
 
     __slots__ = (
         "_bus",
-        "_gate",
-        "_is_filled",
         "_on_empty",
         "_opening",
-        "_refilling",
         "_store",
         "_uses",
         "events",
         "family",
-        "gaps",
+        "gap",
         "is_open",
         "members",
         "place",
@@ -78,11 +72,11 @@ class Audience:
         self,
         topic: str,
         family: TopicFamily,
-        place: "Place",
+        place: StoredTopic,
         *,
-        store: "TopicStore",
-        bus: "Bus",
-        presence: "PresenceStore",
+        store: TopicStore,
+        bus: Bus,
+        presence: PresenceStore,
         gate: asyncio.Semaphore,
         on_empty: Callable[["Audience"], None],
     ) -> None:
@@ -92,62 +86,30 @@ class Audience:
         self.members = Members()
         self.events = Feed(self.members)
         self.presence = (
-            Presence(presence, place.keys, topic, self.members) if family.presence else None
+            TopicPresence(presence, place.keys, topic, self.members) if family.presence else None
         )
-        #: How often something had to be read from the stream that the channel did not bring.
-        self.gaps = 0
+        self.gap = GapRefill(
+            topic,
+            place,
+            store=store,
+            events=self.events,
+            presence=self.presence,
+            members=self.members,
+            gate=gate,
+        )
         #: Whether it listens, and knows where the topic stands.
         self.is_open = False
         self._store = store
         self._bus = bus
-        self._gate = gate
         self._on_empty = on_empty
         self._opening: asyncio.Future[None] | None = None
-        self._refilling: asyncio.Task[None] | None = None
-        # Whether nothing was found missing since what is under way to fill gaps has looked.
-        self._is_filled = True
         # Joins under way, and what else needs it to stay.
         self._uses = 0
 
     @property
     def position(self) -> Position:
         """Up to where the members were sent."""
-        return Position(self.events.epoch, self.events.position)
-
-    async def join(
-        self,
-        connection: "Connection",
-        since: Position | None,
-        info: dict[str, Any] | None = None,
-        *,
-        max_bytes: int,
-        replay: bool = False,
-    ) -> Join:
-        """Prepare for a connection to become a member.
-
-        Args:
-            connection: The connection.
-            since: Up to where it knows the topic already, if it does.
-            info: What others see of it.
-            max_bytes: Of the events it has missed.
-            replay: Whether those are all there are.
-
-        Returns:
-            Where the topic stands; what comes behind that is sent once `Join.activate` is called.
-
-        Raises:
-            Error: ``unavailable``: Redis is away.
-        """
-        join = Join(self, connection)
-        try:
-            await self.open()
-            if self.presence is not None:
-                join.presence = await self.presence.attend(connection, info)
-            join.read = await self._read(since, max_bytes, replay=replay)
-        except BaseException:
-            join.abandon()
-            raise
-        return join
+        return self.events.stand
 
     async def open(self) -> None:
         """Listen to the channel, and learn where the topic stands; once for all who ask.
@@ -162,7 +124,7 @@ class Audience:
                 # Whoever opens it may be cancelled: then it is somebody else's turn.
                 await asyncio.shield(self._opening)
 
-    def leave(self, connection: "Connection") -> None:
+    def leave(self, connection: Connection) -> None:
         """A connection is no member any more."""
         self.members.discard(connection)
         self.events.forget(connection)
@@ -175,11 +137,11 @@ class Audience:
         """Hand on what came over the channel."""
         if published.kind == b"e":
             if self.events.receive(published.epoch, published.batch):
-                self.refill()
+                self.gap.refill()
         elif self.presence is not None and self.presence.feed.receive(
             published.epoch, published.batch
         ):
-            self.refill()
+            self.gap.refill()
 
     async def refresh_presence(self) -> int:
         """Keep the presence of this node's members, if they have one; returns its version.
@@ -202,11 +164,11 @@ class Audience:
         if self.presence is not None and behind:
             self.presence.feed.hold()
         if behind or position.epoch != self.events.epoch or position.offset > self.events.position:
-            self.refill()
+            self.gap.refill()
 
     def hold(self) -> None:
         """Hold back what comes from now on: something before it may have been missed."""
-        self._is_filled = False
+        self.gap.is_filled = False
         self.events.hold()
         if self.presence is not None:
             self.presence.feed.hold()
@@ -223,8 +185,8 @@ class Audience:
         version = await self.refresh_presence()
         if not self.is_open:  # it has been given up, or is only about to learn where it stands
             return
-        if self._is_refilling:  # what it has looked at may be older
-            self.refill()
+        if self.gap.is_refilling:  # what it has looked at may be older
+            self.gap.refill()
             return
         presence = self.presence
         missed = position != self.position or self.events.release(self.events.held)
@@ -233,27 +195,12 @@ class Audience:
         ):
             missed = True
         if missed:
-            self.refill()
+            self.gap.refill()
 
-    def refill(self) -> None:
-        """Fill whatever gap there is, in a task of its own."""
-        self._is_filled = False
-        self.events.hold()
-        if not self._is_refilling:
-            self._refilling = asyncio.create_task(self._refill())
-
-    async def in_sync(self) -> None:
-        """Wait until no gap is being filled."""
-        if self._refilling is not None and not self._refilling.done():
-            await asyncio.shield(self._refilling)
-
-    def cancel(self) -> "list[asyncio.Task[None]]":
+    def cancel(self) -> list[asyncio.Task[None]]:
         """Stop everything: the last member has left; returns what has still to end."""
         self.is_open = False
-        if self._refilling is None or self._refilling.done():
-            return []
-        self._refilling.cancel()
-        return [self._refilling]
+        return self.gap.cancel()
 
     def begin_use(self) -> None:
         """Somebody needs the audience, member or not."""
@@ -289,7 +236,7 @@ class Audience:
                 opening.set_result(None)
 
     async def _open(self) -> None:
-        self._is_filled = True
+        self.gap.is_filled = True
         await self._bus.subscribe(self.place.keys.channel)
         read = await self._store.read(self.place, None)
         self.events.move(read.epoch, read.offset)
@@ -298,70 +245,37 @@ class Audience:
         self.is_open = True
         presence = self.presence
         if (
-            not self._is_filled  # the channel was interrupted meanwhile
+            not self.gap.is_filled  # the channel was interrupted meanwhile
             or self.events.release(self.events.held)
             or (presence is not None and presence.feed.release(presence.feed.held))
         ):
-            self.refill()
+            self.gap.refill()
 
-    async def _read(self, since: Position | None, max_bytes: int, *, replay: bool) -> Read:
+    async def read(self, since: Position | None, max_bytes: int, *, replay: bool) -> Recovery:
+        """Where the topic stands for a connection that joins, and what it has missed.
+
+        Args:
+            since: Up to where it knows the topic already; None if it doesn't.
+            max_bytes: Of the events it has missed.
+            replay: Whether those are all there are.
+
+        Raises:
+            Error: ``unavailable``: Redis is away.
+        """
         if replay:
             since = _BEGINNING
         while True:
             here = self.position
             if self.events.in_sync and since in (None, here):
                 # What is on its way comes behind this: Redis need not be asked.
-                return Read(*here, since is not None, here.offset, [])
+                return Recovery(*here, since is not None, here.offset, [])
             read = await self._store.read(self.place, since, whatever=replay, max_bytes=max_bytes)
             if read.epoch == self.events.epoch:
                 return read
             # Another epoch has begun, and nobody here has been told of it yet.
-            self.refill()
+            self.gap.refill()
             try:
                 async with asyncio.timeout(_SYNC_TIMEOUT):
-                    await self.in_sync()
+                    await self.gap.refilled()
             except TimeoutError:  # Redis went away just now
                 raise Error("unavailable", retry_after=_SYNC_TIMEOUT) from None
-
-    @property
-    def _is_refilling(self) -> bool:
-        return self._refilling is not None and not self._refilling.done()
-
-    async def _refill(self) -> None:
-        while not self._is_filled:
-            try:
-                async with self._gate:
-                    self._is_filled = True
-                    if self.presence is not None and not self.presence.feed.in_sync:
-                        await self.presence.refill()
-                    await self._refill_events()
-            except Error:
-                self._is_filled = False
-                await asyncio.sleep(_RETRY_PAUSE * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
-
-    async def _refill_events(self) -> None:
-        """Send what the stream has behind the members' position, or a page of it."""
-        self.events.hold()
-        stale = self.events.held
-        read = await self._store.read(self.place, self.position, whatever=True)
-        if not read.recovered:
-            self.events.move(read.epoch, read.after)
-            self._tell_gap()
-        if read.events:
-            self.gaps += 1
-            self.events.send(Batch(read.after + 1, read.events))
-        if read.reached < read.offset or self.events.release(stale):
-            self._is_filled = False
-
-    def _tell_gap(self) -> None:
-        self.gaps += 1
-        _log.warning("members of a topic have missed events", topic=self.topic)
-        error = self.gap()
-        for connection in self.members:
-            if self.events.floor(connection) <= self.events.position:
-                connection.refuse(None, error)
-
-    def gap(self) -> Error:
-        """What members are told when something is lost: where they are now."""
-        epoch, offset = self.position
-        return Error("unrecoverable", topic=self.topic, epoch=epoch, offset=offset)

@@ -5,77 +5,21 @@ holds back what comes behind a gap until its owner has filled that. Who joins sa
 knows the sequence, and gets the rest, whether the feed is ahead of that or behind.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Iterator
+from typing import Final
 
+from jackfield.connection.connection import Connection
 from jackfield.connection.outbox import send_to_all
-from jackfield.wire import frames
+from jackfield.wire.position import Position
+from jackfield.wire.protocol import Codec
 
-if TYPE_CHECKING:
-    from jackfield.connection.connection import Connection
-    from jackfield.wire.protocol import Codec
+from .encoding import Batch
 
 #: Messages that are held behind a gap. More come again from the stream, which has them anyway.
 _MAX_HELD: Final = 1000
 
 #: Members to whom the first event of a turn is written at once.
 _MANY: Final = 32
-
-
-class Batch:
-    """Consecutive messages of one topic; their frames are made once, for all who get them.
-
-    Args:
-        first: The number of the first.
-        messages: Whole messages in JSON.
-    """
-
-    __slots__ = ("_frames", "first", "messages")
-
-    def __init__(self, first: int, messages: Sequence[bytes]) -> None:
-        self.first = first
-        self.messages = messages
-        self._frames: dict[Codec, bytes] = {}
-
-    @property
-    def last(self) -> int:
-        """The number of the last message."""
-        return self.first + len(self.messages) - 1
-
-    def frames(self, codec: "Codec") -> bytes:
-        """All messages as frames, one behind the other."""
-        made = self._frames.get(codec)
-        if made is None:
-            opcode, encode, frame = codec.opcode, codec.from_json, frames.frame
-            made = b"".join([frame(opcode, encode(message)) for message in self.messages])
-            self._frames[codec] = made
-        return made
-
-    def after(self, number: int) -> "Batch":
-        """Those of the messages that come after a number."""
-        if number < self.first:
-            return self
-        return Batch(number + 1, self.messages[number + 1 - self.first :])
-
-
-class Published(NamedTuple):
-    """What came over a channel: the kind of messages, their epoch, and the messages."""
-
-    kind: bytes
-    epoch: str
-    batch: Batch
-
-
-def parse(data: bytes) -> Published:
-    """What a script published: a line of kind, epoch, first number and sizes; then the messages."""
-    end = data.index(b"\n")
-    kind, epoch, first, sizes = data[:end].split(b" ")
-    start = end + 1
-    messages = []
-    for size in map(int, sizes.split(b",")):
-        messages.append(data[start : start + size])
-        start += size
-    return Published(kind, str(epoch, "ascii"), Batch(int(first), messages))
 
 
 class Members:
@@ -86,31 +30,31 @@ class Members:
     def __init__(self) -> None:
         self._by_codec: dict[Codec, dict[Connection, None]] = {}
 
-    def __contains__(self, connection: "Connection") -> bool:
+    def __contains__(self, connection: Connection) -> bool:
         return connection in self._by_codec.get(connection.codec, ())
 
     def __len__(self) -> int:
         return sum(map(len, self._by_codec.values()))
 
-    def __iter__(self) -> Iterator["Connection"]:
+    def __iter__(self) -> Iterator[Connection]:
         for connections in self._by_codec.values():
             yield from connections
 
-    def add(self, connection: "Connection") -> None:
+    def add(self, connection: Connection) -> None:
         """A connection has joined."""
         self._by_codec.setdefault(connection.codec, {})[connection] = None
 
-    def discard(self, connection: "Connection") -> None:
+    def discard(self, connection: Connection) -> None:
         """A connection has left."""
         self._by_codec.get(connection.codec, {}).pop(connection, None)
 
-    def groups(self) -> "Iterator[tuple[Codec, dict[Connection, None]]]":
+    def groups(self) -> Iterator[tuple[Codec, dict[Connection, None]]]:
         """The connections of each encoding."""
         return iter(self._by_codec.items())
 
 
-def _send_to_all(connections: "dict[Connection, None]", data: bytes) -> None:
-    if len(connections) >= _MANY and next(iter(connections)).node.turn.is_first():
+def _send_to_all(connections: dict[Connection, None], data: bytes) -> None:
+    if len(connections) >= _MANY and next(iter(connections)).outbox.turn.is_first():
         send_to_all([connection.outbox for connection in connections], data)
     else:
         for connection in connections:
@@ -149,6 +93,11 @@ class Feed:
         # What was sent since the oldest join under way began: it may be behind its position.
         self._recent: list[Batch] = []
         self._joining = 0
+
+    @property
+    def stand(self) -> Position:
+        """Up to where the members were sent."""
+        return Position(self.epoch, self.position)
 
     @property
     def in_sync(self) -> bool:
@@ -213,7 +162,7 @@ class Feed:
         self.epoch = epoch
         self.position = position
 
-    def floor(self, connection: "Connection") -> int:
+    def floor(self, connection: Connection) -> int:
         """Up to where a member knows more than the feed has sent; 0 if it doesn't."""
         return self._floors.get(connection, 0)
 
@@ -232,7 +181,7 @@ class Feed:
             self._floors = {each: floor for each, floor in floors.items() if floor > self.position}
 
     def _send_above_floors(
-        self, batch: Batch, codec: "Codec", connections: "dict[Connection, None]"
+        self, batch: Batch, codec: Codec, connections: dict[Connection, None]
     ) -> None:
         for connection in connections:
             floor = self._floors.get(connection, 0)
@@ -254,7 +203,7 @@ class Feed:
         oldest = self._recent[0].first if self._recent else self.position + 1
         return position + 1 >= oldest
 
-    def admit(self, connection: "Connection", position: int) -> None:
+    def admit(self, connection: Connection, position: int) -> None:
         """A member has joined between `begin_join` and `end_join`; it knows all up to a position.
 
         One that joins again begins anew, too: what it was sent before its reply doesn't count.
@@ -271,6 +220,6 @@ class Feed:
             if batch.last > position:
                 connection.outbox.send(batch.after(position).frames(connection.codec))
 
-    def forget(self, connection: "Connection") -> None:
+    def forget(self, connection: Connection) -> None:
         """A member has left."""
         self._floors.pop(connection, None)

@@ -6,20 +6,18 @@ Several connections of a user are one member, and an anonymous connection is a m
 import asyncio
 import contextlib
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
-from jackfield.store.presence import Attendance, PresenceStore
-from jackfield.store.presence import Members as StoredMembers
+from jackfield.connection.connection import Connection
+from jackfield.store.keys import TopicKeys
+from jackfield.store.presence import MemberConnections, PresenceSnapshot, PresenceStore
 from jackfield.wire import protocol
 from jackfield.wire.errors import Error
 
-from .feed import Batch, Feed, Members
-
-if TYPE_CHECKING:
-    from jackfield.connection.connection import Connection
-    from jackfield.store.keys import TopicKeys
+from .encoding import Batch
+from .feed import Feed, Members
 
 #: Members that one message lists. Beyond it the count alone tells.
 MAX_LISTED: Final = 1000
@@ -38,7 +36,7 @@ class _Member:
         self.looks = b"{}"
 
 
-class Presence:
+class TopicPresence:
     """This node's part of a topic's presence.
 
     Args:
@@ -48,9 +46,7 @@ class Presence:
         members: Its members at this node, who are told of the others.
     """
 
-    def __init__(
-        self, store: PresenceStore, keys: "TopicKeys", topic: str, members: Members
-    ) -> None:
+    def __init__(self, store: PresenceStore, keys: TopicKeys, topic: str, members: Members) -> None:
         self.feed = Feed(members)
         self.feed.epoch = "-"
         self._store = store
@@ -61,7 +57,7 @@ class Presence:
         # What Redis may not know yet.
         self._unwritten: set[str] = set()
 
-    async def attend(self, connection: "Connection", info: dict[str, Any] | None) -> int:
+    async def attend(self, connection: Connection, info: dict[str, Any] | None) -> int:
         """Count a connection in.
 
         Args:
@@ -81,7 +77,7 @@ class Presence:
         self._members[name].looks = _looks(connection, info)
         return await self._write(name)
 
-    def depart(self, connection: "Connection") -> None:
+    def depart(self, connection: Connection) -> None:
         """Count a connection out; Redis is told without waiting for it, and again if that fails."""
         name = self._connections.pop(connection, None)
         if name is None:
@@ -148,7 +144,7 @@ class Presence:
     def _send(self, name: str) -> "asyncio.Future[int]":
         member = self._members.get(name) or _Member()
         written = self._store.write(
-            Attendance(self._keys, self._head, name, member.connections, member.looks)
+            MemberConnections(self._keys, self._head, name, member.connections, member.looks)
         )
         written.add_done_callback(partial(self._written, name, member.connections))
         return written
@@ -161,7 +157,7 @@ class Presence:
             self._unwritten.discard(name)
 
 
-def as_reply(members: StoredMembers) -> dict[str, Any]:
+def as_reply(members: PresenceSnapshot) -> dict[str, Any]:
     """Who is there, as it stands on the wire."""
     listed = [
         _decode(looks) | {"connections": connections} for connections, looks in members.listed
@@ -169,11 +165,11 @@ def as_reply(members: StoredMembers) -> dict[str, Any]:
     return {"members": listed, "count": members.size}
 
 
-def _name(connection: "Connection") -> str:
+def _name(connection: Connection) -> str:
     return f"c:{connection.id}" if connection.user is None else f"u:{connection.user}"
 
 
-def _looks(connection: "Connection", info: dict[str, Any] | None) -> bytes:
+def _looks(connection: Connection, info: dict[str, Any] | None) -> bytes:
     looks: dict[str, Any] = {"user": connection.user}
     if connection.user is None:
         looks["connection"] = connection.id

@@ -5,30 +5,29 @@ import contextlib
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import structlog
 
+from jackfield.config import Settings
+from jackfield.connection.connection import Connection
 from jackfield.declaration.topic_family import BROADCAST, USER, TopicFamily
 from jackfield.redis.bus import Bus
+from jackfield.redis.client import RedisClient
 from jackfield.schema.payload import as_payload, check_against
+from jackfield.store.keys import Keys
 from jackfield.store.presence import PresenceStore
-from jackfield.store.topics import Place, Publication, TopicStore
+from jackfield.store.topics import Publication, StoredTopic, TopicStore
 from jackfield.wire import protocol
 from jackfield.wire.errors import Error
 from jackfield.wire.position import Position
+from jackfield.wire.topic_limits import MAX_KEY_LENGTH
 
 from .audience import Audience
-from .feed import parse
-from .join import Join
+from .encoding import parse
+from .join import Join, begin_join
+from .membership import MEMBERSHIP
 from .presence import MAX_LISTED, as_reply
-
-if TYPE_CHECKING:
-    from jackfield.config import Settings
-    from jackfield.connection.connection import Connection
-    from jackfield.dispatch.registry import Registry
-    from jackfield.redis.client import RedisClient
-    from jackfield.store.keys import Keys
 
 _log = structlog.get_logger("jackfield")
 
@@ -38,19 +37,19 @@ _REMEMBERED: Final = 10_000
 _BATCH: Final = 250
 #: Bytes that the offset adds to an event, at most.
 _OFFSET_BYTES: Final = 16
-#: Characters of an idempotency key: any kind of unique id fits.
-MAX_KEY_LENGTH: Final = 128
 #: Seconds that an event may be on its way before it counts as missed.
 _ON_ITS_WAY: Final = 1.0
 #: Seconds between attempts to make up for a gap while Redis is away.
 _RETRY_PAUSE: Final = 0.5
 
 
+#: The family of a topic by its name, with the parts of that; None if no plugin declares it.
+FindFamily = Callable[[str], tuple[TopicFamily, dict[str, str]] | None]
 #: Is called with a channel and what was published on it.
 Listener = Callable[[bytes, bytes], None]
 
 
-class Address(NamedTuple):
+class Topic(NamedTuple):
     """A topic, found by its name.
 
     Attributes:
@@ -64,7 +63,7 @@ class Address(NamedTuple):
     topic: str
     family: TopicFamily
     parts: dict[str, str]
-    place: Place
+    place: StoredTopic
     head: bytes
 
 
@@ -73,20 +72,20 @@ class Topics:
 
     Args:
         settings: The server's settings.
-        registry: The plugins, which declare them.
+        find_family: Tells which family a topic is of; see `Registry.find_family`.
         redis: The Redis they live in.
         keys: The keys of this node.
     """
 
     def __init__(
-        self, settings: "Settings", registry: "Registry", redis: "RedisClient", keys: "Keys"
+        self, settings: Settings, find_family: FindFamily, redis: RedisClient, keys: Keys
     ) -> None:
-        self.settings = settings
+        self._settings = settings
         self.store = TopicStore(redis)
         #: How many events were published here, and how many gaps had to be filled or told.
         self.published = 0
         self._past_gaps = 0
-        self._registry = registry
+        self._find_family = find_family
         self._redis = redis
         self._keys = keys
         self._presence = PresenceStore(redis, keys.node_id, settings.connections.ttl)
@@ -101,7 +100,7 @@ class Topics:
         self._find = lru_cache(_REMEMBERED)(self._look_up)
         self.bus = Bus(
             redis,
-            keys,
+            keys.probe_channel,
             interval=settings.redis.probe,
             on_message=self._on_message,
             on_gap=self._on_gap,
@@ -109,7 +108,7 @@ class Topics:
 
     # What is published.
 
-    def find(self, topic: str) -> Address | None:
+    def find(self, topic: str) -> Topic | None:
         """A topic by its name; None if no plugin declares one of that name."""
         return self._find(topic)
 
@@ -119,8 +118,8 @@ class Topics:
 
     async def publish(self, topic: str, payload: Any, *, key: str | None = None) -> Position:
         """Publish an event for the server itself; see `jackfield.Runtime.publish`."""
-        address = self._find(topic)
-        if address is None:
+        found = self._find(topic)
+        if found is None:
             raise Error("not_found", "No plugin declares a topic of that name.")
         if key is None:
             key = ""
@@ -129,15 +128,15 @@ class Topics:
         else:
             key = f"server:{key}"
         payload = as_payload(payload)
-        if self.settings.server.debug:
-            check_against(address.family.event, payload)
-        return await self.send(address, payload, key)
+        if self._settings.server.debug:
+            check_against(found.family.event, payload)
+        return await self.send(found, payload, key)
 
-    def send(self, address: Address, payload: Any, key: str) -> "asyncio.Future[Position]":
+    def send(self, found: Topic, payload: Any, key: str) -> "asyncio.Future[Position]":
         """Publish an event that is known to be right.
 
         Args:
-            address: The topic.
+            found: The topic.
             payload: What can be encoded.
             key: The idempotency key among all of the topic; "" for none.
 
@@ -148,23 +147,23 @@ class Topics:
             Error: ``too_large``.
         """
         tail = protocol.event_tail(payload)
-        limit = self.settings.limits.event_bytes
-        if len(address.head) + len(tail) + _OFFSET_BYTES > limit:
+        limit = self._settings.limits.event_bytes
+        if len(found.head) + len(tail) + _OFFSET_BYTES > limit:
             raise Error("too_large", f"The event is larger than {limit} bytes.", limit=limit)
         self.published += 1
-        return self.store.publish(Publication(address.place, address.head, tail, key))
+        return self.store.publish(Publication(found.place, found.head, tail, key))
 
     # Who is in them.
 
-    def audience(self, address: Address) -> Audience:
+    def audience(self, found: Topic) -> Audience:
         """The members of a topic at this node; made for the first."""
-        channel = address.place.keys.channel.encode()
+        channel = found.place.keys.channel.encode()
         audience = self._audiences.get(channel)
         if audience is None:
             audience = self._audiences[channel] = Audience(
-                address.topic,
-                address.family,
-                address.place,
+                found.topic,
+                found.family,
+                found.place,
                 store=self.store,
                 bus=self.bus,
                 presence=self._presence,
@@ -173,11 +172,11 @@ class Topics:
             )
         return audience
 
-    def present(self, address: Address) -> Audience | None:
+    def present(self, found: Topic) -> Audience | None:
         """The members of a topic at this node, if there are any."""
-        return self._audiences.get(address.place.keys.channel.encode())
+        return self._audiences.get(found.place.keys.channel.encode())
 
-    async def join_own(self, connection: "Connection") -> list[Join]:
+    async def join_own(self, connection: Connection) -> list[Join]:
         """Prepare for a connection to join what it is in by itself: broadcast, its user's topic.
 
         Raises:
@@ -189,25 +188,26 @@ class Topics:
         joins: list[Join] = []
         try:
             for name in names:
-                address = self._find(name)
-                if address is not None:  # the built-in plugin may be disabled
-                    audience = self.audience(address)
-                    joins.append(await audience.join(connection, None, max_bytes=0))
+                found = self._find(name)
+                if found is not None:  # the built-in plugin may be disabled
+                    audience = self.audience(found)
+                    joins.append(await begin_join(audience, connection, None, max_bytes=0))
         except BaseException:
             for join in joins:
                 join.abandon()
             raise
         return joins
 
-    def leave_all(self, connection: "Connection") -> None:
+    def leave_all(self, connection: Connection) -> None:
         """A connection has ended: it is in no topic any more, and joins none."""
-        connection.has_left = True
-        for join in connection.early_joins or ():
+        membership = connection[MEMBERSHIP]
+        membership.has_left = True
+        for join in membership.early_joins or ():
             join.abandon()
-        connection.early_joins = None
-        topics, connection.topics = connection.topics, []
-        for audience in topics:
-            audience.leave(connection)
+        membership.early_joins = None
+        joined, membership.joined = membership.joined, []
+        for topic in joined:
+            topic.leave(connection)
 
     async def listen(
         self, channel: str, on_message: "Listener", on_gap: Callable[[bytes], None]
@@ -230,13 +230,13 @@ class Topics:
         if self._listeners.pop(channel.encode(), None) is not None:
             self.bus.unsubscribe(channel)
 
-    async def presence(self, address: Address) -> dict[str, Any]:
+    async def presence(self, found: Topic) -> dict[str, Any]:
         """Who is in a topic, on all nodes.
 
         Raises:
             Error: ``unavailable``: Redis is away.
         """
-        keys, head = address.place.keys, protocol.presence_head(address.topic)
+        keys, head = found.place.keys, protocol.presence_head(found.topic)
         return as_reply(await self._presence.read(keys, head, MAX_LISTED))
 
     @property
@@ -252,7 +252,7 @@ class Topics:
     @property
     def gaps(self) -> int:
         """How often members were sent from a stream what a channel did not bring, or told so."""
-        return self._past_gaps + sum(audience.gaps for audience in self._audiences.values())
+        return self._past_gaps + sum(audience.gap.count for audience in self._audiences.values())
 
     # Their upkeep.
 
@@ -274,7 +274,7 @@ class Topics:
     async def close(self) -> None:
         """Stop everything; what members' leaving has changed is written, if Redis is there."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.settings.redis.timeout):
+            async with asyncio.timeout(self._settings.redis.timeout):
                 await self._presence.drained()
         for audience in list(self._audiences.values()):
             self._own(audience.cancel())
@@ -286,13 +286,13 @@ class Topics:
         await self._presence.close()
         await self.store.close()
 
-    def _look_up(self, topic: str) -> Address | None:
-        found = self._registry.find_family(topic)
+    def _look_up(self, topic: str) -> Topic | None:
+        found = self._find_family(topic)
         if found is None:
             return None
         family, parts = found
-        place = Place(self._keys.topic(topic), family.history, round(family.ttl * 1000))
-        return Address(topic, family, parts, place, protocol.event_head(topic))
+        place = StoredTopic(self._keys.topic(topic), family.history, round(family.ttl * 1000))
+        return Topic(topic, family, parts, place, protocol.event_head(topic))
 
     def _on_message(self, channel: bytes, data: bytes) -> None:
         audience = self._audiences.get(channel)
@@ -354,7 +354,7 @@ class Topics:
         if self._audiences.get(channel.encode()) is audience:
             del self._audiences[channel.encode()]
             self._suspects.pop(channel.encode(), None)
-            self._past_gaps += audience.gaps
+            self._past_gaps += audience.gap.count
             self.bus.unsubscribe(channel)
             self._own(audience.cancel())
 

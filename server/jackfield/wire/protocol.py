@@ -5,34 +5,42 @@ looked at a second time, to say in the protocol's words what is wrong with it.
 """
 
 from collections.abc import Callable
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
 
 from . import frames
-from .errors import Error, field_fault, with_faults
+from .envelope import (
+    MAX_TYPE_LENGTH,
+    Envelope,
+    MalformedError,
+    MessageId,
+    NotUtf8Error,
+    explain_envelope,
+)
+from .errors import Error
+
+__all__ = [
+    "CODECS",
+    "JSON",
+    "MAX_TYPE_LENGTH",
+    "MSGPACK",
+    "VERSION",
+    "Codec",
+    "Envelope",
+    "MalformedError",
+    "MessageId",
+    "NotUtf8Error",
+    "event_head",
+    "event_tail",
+    "presence_head",
+    "presence_snapshot",
+]
 
 VERSION: Final = 1
-#: Integers above this are not exact in a JavaScript client.
-MAX_ID: Final = 2**53 - 1
-MAX_ID_LENGTH: Final = 64
-MAX_TYPE_LENGTH: Final = 128
-
-MessageId = int | str
 
 _TOO_DEEP: Final = "The message is nested too deeply."
-
-_TypeName = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TYPE_LENGTH)]
-_IntegerId = Annotated[int, msgspec.Meta(ge=0, le=MAX_ID)]
-_StringId = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)]
-
-
-class Envelope(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """What every message of a client is wrapped in."""
-
-    type: _TypeName
-    id: _IntegerId | _StringId | msgspec.UnsetType = msgspec.UNSET
-    payload: dict[str, Any] = msgspec.field(default_factory=dict)
+_NOT_UTF8: Final = "The message has text that is not UTF-8."
 
 
 class _Reply(msgspec.Struct, tag_field="type", tag="reply", gc=False):
@@ -51,24 +59,6 @@ class _Stated(msgspec.Struct, tag_field="type", tag="chunk", gc=False):
     seq: int
     state: str
     payload: Any
-
-
-class MalformedError(Exception):
-    """A message whose envelope can't be read; the connection lives on.
-
-    Args:
-        error: What the client is told.
-        id: The message's id, where that much could be read.
-    """
-
-    def __init__(self, error: Error, message_id: MessageId | None = None) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.id = message_id
-
-
-class NotUtf8Error(Exception):
-    """A text message that is not UTF-8: RFC 6455, section 8.1, ends the connection for it."""
 
 
 class Codec:
@@ -126,16 +116,16 @@ class Codec:
                 raise NotUtf8Error
         try:
             value = self._decode_any(data)
-        except UnicodeDecodeError:
-            reason = "The message has text that is not UTF-8."
+        except UnicodeDecodeError:  # of msgspec before 0.23
+            reason = _NOT_UTF8
         except RecursionError:
             reason = _TOO_DEEP
         except msgspec.ValidationError:
             reason = "The message has a number that is out of range."
-        except msgspec.DecodeError:
-            reason = f"The message is not valid {encoding}."
+        except msgspec.DecodeError as exc:
+            reason = _NOT_UTF8 if "UTF-8" in str(exc) else f"The message is not valid {encoding}."
         else:
-            return MalformedError(*_check_envelope(value))
+            return MalformedError(*explain_envelope(value))
         return MalformedError(Error("invalid_json", reason))
 
     def reply(self, message_id: MessageId, payload: Any) -> bytes:
@@ -207,6 +197,14 @@ class Codec:
 
 _decode_json: Final = msgspec.json.Decoder().decode
 
+#: An event in JSON, as a template: scripts count the offset, and make events of their own.
+EVENT: Final = '{"type":"event","topic":$topic,"offset":$offset,"payload":$payload}'
+_EVENT_HEAD, _EVENT_TAIL = EVENT.encode().split(b"$offset")
+#: Messages that somebody has come to a topic or left it, as templates that scripts fill; ``$head``
+#: is made by `presence_head`, and ``$member`` is what others see of them, as JSON.
+PRESENCE_JOINED: Final = '$head"joined":$member}'
+PRESENCE_LEFT: Final = '$head"left":$member}'
+
 JSON: Final = Codec("jackfield.v1", frames.TEXT, msgspec.json)
 MSGPACK: Final = Codec("jackfield.v1.msgpack", frames.BINARY, msgspec.msgpack)
 #: By subprotocol, in the server's order of preference.
@@ -215,12 +213,12 @@ CODECS: Final = {codec.name: codec for codec in (JSON, MSGPACK)}
 
 def event_head(topic: str) -> bytes:
     """The beginning of an event in JSON; its offset and `event_tail` follow."""
-    return b'{"type":"event","topic":%b,"offset":' % msgspec.json.encode(topic)
+    return _EVENT_HEAD.replace(b"$topic", msgspec.json.encode(topic))
 
 
 def event_tail(payload: Any) -> bytes:
     """The end of an event in JSON. Raises whatever the payload can't be encoded for."""
-    return b',"payload":%b}' % msgspec.json.encode(payload)
+    return _EVENT_TAIL.replace(b"$payload", msgspec.json.encode(payload))
 
 
 def presence_head(topic: str) -> bytes:
@@ -236,43 +234,6 @@ def presence_snapshot(head: bytes, presence: dict[str, Any]) -> bytes:
         presence: Who is there, as in the reply of ``topic.presence``.
     """
     return head + msgspec.json.encode(presence)[1:]
-
-
-def _check_envelope(value: Any) -> tuple[Error, MessageId | None]:
-    """Name every fault of a decoded message that is not an envelope."""
-    if not isinstance(value, dict):
-        return with_faults("invalid_message", [field_fault("", "type", "Not an object.")]), None
-    faults = [
-        field_fault("/" + key.replace("~", "~0").replace("/", "~1"), "unknown", "Unknown key.")
-        for key in value
-        if isinstance(key, str) and key not in {"type", "id", "payload"}
-    ]
-    if not _has_string_keys(value):
-        faults.append(field_fault("", "invalid", "Has keys that are not strings."))
-    if "type" not in value:
-        faults.append(field_fault("/type", "required", "Missing message type."))
-    elif not isinstance(value["type"], str):
-        faults.append(field_fault("/type", "invalid", "Not a string."))
-    elif not 1 <= len(value["type"]) <= MAX_TYPE_LENGTH:
-        faults.append(field_fault("/type", "length", f"Must be 1 to {MAX_TYPE_LENGTH} characters."))
-    message_id = value.get("id")
-    if "id" in value and not _is_id(message_id):
-        faults.append(
-            field_fault(
-                "/id",
-                "invalid",
-                f"Must be an integer from 0 to {MAX_ID} or a string of 1 to {MAX_ID_LENGTH} "
-                "characters.",
-            )
-        )
-        message_id = None
-    if not isinstance(value.get("payload", {}), dict):
-        faults.append(field_fault("/payload", "type", "Not an object."))
-    elif not _has_string_keys(value.get("payload", {})):
-        faults.append(field_fault("/payload", "invalid", "Has keys that are not strings."))
-    if not faults:  # what is left of it would do
-        faults.append(field_fault("", "invalid", "Has a key more than once."))
-    return with_faults("invalid_message", faults), message_id
 
 
 def _is_nested_deeper(payload: dict[str, Any], limit: int) -> bool:
@@ -296,13 +257,3 @@ def _is_utf8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _has_string_keys(value: dict[Any, Any]) -> bool:
-    return all(isinstance(key, str) for key in value)
-
-
-def _is_id(value: Any) -> bool:
-    if isinstance(value, str):
-        return 1 <= len(value) <= MAX_ID_LENGTH
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_ID

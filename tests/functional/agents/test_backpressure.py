@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jackfield.agents.instance import Task
+from jackfield.agents.instance import AssignedTask
 from jackfield.connection.outbox import Outbox
 from jackfield.testing import RunningServer
 from tests.support.agents import Bot, Caller, agent_nodes
@@ -54,9 +54,9 @@ async def slow_reader(server: RunningServer) -> AsyncIterator[Caller]:
         yield caller
 
 
-def held_task(server: RunningServer, job: Message) -> Task:
+def held_task(server: RunningServer, job: Message) -> AssignedTask:
     """What a node knows of a task that its one instance has."""
-    (instance,) = server.node.agents.lines.by_agent["echo"].instances.values()
+    (instance,) = server.node.agents.channels.by_agent["echo"].instances.values()
     return instance.tasks[job["task"]]
 
 
@@ -88,7 +88,7 @@ async def test_a_caller_that_does_not_read_holds_its_agent_and_nothing_is_lost(
         job = await bot.told()
         await called.news("working")
         ada.socket.transport.pause_reading()
-        ((call,),) = there.node.agents.lines.by_agent["echo"].calls.values()
+        ((call,),) = there.node.agents.channels.by_agent["echo"].calls.values()
         sent, updating = await stream_until_held(bot, job, here)
         assert call._bytes <= 600_000
         if not waits:
@@ -134,7 +134,7 @@ async def test_an_agent_is_not_held_for_the_caller_of_a_node_that_is_gone(config
             called = await ada.begin()
             job = await bot.told()
             # As a node leaves it that was killed.
-            await here.node.agents.store.act(called.task, "hold", "killed", "1")
+            await here.node.agents.store.hold(called.task, node="killed", wait=True)
             await wait_until(lambda: not held_task(here, job).go.is_set())
             assert (await bot.update(job, {"n": 1}, seq=0))["type"] == "reply"
             await bot.complete(job)

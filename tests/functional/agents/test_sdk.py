@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from marshmallow import Schema, fields, validate
 
+from jackfield.agents.instance import REGISTRATION
 from jackfield.auth import Credentials
 from jackfield.client import Agent, Client, Rejected, RequestError, Task
 from jackfield.testing import RunningServer, run_server
@@ -84,7 +85,9 @@ async def caller(other: RunningServer) -> AsyncIterator[Client]:
 
 def lose_the_line(*servers: RunningServer) -> int:
     """End the connections of all agents, without a word about it."""
-    connections = [each for server in servers for each in server.node.hub if each.instance]
+    connections = [
+        each for server in servers for each in server.node.hub if each[REGISTRATION].instance
+    ]
     for connection in connections:
         connection.close(CloseCode.INTERNAL_ERROR)
     return len(connections)
@@ -244,7 +247,9 @@ async def test_a_line_that_is_lost_in_a_stream_costs_no_chunk_and_doubles_none(
     async def count(task: Task, data: Message) -> AsyncIterator[Message]:
         for n in range(1000):
             if n in (200, 500, 900):
-                await wait_until(lambda: any(each.instance for each in server.node.hub))
+                await wait_until(
+                    lambda: any(each[REGISTRATION].instance for each in server.node.hub)
+                )
                 lose_the_line(server)
             yield {"n": n}
             await asyncio.sleep(0)
@@ -268,7 +273,7 @@ async def test_a_task_goes_on_over_another_node(
         yield {"n": 0}
         agent.url = next(urls)
         lose_the_line(server)
-        await wait_until(lambda: any(each.instance for each in other.node.hub))
+        await wait_until(lambda: any(each[REGISTRATION].instance for each in other.node.hub))
         moved.set()
         yield {"n": 1}
 
@@ -312,7 +317,7 @@ async def test_an_agent_that_stops_leaves_its_work_to_another(
 
     first, second = instance(server, "first", 30), instance(other, "second", 30)
     serving = asyncio.create_task(first.serve())
-    await wait_until(lambda: any(each.instance for each in server.node.hub))
+    await wait_until(lambda: any(each[REGISTRATION].instance for each in server.node.hub))
     called = {"agent": "summariser", "skill": "work"}
     calls = [asyncio.create_task(caller.request("agent.call", called))]
     assert await begun.get() == "first"

@@ -11,7 +11,7 @@ from jackfield.agents import call as module
 from jackfield.agents.call import Call
 from jackfield.agents.task import Progress
 from jackfield.store.keys import Keys
-from jackfield.store.topics import Past, Place
+from jackfield.store.topics import HistoryPage, StoredTopic
 from jackfield.wire.errors import Error
 from jackfield.wire.position import Position
 
@@ -38,7 +38,9 @@ class History:
         self.failures = 0
         self.pages = 0
 
-    async def history(self, place: Place, *, after: int, limit: int, **page: Any) -> Past:
+    async def history(
+        self, place: StoredTopic, *, after: int, limit: int, **page: Any
+    ) -> HistoryPage:
         assert place.keys.channel.endswith(TASK)
         assert page["before"] is None
         self.pages += 1
@@ -48,7 +50,7 @@ class History:
             raise Error("unavailable")
         found = self.events[after : after + limit]
         assert sum(map(len, found)) <= page["max_bytes"]
-        return Past(self.epoch, len(self.events), self.complete, found)
+        return HistoryPage(self.epoch, len(self.events), self.complete, found)
 
 
 class Followed:
@@ -57,7 +59,7 @@ class Followed:
     def __init__(self, history: History) -> None:
         keys = Keys("test", "node").topic(f"task:{TASK}")
         self.holds: list[bool] = []
-        self.call = Call(TASK, Place(keys, 100, 1000), history, self.hold)  # type: ignore[arg-type]
+        self.call = Call(TASK, StoredTopic(keys, 100, 1000), history, self.hold)  # type: ignore[arg-type]
         self.progress = self.call.progress()
 
     def hold(self, call: Call, *, wait: bool) -> None:

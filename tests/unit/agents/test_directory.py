@@ -9,7 +9,7 @@ import pytest
 
 from jackfield.agents import directory as module
 from jackfield.agents.directory import Directory
-from jackfield.store.agents import AgentState, Instance
+from jackfield.store.agents import AgentState, InstanceLoad
 from jackfield.wire.errors import Error
 
 
@@ -34,7 +34,7 @@ class Store:
             for skill in skills
             for text in (msgspec.json.encode(skill),)
         }
-        instances = [Instance(capacity, running, ids) for running, capacity in loads]
+        instances = [InstanceLoad(capacity, running, ids) for running, capacity in loads]
         self.states[name] = AgentState(waiting, definitions, instances)
 
     async def agents(self) -> list[str]:

@@ -19,7 +19,6 @@ class Stand:
     def __init__(self, expires_in: float | None) -> None:
         expires_at = None if expires_in is None else time.time() + expires_in
         self.identity = Identity("alice", expires_at=expires_at)
-        self.deadline: Any = None
         self.told: list[Error] = []
         self.closed: CloseCode | None = None
 
@@ -44,14 +43,14 @@ async def test_each_is_warned_once_and_then_closed() -> None:
         assert stand.closed is CloseCode.TOKEN_EXPIRED
         assert [error.code for error in stand.told] == ["token_expired"]
         assert stand.told[0].extra["expires_at"] == stand.identity.expires_at
-        assert stand.deadline is None
+        assert stand not in expiry._deadlines
     assert expiry._timer is None
 
 
 async def test_what_never_runs_out_has_no_deadline() -> None:
     expiry = Expiry(warn_before=30, grace=10)
     stand = watched(expiry, None)
-    assert stand.deadline is None
+    assert stand not in expiry._deadlines
     assert expiry._timer is None
     expiry.forget(stand)
 
@@ -72,7 +71,7 @@ async def test_a_newer_identity_replaces_the_deadline() -> None:
     assert stand.closed is None
     stand.identity = Identity("alice")
     expiry.watch(stand)
-    assert stand.deadline is None
+    assert stand not in expiry._deadlines
     expiry.close()
 
 

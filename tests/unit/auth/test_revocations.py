@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from jackfield.auth.revocations import Kind, Revocations
-from jackfield.store.revocations import Entry, News
+from jackfield.auth.revocations import RevocationKind, Revocations
+from jackfield.store.revocations import NewRevocations, Revocation
 from jackfield.wire.close_codes import CloseCode
 from jackfield.wire.errors import Error
 from jackfield.wire.identity import Identity
@@ -17,29 +17,31 @@ class Store:
     """What stands in for Redis: all that was entered, and the number of the last."""
 
     def __init__(self) -> None:
-        self.entries: list[tuple[int, Entry]] = []
+        self.entries: list[tuple[int, Revocation]] = []
         self.newest = 0
         self.is_away = False
 
     def enter(self, target: str, lifetime: float = 60, since: float | None = None) -> None:
         since = time.time() if since is None else since
         self.newest += 1
-        self.entries.append((self.newest, Entry(target, since, since + lifetime)))
+        self.entries.append((self.newest, Revocation(target, since, since + lifetime)))
 
     async def add(self, targets: Sequence[str], lifetime: float) -> None:
         for target in targets:
             self.enter(target, lifetime)
 
-    async def restore(self, entries: Iterable[Entry]) -> None:
+    async def restore(self, entries: Iterable[Revocation]) -> None:
         for entry in entries:
             self.newest += 1
             self.entries.append((self.newest, entry))
 
-    async def read(self, known: int) -> News:
+    async def read(self, known: int) -> NewRevocations:
         if self.is_away:
             raise Error("unavailable")
         known = 0 if self.newest < known else known
-        return News(self.newest, [entry for number, entry in self.entries if number > known])
+        return NewRevocations(
+            self.newest, [entry for number, entry in self.entries if number > known]
+        )
 
     def flush(self) -> None:
         self.entries.clear()
@@ -99,7 +101,7 @@ async def test_what_is_revoked_again_counts_from_the_last_time_and_until_the_lon
     store.enter("user alice", 10, since=now - 5)
     await revocations.look()
     (entry,) = revocations._entries.values()
-    assert entry == Entry("user alice", now + 5, now + 1000)
+    assert entry == Revocation("user alice", now + 5, now + 1000)
 
 
 async def test_what_has_ended_covers_nothing_and_is_forgotten() -> None:
@@ -142,7 +144,7 @@ async def test_only_what_is_meant_is_closed_and_only_once() -> None:
 
 async def test_what_a_flushed_redis_has_lost_is_entered_again() -> None:
     revocations, store = node()
-    await revocations.revoke(Kind.TOKEN, "t1", 60)
+    await revocations.revoke(RevocationKind.TOKEN, "t1", 60)
     await revocations.look()
     store.flush()
     await revocations.look()

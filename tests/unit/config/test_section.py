@@ -8,16 +8,13 @@ import pytest
 from marshmallow import EXCLUDE, Schema, fields, validate
 
 from jackfield.config import (
-    EMPTY_SECTION,
     ConfigError,
     DurationField,
     Secret,
     SecretField,
     Section,
     load_settings,
-    suggest,
 )
-from jackfield.config.section import describe
 
 
 class ChatConfig(Schema):
@@ -146,7 +143,7 @@ def test_a_plugin_without_a_schema_takes_no_settings(path: Path) -> None:
     found = sections(path, "[plugins.echo]\nvolume = 1\n[plugins.mute]\n")
 
     assert found["mute"].load(None) == {}
-    assert EMPTY_SECTION.load(None) == {}
+
     assert problems_of(found["echo"], None) == {
         "plugins.echo.volume: Unknown key; there are none": f"{path}:2"
     }
@@ -178,15 +175,3 @@ def test_a_section_has_a_place(path: Path) -> None:
     assert found["poll"].place == "JACKFIELD__PLUGINS__POLL__X"
     assert found["quiz"].place == "override"
     assert Section.empty("none").place == "configuration"
-
-
-def test_a_key_is_described_as_toml_spells_it() -> None:
-    assert describe(("plugins", "chat", "rooms", 2, "full name")) == (
-        'plugins.chat.rooms[2]."full name"'
-    )
-
-
-def test_a_suggestion_is_what_was_meant_or_all_that_there_are() -> None:
-    assert suggest("caht", ["chat", "echo"]) == "; did you mean 'chat'?"
-    assert suggest("zzz", ["chat", "echo"]) == "; there are: chat, echo"
-    assert suggest("zzz", []) == "; there are none"

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from jackfield.config.sources import ConfigError, Problem, read_toml
+from jackfield.config.problems import ConfigError, Problem
+from jackfield.config.sources import read_toml
 
 
 @pytest.fixture

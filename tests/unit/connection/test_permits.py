@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from jackfield.config import load_settings
-from jackfield.connection.permits import FullError, Places
+from jackfield.connection.permits import FullError, Permits
 
 
-def places(**limits: int) -> Places:
-    return Places(load_settings(None, {}, {"limits": limits}).limits)
+def places(**limits: int) -> Permits:
+    return Permits(load_settings(None, {}, {"limits": limits}).limits)
 
 
 def ignore() -> None:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jackfield.declaration.pattern import MAX_TOPIC_LENGTH, Pattern
+from jackfield.declaration.pattern import Pattern
 from jackfield.wire.errors import RegistrationError
+from jackfield.wire.topic_limits import MAX_TOPIC_LENGTH
 
 words = st.text("ab_.-9", min_size=1, max_size=6)
 #: What a name may have: no control characters (Cc), no half of a surrogate pair (Cs).

@@ -23,10 +23,11 @@ from jackfield.authoring.context import Context
 from jackfield.authoring.runtime import Runtime
 from jackfield.cli import main
 from jackfield.config import SCHEMAS, load_settings
-from jackfield.declaration.candidates import Candidate
+from jackfield.config.api_keys import API_SCOPES
+from jackfield.declaration.candidates import Candidate, discover
 from jackfield.dispatch.registry import Registry
 from jackfield.plugin.plugin import Plugin
-from jackfield.wire.close_codes import CLOSE_REASONS, CloseCode
+from jackfield.wire.close_codes import CLOSE_CODES, CloseCode
 from jackfield.wire.errors import ERROR_CODES
 from tests.support.paths import ROOT
 
@@ -39,6 +40,12 @@ _FENCE = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _LINK = re.compile(r"\]\((?!\w+:)([^)#]+)(?:#[^)]*)?\)")
+#: A key of the configuration as pages name it: `limits.topics`, `[auth] origins`.
+_KEY = re.compile(r"`\[?(\w+)(?:\.|\] )(\w+)`")
+#: What looks like one and isn't: a message type, and a library.
+_NO_KEYS = {"auth.refresh", "redis.asyncio"}
+#: The levels of the log that an operator reads.
+_LEVELS = {"info", "warning", "error", "exception"}
 _TABLE_ROW = re.compile(r"^\| `(\w+)` \| (`[^`]*`|unset) \|", re.MULTILINE)
 
 
@@ -182,18 +189,20 @@ def test_every_error_code_is_explained() -> None:
         assert (" yes |" in row) is spec.retryable, row
 
 
-def test_every_close_code_is_explained() -> None:
-    page = _read("guide/errors.md")
-    for code in CloseCode:
-        (row,) = re.findall(rf"^\| {int(code)} \| (.*?) ?\|", page, re.MULTILINE)
-        assert row == CLOSE_REASONS[code]
+def test_every_close_code_is_explained_in_the_words_of_the_table() -> None:
+    page = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", _read("guide/errors.md"))  # without links
+    rows = re.findall(r"^\| (\d{4}) \| (.*?) ?\| (\w+) \| (.*?) \| .*\|$", page, re.MULTILINE)
+    assert rows == [
+        (str(int(code)), spec.reason, spec.sender, spec.when) for code, spec in CLOSE_CODES.items()
+    ]
 
 
-def test_no_close_code_is_explained_that_does_not_exist() -> None:
-    explained = {
-        int(code) for code in re.findall(r"^\| (\d{4}) \|", _read("guide/errors.md"), re.MULTILINE)
-    }
-    assert explained == {int(code) for code in CloseCode}
+def test_the_page_on_authentication_names_close_codes_by_their_reasons() -> None:
+    _, _, section = _read("guide/authentication.md").partition("{#closes}")
+    rows = re.findall(r"^\| (\d{4}) \| (.*?) \|", section, re.MULTILINE)
+    assert rows
+    for code, reason in rows:
+        assert reason == CLOSE_CODES[CloseCode(int(code))].reason
 
 
 @pytest.mark.parametrize(("name", "schema"), SCHEMAS.items(), ids=SCHEMAS)
@@ -223,6 +232,71 @@ def test_every_key_of_jwt_is_explained_with_its_default() -> None:
         assert fields[name].required is (told == "required")
 
 
+@pytest.mark.parametrize("page", _pages(PAGES))
+def test_a_page_names_keys_of_the_configuration_that_there_are(page: Path) -> None:
+    for section, key in _KEY.findall(page.read_text("utf-8")):
+        if section in SCHEMAS and f"{section}.{key}" not in _NO_KEYS:
+            assert key in SCHEMAS[section].fields, f"{section}.{key}"
+
+
+def test_the_page_on_limits_tells_of_limits_that_there_are() -> None:
+    page = _read("operations/limits.md")
+    known = set(SCHEMAS["limits"].fields)
+    for heading in ("Connections", "Messages"):
+        _, _, section = page.partition(f"\n## {heading}\n")
+        first_column = re.findall(r"^\|([^|]*)\|", section.partition("\n## ")[0], re.MULTILINE)
+        named = set(re.findall(r"(?<!\[)`(\w+)`", "".join(first_column)))
+        assert named
+        assert named <= known
+
+
+def test_the_built_in_plugins_are_named() -> None:
+    built_in = {each.name for each in discover() if each.distribution == "jackfield"}
+    (sentence,) = re.findall(
+        r"The built-in plugins are (.*?)\.$",
+        _read("operations/configuration.md"),
+        re.MULTILINE | re.DOTALL,
+    )
+    assert set(re.findall(r"`(\w+)`", sentence)) == built_in
+
+
+def test_every_endpoint_of_the_server_api_is_explained() -> None:
+    page = _read("operations/authentication.md")
+    assert set(re.findall(r"^### `POST /api/v1/(\w+)`", page, re.MULTILINE)) == API_SCOPES
+
+
+def test_every_line_of_the_log_is_explained_and_no_other() -> None:
+    """But for those of the client, which are its own, and those that only help to debug."""
+    written = {
+        message
+        for path in (ROOT / "server" / "jackfield").rglob("*.py")
+        if path.relative_to(ROOT / "server" / "jackfield").parts[0] not in ("cli", "client")
+        for message in _logged(ast.parse(path.read_text("utf-8")))
+    }
+    _, _, section = _read("operations/running.md").partition("\n## Logs")
+    rows = re.findall(r"^\|(.*?)\|", section.partition("\n## ")[0], re.MULTILINE)
+    explained = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    assert {_matching(message, explained) for message in written} == explained
+
+
+def _logged(tree: ast.AST) -> Iterator[str]:
+    """The messages that a module logs, at the levels that operators read."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(
+                func=ast.Attribute(value=receiver, attr=level), args=[ast.Constant(value=str(text))]
+            ) if level in _LEVELS and ast.unparse(receiver).endswith("log"):
+                yield text
+
+
+def _matching(message: str, explained: set[str]) -> str:
+    """The line of the table that explains a message; `…` stands for the rest of it."""
+    found = (name for name in explained if re.match(name.partition("…")[0], message))
+    exact = message if message in explained else next(found, None)
+    assert exact is not None, message
+    return exact
+
+
 @pytest.mark.parametrize("module", [jackfield, client, testing], ids=lambda module: module.__name__)
 def test_every_public_name_is_in_the_reference(module: Any) -> None:
     page = _read("reference/api.md")
@@ -245,6 +319,13 @@ def test_every_thing_an_author_can_do_is_explained(subject: type) -> None:
         assert re.search(rf"\b\w+\.{name}\b", text), name
 
 
+@pytest.mark.parametrize(("name", "cls"), [("ctx", Context), ("runtime", Runtime)])
+def test_no_thing_is_explained_that_an_author_can_not_do(name: str, cls: type) -> None:
+    for page in AUTHORS_PAGES:
+        for used in re.findall(rf"\b{name}\.(\w+)", page.read_text("utf-8")):
+            assert hasattr(cls, used), f"{page.name}: {name}.{used}"
+
+
 def test_every_command_and_option_is_explained() -> None:
     page = _read("guide/command-line.md")
     for name, command in main.commands.items():
@@ -256,6 +337,21 @@ def test_every_command_and_option_is_explained() -> None:
             if isinstance(parameter, click.Option):
                 for option in (*parameter.opts, *parameter.secondary_opts):
                     assert f"`{option}" in section, option
+
+
+def test_no_option_is_explained_that_does_not_exist() -> None:
+    page = _read("guide/command-line.md")
+    for name, command in main.commands.items():
+        _, _, section = page.partition(f"## `jackfield {name}`")
+        below = command.commands.values() if isinstance(command, click.Group) else ()
+        known = {
+            option
+            for parameter in (*command.params, *(each for one in below for each in one.params))
+            for option in (*parameter.opts, *parameter.secondary_opts)
+        }
+        rows = re.findall(r"^\| (`-.*?) \|", section.partition("\n## ")[0], re.MULTILINE)
+        explained = {option for row in rows for option in re.findall(r"`(-[\w-]+)", row)}
+        assert explained <= known
 
 
 @pytest.mark.parametrize("page", _pages(PAGES))

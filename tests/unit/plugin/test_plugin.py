@@ -10,7 +10,7 @@ import pytest
 from marshmallow import Schema, fields
 
 from jackfield import AnyPayload, Context, NoPayload, Plugin, RegistrationError, Runtime
-from jackfield.plugin.handler import Handler, Kind
+from jackfield.plugin.handler import Handler, HandlerKind
 from jackfield.plugin.hooks import CallNext
 from tests.support.paths import ROOT
 
@@ -159,14 +159,14 @@ def test_scopes_may_be_any_collection(scopes: Any) -> None:
 @pytest.mark.parametrize(
     ("function", "kind"),
     [
-        (send, Kind.ASYNC),
-        (compute, Kind.THREAD),
-        (stream, Kind.STREAM),
-        (anything, Kind.THREAD),
-        (Caller().__call__, Kind.ASYNC),
+        (send, HandlerKind.ASYNC),
+        (compute, HandlerKind.THREAD),
+        (stream, HandlerKind.STREAM),
+        (anything, HandlerKind.THREAD),
+        (Caller().__call__, HandlerKind.ASYNC),
     ],
 )
-def test_a_handler_is_run_as_it_is_written(function: Callable[..., Any], kind: Kind) -> None:
+def test_a_handler_is_run_as_it_is_written(function: Callable[..., Any], kind: HandlerKind) -> None:
     assert declared(function).kind is kind
 
 

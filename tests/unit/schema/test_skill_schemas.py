@@ -13,7 +13,7 @@ from marshmallow import Schema, fields, validate
 from jackfield.schema import skill_schemas as skills
 from jackfield.schema.json_schema import json_schema
 from jackfield.schema.schema_cost import MAX_VALUE_NESTING
-from jackfield.schema.skill_schemas import MAX_FAULTS, Skill, check, compile_schema
+from jackfield.schema.skill_schemas import MAX_FAULTS, check, compile_schema
 from jackfield.wire.errors import Error
 
 JSON = st.recursive(
@@ -117,12 +117,6 @@ def outcome(schema: Any, value: Any) -> Error | None:
 def test_a_value_that_fits_passes() -> None:
     checker = compile_schema({"properties": {"text": {"type": "string"}}, "required": ["text"]})
     check(checker, {"text": "hi", "more": [1, None]})
-
-
-def test_a_skill_without_input_schema_takes_anything_and_says_so() -> None:
-    assert Skill("sum") == Skill("sum", "", None, idempotent=False)
-    with pytest.raises(AttributeError):
-        Skill("sum").id = "other"  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(

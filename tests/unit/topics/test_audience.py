@@ -8,10 +8,11 @@ import pytest
 
 from jackfield import AnyPayload, Plugin, Position
 from jackfield.store.keys import Keys
-from jackfield.store.topics import Place, Read
+from jackfield.store.topics import Recovery, StoredTopic
 from jackfield.topics.audience import Audience
-from jackfield.topics.feed import Batch, Published
-from jackfield.topics.join import Join
+from jackfield.topics.encoding import Batch, Published
+from jackfield.topics.join import Join, begin_join
+from jackfield.topics.membership import MEMBERSHIP, Membership
 from jackfield.wire import frames, protocol
 from jackfield.wire.errors import Error
 from jackfield.wire.protocol import JSON
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from jackfield.connection.connection import Connection
 
 FAMILY = Plugin("test").topic("a", AnyPayload, history=100, ttl="1h")
-PLACE = Place(Keys("test", "node").topic("a"), 100, 3_600_000)
+PLACE = StoredTopic(Keys("test", "node").topic("a"), 100, 3_600_000)
 
 
 def event(number: int) -> bytes:
@@ -32,11 +33,13 @@ def published(*numbers: int, epoch: str = "e") -> Published:
     return Published(b"e", epoch, Batch(numbers[0], [event(number) for number in numbers]))
 
 
-def read(offset: int, after: int | None = None, *, upto: int | None = None, **more: Any) -> Read:
+def read(
+    offset: int, after: int | None = None, *, upto: int | None = None, **more: Any
+) -> Recovery:
     """What Redis answers: where the topic stands, and what came after a number."""
     after = offset if after is None else after
     events = [event(number) for number in range(after + 1, (upto or offset) + 1)]
-    return Read("e", offset, recovered=True, after=after, events=events)._replace(**more)
+    return Recovery("e", offset, recovered=True, after=after, events=events)._replace(**more)
 
 
 class FakeRedis:
@@ -44,11 +47,11 @@ class FakeRedis:
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self.reads: list[tuple[Position | None, asyncio.Future[Read]]] = []
+        self.reads: list[tuple[Position | None, asyncio.Future[Recovery]]] = []
         self.subscriptions: list[asyncio.Future[None]] = []
 
-    async def read(self, _place: Place, since: Position | None, **_: Any) -> Read:
-        future: asyncio.Future[Read] = asyncio.get_running_loop().create_future()
+    async def read(self, _place: StoredTopic, since: Position | None, **_: Any) -> Recovery:
+        future: asyncio.Future[Recovery] = asyncio.get_running_loop().create_future()
         self.reads.append((since, future))
         return await future
 
@@ -57,7 +60,7 @@ class FakeRedis:
         self.subscriptions.append(future)
         await future
 
-    async def answer(self, answer: Read | Error) -> Position | None:
+    async def answer(self, answer: Recovery | Error) -> Position | None:
         """Answer the next read; returns what it asked for."""
         await wait_until(lambda: self.reads)
         since, future = self.reads.pop(0)
@@ -75,10 +78,13 @@ class FakeConnection:
     def __init__(self) -> None:
         self.codec = JSON
         self.outbox = self
-        self.topics: list[Audience] = []
-        self.has_left = False
+        self.membership = Membership()
         #: The numbers of the events that it was sent, and where it was told to be instead.
         self.got: list[int | tuple[str, int]] = []
+
+    def __getitem__(self, slot: object) -> Membership:
+        assert slot is MEMBERSHIP
+        return self.membership
 
     def send(self, data: bytes) -> None:
         self.got += [msgspec.json.decode(each)["offset"] for _, each in frames.split(data)]
@@ -125,7 +131,7 @@ class Stage:
         return fake
 
     async def join(self, fake: FakeConnection, since: Position | None = None) -> Join:
-        return await self.audience.join(cast("Connection", fake), since, max_bytes=1000)
+        return await begin_join(self.audience, cast("Connection", fake), since, max_bytes=1000)
 
 
 async def test_all_that_join_at_once_open_it_once() -> None:
@@ -188,7 +194,7 @@ async def test_a_check_while_a_gap_is_filled_sends_nothing_twice() -> None:
 async def test_what_comes_while_it_is_looked_for_is_sent_once() -> None:
     stage = Stage()
     fake = await stage.open()
-    stage.audience.refill()
+    stage.audience.gap.refill()
     await wait_until(lambda: stage.redis.reads)
     stage.audience.hold()
     await stage.audience.check(Position("e", 0))
@@ -224,7 +230,7 @@ async def test_nothing_missed_is_nothing_filled() -> None:
     stage.audience.catch_up(Position("e", 6), 0)
     await turns()
     assert stage.redis.reads == []
-    assert stage.audience.gaps == 0
+    assert stage.audience.gap.count == 0
 
 
 async def test_a_gap_that_can_not_be_filled_is_told_and_what_is_kept_follows() -> None:

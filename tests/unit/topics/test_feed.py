@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from jackfield.topics.feed import Batch, Feed, Members, parse
+from jackfield.topics.encoding import Batch, parse
+from jackfield.topics.feed import Feed, Members
 from jackfield.wire import frames, protocol
 from jackfield.wire.protocol import JSON, MSGPACK, Codec
 

@@ -1,9 +1,8 @@
-"""Error codes and close codes are the wire contract: the tables of the protocol, word for word."""
+"""Error codes are the wire contract: the table of the protocol, word for word."""
 
 import msgspec
 import pytest
 
-from jackfield.wire.close_codes import CLOSE_REASONS, CloseCode
 from jackfield.wire.errors import ERROR_CODES, Error
 
 RETRYABLE = {
@@ -27,23 +26,6 @@ RETRYABLE = {
     "internal": False,
 }
 
-OWN_CLOSE_CODES = {
-    4001: "shutdown",
-    4002: "token expired",
-    4003: "slow consumer",
-    4004: "no pong",
-    4005: "too many requests",
-    4006: "unavailable",
-    4500: "bad request",
-    4501: "unauthenticated",
-    4502: "revoked",
-    4503: "forbidden origin or protocol",
-    4504: "connection limit",
-    4505: "did not authenticate in time",
-}
-#: RFC 6455, section 7.4.1.
-WEBSOCKET_CLOSE_CODES = {1000, 1001, 1002, 1003, 1007, 1009, 1011}
-
 
 def test_the_error_codes_are_those_of_the_protocol_and_say_whether_to_retry() -> None:
     assert {code: spec.retryable for code, spec in ERROR_CODES.items()} == RETRYABLE
@@ -55,22 +37,6 @@ def test_every_code_has_a_sentence_of_its_own(code: str) -> None:
     assert message[0].isupper()
     assert message.endswith(".")
     assert [spec.message for spec in ERROR_CODES.values()].count(message) == 1
-
-
-def test_the_close_codes_and_their_reasons_are_those_of_the_protocol() -> None:
-    own = {code.value: CLOSE_REASONS[code] for code in CloseCode if code >= 4000}
-    assert own == OWN_CLOSE_CODES
-    assert {code.value for code in CloseCode if code < 4000} == WEBSOCKET_CLOSE_CODES
-
-
-def test_every_close_code_has_a_reason_that_fits_its_frame() -> None:
-    assert set(CLOSE_REASONS) == set(CloseCode)
-    assert all(len(reason.encode()) <= 123 for reason in CLOSE_REASONS.values())
-
-
-@pytest.mark.parametrize("code", CloseCode)
-def test_only_4000_to_4499_ask_the_client_to_come_back(code: CloseCode) -> None:
-    assert code.reconnect is (code.value in range(4000, 4500))
 
 
 def test_an_error_is_the_object_on_the_wire() -> None:

@@ -18,9 +18,7 @@ def check_value(validator: Callable[[Any], Any], value: str, module: Module) -> 
         value: The name of the variable that has the loaded value.
         module: What the lines stand in.
     """
-    # A validator that was given error codes is of a class made for it, and checks as the original.
-    kind = getattr(type(validator), "coded_from", type(validator))
-    emit: Emitter = _WRITTEN_OUT.get(kind, _called)
+    emit: Emitter = _WRITTEN_OUT.get(type(validator), _called)
     yield from emit(validator, value, module)
 
 

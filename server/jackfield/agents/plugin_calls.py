@@ -9,14 +9,14 @@ import msgspec
 from jackfield.wire.errors import Error
 
 from .agents import Agents
-from .following import Wanted
+from .followed_task import CallOptions
 from .task import ENDED, Progress
 
 
 async def call_agent(
     agents: Agents, agent: str | None, skill: str | None, **options: Any
 ) -> dict[str, Any]:
-    """Call an agent and wait for its output; the options are those of `Wanted`."""
+    """Call an agent and wait for its output; the options are those of `CallOptions`."""
     async with _called(agents, agent, skill, **options) as (task, progress):
         async for event in progress:
             if event.state in ENDED:
@@ -28,7 +28,7 @@ async def call_agent(
 async def stream_agent(
     agents: Agents, agent: str | None, skill: str | None, **options: Any
 ) -> AsyncGenerator[dict[str, Any], None]:
-    """Call an agent and iterate over its chunks; the options are those of `Wanted`."""
+    """Call an agent and iterate over its chunks; the options are those of `CallOptions`."""
     async with _called(agents, agent, skill, **options) as (task, progress):
         async for event in progress:
             if event.kind == "chunks":
@@ -58,7 +58,7 @@ async def _called(
     agents: Agents, agent: str | None, skill: str | None, **options: Any
 ) -> AsyncIterator[tuple[str, AsyncIterator[Progress]]]:
     known = await agents.directory.find(agent, skill)
-    following = await agents.call(Wanted(known, **options))
+    following = await agents.call(CallOptions(known, **options))
     try:
         yield following.task, following.progress()
     finally:

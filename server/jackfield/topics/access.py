@@ -4,28 +4,29 @@ A topic that nobody declares and one that is not the client's to see answer alik
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 from marshmallow import INCLUDE, Schema
 
-from jackfield.authoring.context import Context
-from jackfield.declaration.topic_family import TopicFamily
+from jackfield.config import LimitSettings
+from jackfield.connection.connection import Connection
+from jackfield.connection.request import Request
+from jackfield.connection.running import MessageOptions
+from jackfield.declaration.topic_family import Publisher, TopicFamily
 from jackfield.schema.compiled.dumping import Dump, compile_dump
 from jackfield.schema.payload import as_payload
 from jackfield.schema.validation import Loader, bind
+from jackfield.telemetry.incidents import error_of
 from jackfield.wire.errors import Error
 from jackfield.wire.position import Position
 from jackfield.wire.rates import TokenBucket
 
-from .topics import Address, Topics
+from .join import Join, begin_join
+from .membership import MEMBERSHIP
+from .topics import Topic, Topics
 
-if TYPE_CHECKING:
-    from jackfield.authoring.runtime import Runtime
-    from jackfield.connection.connection import Connection
-    from jackfield.connection.request import Request
-
-    from .join import Join
+Requested = Request[MessageOptions]
 
 #: Seconds that a client is told to wait which is in too many topics: leaving one takes no longer.
 _RETRY_AFTER: Final = 1.0
@@ -33,40 +34,50 @@ _RETRY_AFTER: Final = 1.0
 _ENVELOPE_BYTES: Final = 1024
 
 
+#: Makes what a plugin's hook is called with: of the plugin's name, a connection and its request.
+MakeContext = Callable[[str, Connection, Requested | None], Publisher]
+
+
 class TopicAccess:
     """What one node's clients may do with topics.
 
     Args:
         topics: The node's topics.
-        runtimes: Each plugin's runtime, by its name.
+        limits: How much of it they may do.
+        make_context: Makes what the hooks of topics are called with.
     """
 
-    def __init__(self, topics: Topics, runtimes: "Mapping[str, Runtime]") -> None:
+    def __init__(self, topics: Topics, limits: LimitSettings, make_context: MakeContext) -> None:
         self._topics = topics
-        self._runtimes = runtimes
-        self._limits = topics.settings.limits
+        self._limits = limits
+        self._make_context = make_context
         self._room = self._limits.reply_bytes - _ENVELOPE_BYTES
         self._codecs: dict[TopicFamily, tuple[Loader, Dump]] = {}
 
     async def subscribe(
         self,
-        connection: "Connection",
-        request: "Request | None",
+        connection: Connection,
+        request: Requested | None,
         topic: str,
         since: Position | None,
     ) -> dict[str, Any]:
         """Make a connection a member of a topic; see `Context.subscribe`."""
-        address = await self._may_join(connection, request, topic)
-        present = self._topics.present(address)
+        found = await self._may_join(connection, request, topic)
+        present = self._topics.present(found)
         if present is None or connection not in present.members:
             self._check_count(connection)
         info: dict[str, Any] | None = None
-        if address.family.info_hook is not None:
-            ctx = self._context(connection, request, address)
-            info = as_payload(await address.family.info_hook(ctx, **address.parts))
-        replay = since is None and address.family.replay
-        join = await self._topics.audience(address).join(
-            connection, since, info, max_bytes=self._room, replay=replay
+        if found.family.info_hook is not None:
+            ctx = self._context(connection, request, found)
+            info = as_payload(await found.family.info_hook(ctx, **found.parts))
+        replay = since is None and found.family.replay
+        join = await begin_join(
+            self._topics.audience(found),
+            connection,
+            since,
+            info,
+            max_bytes=self._room,
+            replay=replay,
         )
         read = join.read
         reply: dict[str, Any] = {"epoch": read.epoch, "offset": read.offset}
@@ -82,20 +93,20 @@ class TopicAccess:
         _activate_behind_reply(join, request)
         return reply
 
-    def unsubscribe(self, connection: "Connection", topic: str) -> bool:
+    def unsubscribe(self, connection: Connection, topic: str) -> bool:
         """Make a connection no member of a topic; returns whether it was one."""
-        address = self._topics.find(topic)
-        audience = None if address is None else self._topics.present(address)
+        found = self._topics.find(topic)
+        audience = None if found is None else self._topics.present(found)
         if audience is None or connection not in audience.members:
             return False
-        connection.topics.remove(audience)
+        connection[MEMBERSHIP].joined.remove(audience)
         audience.leave(connection)
         return True
 
     async def publish(
         self,
-        connection: "Connection",
-        request: "Request | None",
+        connection: Connection,
+        request: Requested | None,
         topic: str,
         payload: dict[str, Any],
         key: str | None,
@@ -107,30 +118,31 @@ class TopicAccess:
                 ``unavailable``.
         """
         self._check_rate(connection)
-        if connection.publish_lock is None:
-            connection.publish_lock = asyncio.Lock()
+        membership = connection[MEMBERSHIP]
+        if membership.publish_lock is None:
+            membership.publish_lock = asyncio.Lock()
         # What one connection publishes keeps its order, however long a plugin thinks about each.
-        async with connection.publish_lock:
-            address = self._visible(connection, topic)
-            family = address.family
+        async with membership.publish_lock:
+            found = self._visible(connection, topic)
+            family = found.family
             check = family.publish_check or family.join_check
-            ctx = self._context(connection, request, address)
+            ctx = self._context(connection, request, found)
             if not family.client_publish or (
-                check is not None and not await check(ctx, **address.parts)
+                check is not None and not await check(ctx, **found.parts)
             ):
                 raise Error("not_found")
             load, dump = self._codec(family)
             data = _load(load, payload)
             if family.prepare_hook is not None:
-                data = as_payload(await family.prepare_hook(ctx, data, **address.parts))
+                data = as_payload(await family.prepare_hook(ctx, data, **found.parts))
             mine = "" if key is None else _own_key(connection.user or "", key)
-            sent = self._topics.send(address, dump(data), mine)
+            sent = self._topics.send(found, dump(data), mine)
         return await sent
 
     async def history(
         self,
-        connection: "Connection",
-        request: "Request | None",
+        connection: Connection,
+        request: Requested | None,
         topic: str,
         *,
         after: int | None,
@@ -140,9 +152,9 @@ class TopicAccess:
         """A part of a topic's past; see `Context.history`."""
         if limit is None:
             limit = self._limits.history
-        address = await self._may_join(connection, request, topic)
+        found = await self._may_join(connection, request, topic)
         past = await self._topics.store.history(
-            address.place,
+            found.place,
             after=after,
             before=before,
             limit=min(limit, self._limits.history),
@@ -159,25 +171,25 @@ class TopicAccess:
         return {"epoch": past.epoch, "offset": past.offset, "events": events}
 
     async def presence(
-        self, connection: "Connection", request: "Request | None", topic: str
+        self, connection: Connection, request: Requested | None, topic: str
     ) -> dict[str, Any]:
         """Who is in a topic; see `Context.presence`."""
-        address = await self._may_join(connection, request, topic)
-        if not address.family.presence:
+        found = await self._may_join(connection, request, topic)
+        if not found.family.presence:
             raise Error("not_found")
-        return await self._topics.presence(address)
+        return await self._topics.presence(found)
 
-    async def check_again(self, connection: "Connection") -> None:
+    async def check_again(self, connection: Connection) -> None:
         """Have a connection leave the topics that it may not be in any more, and tell its client.
 
         A topic whose plugin can't say so now is left as well: it can be joined again.
         """
-        for audience in list(connection.topics):
-            error = await self._objection(connection, audience.topic)
-            if error is not None and self.unsubscribe(connection, audience.topic):
+        for joined in list(connection[MEMBERSHIP].joined):
+            error = await self._objection(connection, joined.topic)
+            if error is not None and self.unsubscribe(connection, joined.topic):
                 connection.refuse(None, error)
 
-    async def _objection(self, connection: "Connection", topic: str) -> Error | None:
+    async def _objection(self, connection: Connection, topic: str) -> Error | None:
         """Why a connection may not be in a topic; None if it may."""
         try:
             await self._may_join(connection, None, topic)
@@ -187,29 +199,29 @@ class TopicAccess:
             error.extra["topic"] = topic
             return error
         except Exception as exc:  # noqa: BLE001 - whatever a plugin raises is contained here
-            fault = connection.node.dispatcher.report(exc, connection=connection.id)
+            fault = error_of(exc, connection=connection.id)
             fault.extra["topic"] = topic
             return fault
         return None
 
-    def _visible(self, connection: "Connection", topic: str) -> Address:
-        address = self._topics.find(topic)
-        if address is None or not address.family.scopes <= connection.identity.scopes:
+    def _visible(self, connection: Connection, topic: str) -> Topic:
+        found = self._topics.find(topic)
+        if found is None or not found.family.scopes <= connection.identity.scopes:
             raise Error("not_found")
-        return address
+        return found
 
     async def _may_join(
-        self, connection: "Connection", request: "Request | None", topic: str
-    ) -> Address:
-        address = self._visible(connection, topic)
-        check = address.family.join_check
+        self, connection: Connection, request: Requested | None, topic: str
+    ) -> Topic:
+        found = self._visible(connection, topic)
+        check = found.family.join_check
         if check is not None and not await check(
-            self._context(connection, request, address), **address.parts
+            self._context(connection, request, found), **found.parts
         ):
             raise Error("not_found")
-        return address
+        return found
 
-    def _fitting(self, connection: "Connection", events: Iterable[bytes]) -> list[Any]:
+    def _fitting(self, connection: Connection, events: Iterable[bytes]) -> list[Any]:
         """The first of some events, as many as one reply holds in the client's encoding.
 
         They fit in JSON, but a number may take twice as much in MessagePack.
@@ -223,14 +235,15 @@ class TopicAccess:
         return fitting
 
     def _context(
-        self, connection: "Connection", request: "Request | None", address: Address
-    ) -> Context:
+        self, connection: Connection, request: Requested | None, found: Topic
+    ) -> Publisher:
         """The context of the plugin that declares the topic."""
-        return Context(connection, self._runtimes[address.family.plugin], request)
+        return self._make_context(found.family.plugin, connection, request)
 
-    def _check_count(self, connection: "Connection") -> None:
+    def _check_count(self, connection: Connection) -> None:
         limit = self._limits.topics
-        if len(connection.topics) - connection.given_topics >= limit:
+        membership = connection[MEMBERSHIP]
+        if len(membership.joined) - membership.given >= limit:
             raise Error(
                 "rate_limited",
                 f"This connection is in {limit} topics, and may be in no more; leave one.",
@@ -238,11 +251,12 @@ class TopicAccess:
                 limit=limit,
             )
 
-    def _check_rate(self, connection: "Connection") -> None:
-        if connection.publish_bucket is None:
+    def _check_rate(self, connection: Connection) -> None:
+        membership = connection[MEMBERSHIP]
+        if membership.publish_bucket is None:
             rate = self._limits.publishes_per_second
-            connection.publish_bucket = TokenBucket(rate, rate)
-        wait = connection.publish_bucket.take(connection.node.watch.loop.time())
+            membership.publish_bucket = TokenBucket(rate, rate)
+        wait = membership.publish_bucket.take(connection.loop.time())
         if wait:
             raise Error("rate_limited", "Too much is published.", retry_after=round(wait, 3))
 
@@ -283,11 +297,12 @@ def _load(load: Loader, payload: dict[str, Any]) -> Any:
         raise
 
 
-def _activate_behind_reply(join: "Join", request: "Request | None") -> None:
+def _activate_behind_reply(join: Join, request: Requested | None) -> None:
     """Begin to send events behind the reply that says where they begin."""
-    if request is None and join.connection.early_joins is not None:
-        join.connection.early_joins.append(join)
-    elif request is None or request.route.streams:
+    early_joins = join.connection[MEMBERSHIP].early_joins
+    if request is None and early_joins is not None:
+        early_joins.append(join)
+    elif request is None or request.options.streams:
         join.activate()
     else:
-        request.call_when_answered(join)
+        request.call_after_reply(join)

@@ -1,4 +1,4 @@
-"""The Lua scripts as functions with named arguments. Times are in seconds here, in ms there.
+"""The Lua scripts of connections and nodes, as functions with named arguments.
 
 The clock of every script is the server's. A script without the flag ``allow-oom`` is refused when
 memory is full: those two that write new state, and no others.
@@ -7,19 +7,20 @@ memory is full: those two that write new state, and no others.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from jackfield.redis.client import RedisClient, Script
+from jackfield.redis.client import Argument, RedisClient, Script
 
+from .arguments import flag, flat, milliseconds, pairs, rows
 from .lua import load
 
 
-class Entry(NamedTuple):
-    """A connection as it stands with its user: the key of that one's sorted set, and the member."""
+class UserEntry(NamedTuple):
+    """How a connection stands with its user: the key of the user's sorted set, and the member."""
 
     key: str
     member: str
 
 
-class Row(NamedTuple):
+class ConnectionHash(NamedTuple):
     """A connection as it is written: its id, its user or ``""``, and its other fields."""
 
     id: str
@@ -27,19 +28,19 @@ class Row(NamedTuple):
     fields: Mapping[str, str | bytes]
 
 
-_REGISTER_NODE: Final = load("register_node")
-_ANNOUNCE_NODE: Final = load("announce_node")
-_SILENT_NODES: Final = load("silent_nodes")
-_FORGET_NODE: Final = load("forget_node")
-_REFRESH_CONNECTIONS: Final = load("refresh_connections")
-_WRITE_CONNECTIONS: Final = load("write_connections")
+_REGISTER_NODE: Final = load("register_node", "clock")
+_ANNOUNCE_NODE: Final = load("announce_node", "clock")
+_SILENT_NODES: Final = load("silent_nodes", "clock")
+_FORGET_NODE: Final = load("forget_node", "clock")
+_REFRESH_CONNECTIONS: Final = load("refresh_connections", "clock")
+_WRITE_CONNECTIONS: Final = load("write_connections", "clock")
 _SET_FIELDS: Final = load("set_fields")
 _REMOVE_CONNECTIONS: Final = load("remove_connections")
 _SWEEP_INDEX: Final = load("sweep_index")
 _REAP_CONNECTIONS: Final = load("reap_connections")
-_REFRESH_USERS: Final = load("refresh_users")
+_REFRESH_USERS: Final = load("refresh_users", "clock")
 _REMOVE_FROM_USERS: Final = load("remove_from_users")
-_USER_CONNECTIONS: Final = load("user_connections")
+_USER_CONNECTIONS: Final = load("user_connections", "clock")
 
 
 async def register_node(
@@ -56,42 +57,43 @@ async def register_node(
     Returns:
         When it started, which is now if None is given; and whether others have taken it for dead.
     """
-    pairs = [word for pair in fields.items() for word in pair]
     started, reaped = await client.run(
-        _REGISTER_NODE, [key, mark], [_ms(ttl), started_at or "", *pairs]
+        _REGISTER_NODE, [key, mark], [milliseconds(ttl), started_at or "", *pairs(fields)]
     )
     return str(started, "ascii"), reaped == 1
 
 
 async def announce_node(client: RedisClient, key: str, *, node: str, ttl: float) -> None:
     """Enter a node's heartbeat among those of all nodes; ``ttl`` is the whole set's."""
-    await client.run(_ANNOUNCE_NODE, [key], [node, _ms(ttl)])
+    await client.run(_ANNOUNCE_NODE, [key], [node, milliseconds(ttl)])
 
 
 async def silent_nodes(client: RedisClient, key: str, *, silence: float) -> list[str]:
     """The nodes whose last heartbeat is longer ago than ``silence``."""
-    reply = await client.run(_SILENT_NODES, [key], [_ms(silence)])
+    reply = await client.run(_SILENT_NODES, [key], [milliseconds(silence)])
     return [str(node, "utf-8") for node in reply]
 
 
 async def forget_node(client: RedisClient, key: str, *, node: str, silence: float) -> None:
     """Remove a node from the set of nodes, unless it has come back."""
-    await client.run(_FORGET_NODE, [key], [node, _ms(silence)])
+    await client.run(_FORGET_NODE, [key], [node, milliseconds(silence)])
 
 
 async def refresh_connections(
     client: RedisClient, index: str, keys: Sequence[str], *, ttl: float, index_ttl: float
 ) -> list[int]:
-    """Refresh connections of one node; returns the places, from 0, of those that had gone."""
-    reply = await client.run(_REFRESH_CONNECTIONS, [index, *keys], [_ms(ttl), _ms(index_ttl)])
-    return [place - 1 for place in reply]
+    """Refresh connections of one node; returns the indices of those that had gone."""
+    reply = await client.run(
+        _REFRESH_CONNECTIONS, [index, *keys], [milliseconds(ttl), milliseconds(index_ttl)]
+    )
+    return [number - 1 for number in reply]
 
 
 async def write_connections(
     client: RedisClient,
     index: str,
-    rows: Mapping[str, Row],
-    entries: Sequence[Entry],
+    connections: Mapping[str, ConnectionHash],
+    entries: Sequence[UserEntry],
     *,
     replace: bool,
     ttl: float,
@@ -102,35 +104,42 @@ async def write_connections(
     Args:
         client: The client.
         index: The key of the node's index.
-        rows: What to write by the key to write it to.
+        connections: What to write by the key to write it to.
         entries: What to enter, of the index's slot.
         replace: Whether to write those that are there as well.
         ttl: Of each connection, and of its entry.
         index_ttl: Of the index.
     """
-    args: list[str | bytes | float] = [int(replace), _ms(ttl), _ms(index_ttl), len(rows)]
-    for row in rows.values():
-        args += (row.id, row.user, 2 * len(row.fields))
-        for pair in row.fields.items():
-            args += pair
-    args += [entry.member for entry in entries]
-    keys = [index, *rows, *(entry.key for entry in entries)]
-    await client.run(_WRITE_CONNECTIONS, keys, args)
+    hashes = (
+        (each.id, each.user, 2 * len(each.fields), *pairs(each.fields))
+        for each in connections.values()
+    )
+    await client.run(
+        _WRITE_CONNECTIONS,
+        [index, *connections, *(entry.key for entry in entries)],
+        [
+            flag(replace),
+            milliseconds(ttl),
+            milliseconds(index_ttl),
+            len(connections),
+            *flat(hashes),
+            *(entry.member for entry in entries),
+        ],
+    )
 
 
 async def set_fields(
     client: RedisClient, key: str, *, removed: Sequence[str], changed: Mapping[str, bytes]
 ) -> bool:
     """Change fields of a connection; False if it has gone, and nothing was done."""
-    pairs = [word for pair in changed.items() for word in pair]
-    return bool(await client.run(_SET_FIELDS, [key], [len(removed), *removed, *pairs]))
+    return bool(await client.run(_SET_FIELDS, [key], [len(removed), *removed, *pairs(changed)]))
 
 
 async def remove_connections(
     client: RedisClient,
     index: str,
     keys: Sequence[str],
-    entries: Sequence[Entry],
+    entries: Sequence[UserEntry],
     *,
     ids: Sequence[str],
 ) -> None:
@@ -165,19 +174,20 @@ async def reap_connections(
         Id and user, or ``""``, of those that were still there and that nobody else will be told of;
         None if the node lives.
     """
-    reply = await client.run(_REAP_CONNECTIONS, [node, index, mark, *keys], [_ms(mark_ttl), *ids])
+    reply = await client.run(
+        _REAP_CONNECTIONS, [node, index, mark, *keys], [milliseconds(mark_ttl), *ids]
+    )
     if reply is None:
         return None
-    words = [str(word, "utf-8") for word in reply]
-    return list(zip(words[::2], words[1::2], strict=True))
+    return [(str(each, "utf-8"), str(user, "utf-8")) for each, user in rows(reply, 2)]
 
 
-async def refresh_users(client: RedisClient, entries: Iterable[Entry], *, ttl: float) -> None:
+async def refresh_users(client: RedisClient, entries: Iterable[UserEntry], *, ttl: float) -> None:
     """Enter connections with their users, or refresh them."""
-    await _run_by_slot(client, _REFRESH_USERS, entries, [_ms(ttl)])
+    await _run_by_slot(client, _REFRESH_USERS, entries, [milliseconds(ttl)])
 
 
-async def remove_from_users(client: RedisClient, entries: Iterable[Entry]) -> None:
+async def remove_from_users(client: RedisClient, entries: Iterable[UserEntry]) -> None:
     """Remove connections from their users."""
     await _run_by_slot(client, _REMOVE_FROM_USERS, entries)
 
@@ -190,19 +200,15 @@ async def user_connections(client: RedisClient, key: str) -> list[str]:
 async def _run_by_slot(
     client: RedisClient,
     script: Script,
-    entries: Iterable[Entry],
-    args: Sequence[str | bytes | float] = (),
+    entries: Iterable[UserEntry],
+    args: Sequence[Argument] = (),
 ) -> None:
     """Run a script that has an argument for each key: once, or in a Cluster once for each slot."""
-    by_slot: dict[int, list[Entry]] = {}
+    by_slot: dict[int, list[UserEntry]] = {}
     for entry in entries:
         by_slot.setdefault(client.slot(entry.key), []).append(entry)
     calls = []
     for group in by_slot.values():
-        keys, own = zip(*group, strict=True)
-        calls.append((keys, [*args, *own]))
+        keys, members = zip(*group, strict=True)
+        calls.append((keys, [*args, *members]))
     await client.run_each(script, calls)
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)

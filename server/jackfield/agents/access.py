@@ -5,25 +5,23 @@ A task that isn't there and one that is not the client's to see answer alike.
 
 import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
-from jackfield.connection.request import GONE
+from jackfield.connection.connection import Connection
+from jackfield.connection.request import GONE, Request
+from jackfield.connection.running import MessageOptions
 from jackfield.declaration.replies import Reply, Stated
 from jackfield.schema.skill_schemas import check, compile_schema
-from jackfield.store.agents import Held, Report
+from jackfield.store.tasks import HeldTask, TaskEnd, TaskUpdate
 from jackfield.wire.errors import Error, field_fault, with_faults
 
 from .agents import Agents
-from .direct import result_of
-from .following import Following, Wanted
-from .instance import Instance
+from .followed_task import CallOptions, FollowedTask
+from .instance import REGISTRATION, ConnectedInstance
+from .plugin_calls import result_of
 from .task import ENDED, is_task_id, task_object
-
-if TYPE_CHECKING:
-    from jackfield.connection.connection import Connection
-    from jackfield.connection.request import Request
 
 _encode: Final = msgspec.json.Encoder().encode
 #: Seconds that somebody who is asked has, if the agent says nothing else.
@@ -43,7 +41,9 @@ class AgentAccess:
 
     __slots__ = ("_agents", "_connection", "_request")
 
-    def __init__(self, agents: Agents, connection: "Connection", request: "Request | None") -> None:
+    def __init__(
+        self, agents: Agents, connection: Connection, request: Request[MessageOptions] | None
+    ) -> None:
         self._agents = agents
         self._connection = connection
         self._request = request
@@ -88,7 +88,7 @@ class AgentAccess:
         owner = f"@{self._connection.id}" if user is None else user
         mine = "" if key is None else f"{len(owner)}:{owner}:{key}"
         following = await self._agents.call(
-            Wanted(
+            CallOptions(
                 known,
                 payload,
                 caller=user,
@@ -112,7 +112,7 @@ class AgentAccess:
                 left = Error("cancelled", "The caller has cancelled the call.")
             following.stop(left)
 
-    async def _stream(self, following: Following) -> AsyncIterator[Any]:
+    async def _stream(self, following: FollowedTask) -> AsyncIterator[Any]:
         task = following.task
         brief: dict[str, Any] = {"task": task}
         sent = 0
@@ -166,7 +166,7 @@ class AgentAccess:
             schema = prompt.get("schema")
             if schema is not None:
                 check(compile_schema(schema), payload)
-        outcome = await self._agents.store.act(task, "answer", _encode(payload), key or "")
+        outcome = await self._agents.store.answer(task, answer=_encode(payload), key=key or "")
         if outcome.word in ("illegal", "ended"):
             raise Error("conflict", "The task asks for nothing.", state=outcome.state)
         return self._shown(await self._visible(task))
@@ -216,7 +216,7 @@ class AgentAccess:
         instance: str | None = None,
     ) -> dict[str, Any]:
         """Register this connection as an instance of an agent."""
-        mine = self._connection.instance
+        mine = self._registered
         if mine is not None and (mine.agent != agent or instance not in (None, mine.id)):
             raise Error("conflict", f"This connection is an instance of {mine.agent!r} already.")
         definitions: dict[str, tuple[str, bytes]] = {}
@@ -234,7 +234,7 @@ class AgentAccess:
             self._connection, agent, instance, capacity=capacity, skills=definitions
         )
         if self._request is not None:
-            self._request.call_when_answered(registered)
+            self._request.call_after_reply(registered)
         return {
             "instance": registered.id,
             "lease": self._agents.settings.lease,
@@ -243,8 +243,9 @@ class AgentAccess:
 
     async def unregister(self) -> None:
         """Take no more tasks."""
-        if self._connection.instance is not None:
-            await self._agents.unregister(self._connection.instance)
+        registered = self._registered
+        if registered is not None:
+            await self._agents.unregister(registered)
 
     async def update(
         self,
@@ -263,14 +264,13 @@ class AgentAccess:
         if "schema" in told:
             compile_schema(told["schema"], "/prompt/schema")
         asked = _encode(told)
-        limit = self._connection.node.settings.limits.event_bytes
+        limit = self._agents.event_bytes
         if sum(map(len, encoded)) + len(asked) > limit:
             raise Error("too_large", f"An update is larger than {limit} bytes.", limit=limit)
         instance = self._instance()
         first = 0 if seq is None else seq
         while True:
-            report = Report(
-                "update",
+            report = TaskUpdate(
                 task,
                 instance.id,
                 attempt,
@@ -302,7 +302,7 @@ class AgentAccess:
     async def complete(self, task: str, attempt: int, output: Mapping[str, Any]) -> dict[str, Any]:
         """End a task with its output."""
         body = _encode(output)
-        limit = self._connection.node.settings.limits.event_bytes
+        limit = self._agents.event_bytes
         if len(body) > limit:
             raise Error("too_large", f"The output is larger than {limit} bytes.", limit=limit)
         return await self._end(task, attempt, "completed", "output", body)
@@ -327,16 +327,20 @@ class AgentAccess:
         self, task: str, attempt: int, state: str, what: str, body: bytes
     ) -> dict[str, Any]:
         instance = self._instance()
-        report = Report("end", task, instance.id, attempt, state, what, body)
+        report = TaskEnd(task, instance.id, attempt, state, what, body)
         outcome = await self._agents.report(instance, report)
         return {"task": task, "state": outcome.state}
 
-    def _instance(self) -> Instance:
-        instance = self._connection.instance
+    @property
+    def _registered(self) -> ConnectedInstance | None:
+        return self._connection[REGISTRATION].instance
+
+    def _instance(self) -> ConnectedInstance:
+        instance = self._registered
         if instance is None:
             raise Error("conflict", "This connection is no instance of an agent: register first.")
         return instance
 
 
-def _held(held: Held) -> dict[str, Any]:
+def _held(held: HeldTask) -> dict[str, Any]:
     return {"task": held.task, "attempt": held.attempt, "seq": held.seq, "state": held.state}

@@ -1,23 +1,20 @@
 """What a caller wants done, and the task that it has become."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jackfield.wire.errors import Error
 
 from .call import Call
-from .channels import Line
+from .channels import AgentChannel
 from .directory import KnownSkill
 from .task import Progress
 
-if TYPE_CHECKING:
-    from .agents import Agents
-
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class CallOptions:
     """What a caller wants done.
 
     Attributes:
@@ -39,23 +36,31 @@ class Wanted:
     follow: bool = True
 
 
-class Following:
+class FollowedTask:
     """A task, and what follows it here if anything does.
 
     Args:
-        agents: The node's part in it.
         task: The task.
-        line: Where what becomes of it comes from; None if it is not followed.
+        channel: Where what becomes of it comes from; None if it is not followed.
         call: What follows it; None likewise.
+        on_expired: Called when its deadline has passed.
+        cancel: Called with the task, and why it is to be canceled.
     """
 
-    __slots__ = ("_agents", "_call", "_line", "_timer", "task")
+    __slots__ = ("_call", "_cancel", "_channel", "_on_expired", "_timer", "task")
 
     def __init__(
-        self, agents: "Agents", task: str, line: Line | None = None, call: Call | None = None
+        self,
+        task: str,
+        channel: AgentChannel | None,
+        call: Call | None,
+        *,
+        on_expired: Callable[["FollowedTask"], None],
+        cancel: Callable[[str, Error], None],
     ) -> None:
-        self._agents = agents
-        self._line = line
+        self._on_expired = on_expired
+        self._cancel = cancel
+        self._channel = channel
         self._call = call
         self._timer: asyncio.TimerHandle | None = None
         self.task = task
@@ -74,7 +79,7 @@ class Following:
         """Look after its deadline, which is so many seconds from now."""
         if self._call is not None:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(seconds, self._agents.expire_soon, self)
+            self._timer = loop.call_later(seconds, self._on_expired, self)
 
     def fail(self, error: Error) -> None:
         """Nothing more will come of it, as far as can be told here."""
@@ -87,14 +92,14 @@ class Following:
         Args:
             error: Why it is to be canceled, if it has not ended; None to leave it running.
         """
-        if self._call is None or self._line is None:
+        if self._call is None or self._channel is None:
             return
         if self._timer is not None:
             self._timer.cancel()
-        self._line.remove(self._call)
+        self._channel.remove(self._call)
         if self._call.ended:
             return
         if error is None:
             self._call.let_go()
         else:
-            self._agents.cancel_soon(self.task, error)
+            self._cancel(self.task, error)
