@@ -30,12 +30,6 @@ async def direct(valkey: Valkey) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-async def proxy(valkey: Valkey) -> AsyncIterator[Proxy]:
-    async with proxied(valkey.url) as proxy:
-        yield proxy
-
-
-@pytest.fixture
 def key() -> str:
     return f"test:{secrets.token_hex(8)}"
 
