@@ -132,16 +132,11 @@ class Lines:
                 self._topics.listen_no_more(line.channel)
 
     def _on_message(self, channel: bytes, data: bytes) -> None:
-        line = self.by_agent.get(_agent_of(channel))
+        line = self.by_agent.get(self._keys.agent_of(channel))
         if line is not None:
             line.receive(data)
 
     def _on_gap(self, channel: bytes) -> None:
-        line = self.by_agent.get(_agent_of(channel))
+        line = self.by_agent.get(self._keys.agent_of(channel))
         if line is not None:
             self._tell_gap(line)
-
-
-def _agent_of(channel: bytes) -> str:
-    """The agent of a channel, which stands in its hash tag."""
-    return str(channel[channel.index(b"{a:") + 3 : channel.index(b"}")], "ascii")

@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from jackfield.wire.errors import Error
+from jackfield.wire.tasks import agent_canceled
 
 if TYPE_CHECKING:
     from jackfield.connection.connection import Connection
@@ -140,5 +139,4 @@ class Instance:
 def _canceled(task: str, attempt: int) -> bytes:
     """What an instance is told which has a task no longer, and does not know why."""
     error = Error("agent_gone", "The task is no longer this instance's.", task=task)
-    payload = {"task": task, "attempt": attempt, "error": error.as_dict()}
-    return msgspec.json.encode({"type": "agent.canceled", "payload": payload})
+    return agent_canceled(task, attempt, error)
