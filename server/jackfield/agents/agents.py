@@ -14,7 +14,6 @@ import structlog
 from jackfield.config import Settings
 from jackfield.connection.connection import Connection
 from jackfield.redis.client import RedisClient
-from jackfield.schema.skill_schemas import check
 from jackfield.store.agents import AgentStore, RegistrationReply
 from jackfield.store.keys import Keys
 from jackfield.store.tasks import HeldTask, NewTask, Outcome, TaskEnd, TaskUpdate
@@ -99,7 +98,7 @@ class Agents:
         while True:
             known = wanted.known
             if known.checker is not None:
-                check(known.checker, wanted.input)
+                known.checker.check(wanted.input)
             following, outcome = await self._create(wanted)
             if outcome.word == "ok":
                 self.called += 1
