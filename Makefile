@@ -30,9 +30,10 @@ test: $(VENV)/test $(VENV)/client ## Run every test
 test-oldest: $(VENV)-oldest/test ## Run the tests of validation with the oldest marshmallow that setup.cfg allows
 	@$(VENV)-oldest/bin/pytest -q $(VALIDATION_TESTS)
 
-lint: $(VENV)/lint $(VENV)/test $(VENV)/bench ## ruff and mypy, also against the built wheel
+lint: $(VENV)/lint $(VENV)/test $(VENV)/bench ## ruff, mypy (also against the built wheel) and lint-imports
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 	$(BIN)/mypy plugins/jackfield-a2a/tests/*.py
 	$(BIN)/python tests/support/check_wheel_types.py
