@@ -14,8 +14,8 @@ from marshmallow import Schema, fields, validate
 
 from jackfield import Context, Error, Plugin
 from jackfield.connection.connection import Connection
+from jackfield.connection.new_connection import NewConnection
 from jackfield.connection.outbox import Outbox
-from jackfield.connection.record import ConnectionRecord
 from jackfield.session.receiver import Receiver
 from jackfield.testing import RunningServer, run_server
 from jackfield.wire.frames import CLOSE, split
@@ -117,7 +117,7 @@ async def answers(server: RunningServer, codec: Codec, sent: list[bytes]) -> lis
         log=server.node.sparing_log,
     )
     connection = Connection(
-        ConnectionRecord("fuzz", "fuzzer", ""),
+        NewConnection("fuzz", "fuzzer", ""),
         identity=identity,
         codec=codec,
         request=request,

@@ -13,7 +13,7 @@ from jackfield.connection.connection import Connection
 from jackfield.connection.request import GONE, Request
 from jackfield.connection.running import MessageOptions
 from jackfield.declaration.replies import Reply, Stated
-from jackfield.schema.skill_schemas import check, compile_schema
+from jackfield.schema.untrusted import compile_untrusted
 from jackfield.store.tasks import HeldTask, TaskEnd, TaskUpdate
 from jackfield.wire.errors import Error, field_fault, with_faults
 
@@ -165,7 +165,7 @@ class AgentAccess:
             prompt: dict[str, Any] = msgspec.json.decode(fields["prompt"])
             schema = prompt.get("schema")
             if schema is not None:
-                check(compile_schema(schema), payload)
+                compile_untrusted(schema).check(payload)
         outcome = await self._agents.store.answer(task, answer=_encode(payload), key=key or "")
         if outcome.word in ("illegal", "ended"):
             raise Error("conflict", "The task asks for nothing.", state=outcome.state)
@@ -225,7 +225,7 @@ class AgentAccess:
                 fault = field_fault(f"/skills/{place}/id", "duplicate", "There are two of this id.")
                 raise with_faults("invalid_payload", [fault])
             if skill.get("input") is not None:
-                compile_schema(skill["input"], f"/skills/{place}/input")
+                compile_untrusted(skill["input"], f"/skills/{place}/input")
             text = _encode(skill)
             definitions[skill["id"]] = (hashlib.sha256(text).hexdigest()[:16], text)
         if mine is not None:
@@ -262,7 +262,7 @@ class AgentAccess:
         told = {"message": "", **(prompt or {})}
         expires = told.pop("expires", _EXPIRES)
         if "schema" in told:
-            compile_schema(told["schema"], "/prompt/schema")
+            compile_untrusted(told["schema"], "/prompt/schema")
         asked = _encode(told)
         limit = self._agents.event_bytes
         if sum(map(len, encoded)) + len(asked) > limit:

@@ -14,8 +14,7 @@ import structlog
 from jackfield.config import Settings
 from jackfield.connection.connection import Connection
 from jackfield.redis.client import RedisClient
-from jackfield.schema.skill_schemas import check
-from jackfield.store.agents import AgentStore, Registration
+from jackfield.store.agents import AgentStore, RegistrationReply
 from jackfield.store.keys import Keys
 from jackfield.store.tasks import HeldTask, NewTask, Outcome, TaskEnd, TaskUpdate
 from jackfield.store.topics import StoredTopic
@@ -99,7 +98,7 @@ class Agents:
         while True:
             known = wanted.known
             if known.checker is not None:
-                check(known.checker, wanted.input)
+                known.checker.check(wanted.input)
             following, outcome = await self._create(wanted)
             if outcome.word == "ok":
                 self.called += 1
@@ -271,7 +270,7 @@ class Agents:
         return instance, registered.tasks
 
     async def _take_back(
-        self, instance: ConnectedInstance, registering: "asyncio.Future[Registration]"
+        self, instance: ConnectedInstance, registering: "asyncio.Future[RegistrationReply]"
     ) -> None:
         with suppress(Error):
             await registering

@@ -15,7 +15,7 @@ from jackfield.dispatch.registry import Registry
 from jackfield.plugin.handler import HandlerKind
 from jackfield.plugin.plugin import Plugin
 from jackfield.schema.json_schema import json_schema
-from jackfield.schema.typescript import MessageType, PluginTypes, Topics, typescript
+from jackfield.schema.typescript import MessageType, PluginTypes, TopicTypes, typescript
 
 from .options import config_option, epilog, load_plugins, not_valid, read_settings
 from .terminal import Failure, count, one_line, out
@@ -112,10 +112,10 @@ def _messages(plugin: Plugin) -> Iterator[MessageType]:
         )
 
 
-def _topics(plugin: Plugin) -> Iterator[Topics]:
+def _topics(plugin: Plugin) -> Iterator[TopicTypes]:
     for family in plugin.topics:
         pattern = str(family.pattern)
-        yield Topics(pattern, _described(family.event, f"event of {pattern}"))
+        yield TopicTypes(pattern, _described(family.event, f"event of {pattern}"))
 
 
 def _described(schema: Schema, what: str) -> dict[str, Any]:

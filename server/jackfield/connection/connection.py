@@ -15,8 +15,8 @@ from jackfield.wire.identity import Identity
 from jackfield.wire.protocol import Codec, MessageId
 from jackfield.wire.rates import Allowance, TokenBucket
 
+from .new_connection import NewConnection
 from .outbox import Outbox
-from .record import ConnectionRecord
 from .running import RunningRequest
 from .slot import Slot
 
@@ -80,7 +80,7 @@ class Connection:
 
     def __init__(
         self,
-        record: ConnectionRecord,
+        record: NewConnection,
         *,
         identity: Identity,
         codec: Codec,

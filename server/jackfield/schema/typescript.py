@@ -55,7 +55,7 @@ class MessageType:
 
 
 @dataclass(frozen=True, slots=True)
-class Topics:
+class TopicTypes:
     """The topics of one pattern.
 
     Attributes:
@@ -79,11 +79,11 @@ class PluginTypes:
 
     name: str
     messages: Sequence[MessageType]
-    topics: Sequence[Topics]
+    topics: Sequence[TopicTypes]
 
 
 def typescript(plugins: Iterable[PluginTypes]) -> str:
-    """The source of a TypeScript module: always the same for the same plugins.
+    """Return the source of a TypeScript module: always the same for the same plugins.
 
     Args:
         plugins: What to write the types of, in any order.

@@ -17,10 +17,10 @@ from jackfield.auth.expiry import Expiry
 from jackfield.config import Settings
 from jackfield.connection.connection import CLOSE_TIMEOUT, Connection
 from jackfield.connection.hub import Hub
+from jackfield.connection.new_connection import NewConnection
 from jackfield.connection.outbox import CompressedOutbox, Outbox, Turn
 from jackfield.connection.permits import FullError, Permit, Permits
 from jackfield.connection.proxies import TrustedProxies
-from jackfield.connection.record import ConnectionRecord
 from jackfield.connection.websocket import Socket
 from jackfield.dispatch.dispatcher import Dispatcher
 from jackfield.store.connections import ConnectionStore
@@ -124,14 +124,14 @@ class Sessions:
             raise RefusedError(_GOING, CloseCode.UNAVAILABLE)
         identity, codec = await admit(request, self._settings.auth, self._authenticators)
         user = None if identity is None else identity.user
-        record = ConnectionRecord(secrets.token_urlsafe(12), user, remote)
+        record = NewConnection(secrets.token_urlsafe(12), user, remote)
         if identity is None:
             return await self._introduce(request, record, codec, permit)
         permit.identify(user)
         return await self._connect(request, record, codec, identity)
 
     async def _connect(
-        self, request: web.Request, record: ConnectionRecord, codec: Codec, identity: Identity
+        self, request: web.Request, record: NewConnection, codec: Codec, identity: Identity
     ) -> web.StreamResponse:
         """Serve a client that is let in, with its state in Redis for as long as it is here."""
         try:
@@ -146,7 +146,7 @@ class Sessions:
         return socket
 
     async def _introduce(
-        self, request: web.Request, record: ConnectionRecord, codec: Codec, permit: Permit
+        self, request: web.Request, record: NewConnection, codec: Codec, permit: Permit
     ) -> web.StreamResponse:
         """Serve a client that has yet to say who it is: before it does, there is nothing of it."""
         socket, connection, receiver = await self._open(request, record, codec, ANONYMOUS)
@@ -230,7 +230,7 @@ class Sessions:
     # Serving.
 
     async def _open(
-        self, request: web.Request, record: ConnectionRecord, codec: Codec, identity: Identity
+        self, request: web.Request, record: NewConnection, codec: Codec, identity: Identity
     ) -> tuple[Socket, Connection, Receiver]:
         """Upgrade the request, and make the connection of its socket."""
         limits = self._settings.limits
@@ -344,7 +344,7 @@ class Sessions:
             join.activate()
         membership.given = len(membership.joined)
 
-    async def _remove(self, connection: Connection | ConnectionRecord) -> None:
+    async def _remove(self, connection: Connection | NewConnection) -> None:
         """A connection has ended, or was never opened: remove its state."""
         self._hub.discard(connection.id)
         try:

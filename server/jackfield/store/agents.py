@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from jackfield.config.settings import AgentSettings
 
 
-def _load(name: str) -> Script:
-    return load(name, "open_topic", "clock", "tasks")
+def _load(name: str, *parts: str) -> Script:
+    return load(name, "open_topic", "clock", "tasks", *parts)
 
 
 _CALL: Final = _load("call_agents")
@@ -34,15 +34,15 @@ _EXPIRE: Final = _load("expire_task")
 _ANSWER: Final = _load("answer_task")
 _HOLD: Final = _load("hold_task")
 _REPEAT: Final = _load("repeat_orders")
-_REGISTER: Final = _load("register_instance")
-_REFRESH: Final = _load("refresh_instances")
-_LEAVE: Final = _load("leave_agent")
-_SWEEP: Final = _load("sweep_agent")
+_REGISTER: Final = _load("register_instance", "instances")
+_REFRESH: Final = _load("refresh_instances", "instances")
+_LEAVE: Final = _load("leave_agent", "instances")
+_SWEEP: Final = _load("sweep_agent", "instances")
 _READ: Final = load("read_agent", "clock")
 _ANNOUNCE: Final = load("announce_agent", "clock")
 
 
-class Registration(NamedTuple):
+class RegistrationReply(NamedTuple):
     """How a registration went; ``tasks`` are what an instance that has come back still has."""
 
     foreign: bool
@@ -160,7 +160,7 @@ class AgentStore:
         user: str,
         capacity: int,
         skills: dict[str, tuple[str, bytes]],
-    ) -> Registration:
+    ) -> RegistrationReply:
         """Register an instance at this node, or one that has come back to it.
 
         Args:
@@ -187,13 +187,13 @@ class AgentStore:
             *flat(definitions),
         )
         if reply == [b"foreign"]:
-            return Registration(foreign=True, tasks=[])
+            return RegistrationReply(foreign=True, tasks=[])
         tasks = [
             HeldTask(str(task, "ascii"), int(attempt), int(answers), int(seq), str(state, "ascii"))
             for task, attempt, answers, seq, state in rows(reply, 5)
         ]
         await self._announce(agent)
-        return Registration(foreign=False, tasks=tasks)
+        return RegistrationReply(foreign=False, tasks=tasks)
 
     async def refresh(self, agent: str, instances: Sequence[str]) -> list[list[HeldTask] | None]:
         """Renew the leases of this node's instances; None for those that are none of it."""

@@ -26,7 +26,8 @@ _BATCH: Final = 250
 #: index is what a reaper finds a dead node's connections by: it must still be there when the node's
 #: own hash has expired, for several turns of a reaper and an outage of minutes.
 _INDEX_TTLS: Final = 10
-#: All connections are of one batch: a node's keys are of one slot, its users' are sorted by theirs.
+#: What connections are batched by: a node's keys are of one slot, and the entries of users are
+#: sorted by theirs when the batch is written.
 _SLOT: Final = ""
 
 _T = TypeVar("_T")
@@ -261,9 +262,9 @@ class ConnectionStore:
         changes: Mapping[str, bytes | None] | None = None,
     ) -> None:
         """Write connections, and enter them with their users: but in a Cluster, in one call."""
-        near, far = self._by_slot(self._entries(records))
-        await self._write(records, near, replace=True, changes=changes)
-        await self._refresh_users(far)
+        own_slot, other_slots = self._by_slot(self._entries(records))
+        await self._write(records, own_slot, replace=True, changes=changes)
+        await self._refresh_users(other_slots)
 
     async def _write(
         self,
@@ -306,22 +307,24 @@ class ConnectionStore:
     async def _remove(self, records: Sequence[ConnectionRecord]) -> list[None]:
         ids = [record.id for record in records]
         keys = [self._keys.connection(each) for each in ids]
-        near, far = self._by_slot(self._entries(records))
-        await scripts.remove_connections(self._client, self._keys.connections, keys, near, ids=ids)
-        await self._remove_from_users(far)
+        own_slot, other_slots = self._by_slot(self._entries(records))
+        await scripts.remove_connections(
+            self._client, self._keys.connections, keys, own_slot, ids=ids
+        )
+        await self._remove_from_users(other_slots)
         return [None] * len(records)
 
     def _entries(self, records: Iterable[ConnectionRecord]) -> list[UserEntry]:
         return [_entry(self._keys, record.id, record.user) for record in records if record.user]
 
     def _by_slot(self, entries: Sequence[UserEntry]) -> tuple[list[UserEntry], list[UserEntry]]:
-        """What is of this node's slot, which is all but in a Cluster, and what is not."""
+        """Those of this node's slot, which is all unless in a Cluster, and the others."""
         slot = self._client.slot
         own = slot(self._keys.connections)
-        near, far = list[UserEntry](), list[UserEntry]()
+        own_slot, other_slots = list[UserEntry](), list[UserEntry]()
         for entry in entries:
-            (near if slot(entry.key) == own else far).append(entry)
-        return near, far
+            (own_slot if slot(entry.key) == own else other_slots).append(entry)
+        return own_slot, other_slots
 
     async def _refresh_users(self, entries: Sequence[UserEntry]) -> None:
         if entries:

@@ -1,4 +1,4 @@
-"""The names of all Redis keys: the one place that makes them.
+"""The names of all Redis keys and channels: the one place that knows their parts.
 
 What braces enclose is the key's hash tag, by which a Redis Cluster places it: all of a node's keys
 share a slot, so that one script call may touch thousands of them.
@@ -180,6 +180,11 @@ class Keys:
     def agent_channel(self, name: str) -> str:
         """The channel on which this node learns what becomes of an agent's tasks."""
         return _filled("node_channel", agent=self.agent(name), node=self.node_id)
+
+    @staticmethod
+    def agent_of(channel: bytes) -> str:
+        """The agent of such a channel, which stands in its hash tag."""
+        return str(channel[channel.index(b"{a:") + 3 : channel.index(b"}")], "ascii")
 
     def task(self, agent: str, task: str) -> str:
         """The hash of a task."""

@@ -34,11 +34,11 @@ class Revocation(NamedTuple):
 
 
 class NewRevocations(NamedTuple):
-    """What somebody who looks has to learn.
+    """What was revoked since somebody last asked.
 
     Attributes:
-        newest: What is known from now on.
-        entries: What was entered since.
+        newest: The score of the newest, to ask by the next time.
+        entries: What was revoked.
     """
 
     newest: int

@@ -17,9 +17,9 @@ from .arguments import flag, milliseconds, rows
 from .keys import TopicKeys
 from .lua import load
 
-#: Seconds that an idempotency key is remembered: a client that has been away for longer asks before
-#: it sends again.
-_KEY_TTL: Final = 600.0
+#: How long an idempotency key is remembered: a client that has been away for longer asks before it
+#: sends again.
+_KEY_TTL: Final = milliseconds(600.0)
 #: Bytes of events in one reply of Redis: more would keep everybody else waiting. And a page is sent
 #: to members in one piece: those that read must have room for it in their queues.
 _PAGE_BYTES: Final = 262_144
@@ -200,7 +200,7 @@ class TopicStore:
         for index, publication in enumerate(publications):
             by_topic.setdefault(publication.topic.keys.channel, []).append(index)
         keys: list[str] = []
-        args: list[Argument] = [new_epoch(), milliseconds(_KEY_TTL)]
+        args: list[Argument] = [new_epoch(), _KEY_TTL]
         for indices in by_topic.values():
             topic, head, _, _ = publications[indices[0]]
             keys += (topic.keys.channel, topic.keys.meta, topic.keys.log)

@@ -291,7 +291,7 @@ class Topics:
         if found is None:
             return None
         family, parts = found
-        place = StoredTopic(self._keys.topic(topic), family.history, round(family.ttl * 1000))
+        place = StoredTopic(self._keys.topic(topic), family.history, family.ttl)
         return Topic(topic, family, parts, place, protocol.event_head(topic))
 
     def _on_message(self, channel: bytes, data: bytes) -> None:

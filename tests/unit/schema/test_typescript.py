@@ -16,7 +16,7 @@ from marshmallow import EXCLUDE, INCLUDE, Schema, fields, validate
 from jackfield import AnyPayload, NoPayload
 from jackfield.declaration.pattern import Pattern
 from jackfield.schema.json_schema import json_schema
-from jackfield.schema.typescript import MessageType, PluginTypes, Topics, typescript
+from jackfield.schema.typescript import MessageType, PluginTypes, TopicTypes, typescript
 from jackfield.wire.errors import RegistrationError
 from tests.support.schemas import Made, schemas
 from tests.support.typescript import compile_alone
@@ -43,7 +43,9 @@ class Colour(enum.Enum):
     GREEN = "green"
 
 
-def written(*messages: MessageType, topics: tuple[Topics, ...] = (), plugin: str = "chat") -> str:
+def written(
+    *messages: MessageType, topics: tuple[TopicTypes, ...] = (), plugin: str = "chat"
+) -> str:
     return typescript([PluginTypes(plugin, messages, topics)])
 
 
@@ -230,7 +232,7 @@ def test_what_is_the_same_in_several_messages_is_declared_once() -> None:
     text = written(
         MessageType("chat.a", json_schema(one()), json_schema(many())),
         MessageType("chat.b", json_schema(many())),
-        topics=(Topics("room", json_schema(one())),),
+        topics=(TopicTypes("room", json_schema(one())),),
     )
     assert re.findall("interface (Author.*) {", text) == ["Author"]
 
@@ -313,7 +315,7 @@ def test_the_order_is_that_of_the_names_however_they_are_given() -> None:
         PluginTypes(
             name,
             [MessageType(f"{name}.{word}", payload) for word in "yx"],
-            [Topics(f"{name}:{{x}}", payload)],
+            [TopicTypes(f"{name}:{{x}}", payload)],
         )
         for name in ("zoo", "bar", "my_plugin")
     ]
@@ -396,7 +398,7 @@ def topics(*patterns: str) -> dict[str, str]:
     """The type of each pattern's events, whose event is called like it."""
     made = written(
         topics=tuple(
-            Topics(
+            TopicTypes(
                 pattern,
                 {"$ref": f"#/$defs/E{n}", "$defs": {f"E{n}": event(f"e{n}")}},
             )
@@ -459,7 +461,7 @@ def plugins(draw: st.DrawFn) -> list[PluginTypes]:
             )
             for n in range(5)
         ]
-        made.append(PluginTypes(name, messages, [Topics(f"{name}:{{x}}", some())]))
+        made.append(PluginTypes(name, messages, [TopicTypes(f"{name}:{{x}}", some())]))
     return made
 
 
@@ -497,7 +499,7 @@ _segments = st.sampled_from(["a", "b", "{x}", "{y}", "{z*}"])
 )
 def test_whatever_the_topics_a_name_has_the_event_of_its_pattern(patterns: list[str]) -> None:
     kept = list(_together(patterns))
-    text = written(topics=tuple(Topics(each, event(f"e{n}")) for n, each in enumerate(kept)))
+    text = written(topics=tuple(TopicTypes(each, event(f"e{n}")) for n, each in enumerate(kept)))
     names = [re.sub(r"\{\w\*?\}", "n", each) for each in kept]
     uses = "".join(
         f"export const of{n}: Topics[{name!r}] = {{ e{n}: 1 }};\n" for n, name in enumerate(names)

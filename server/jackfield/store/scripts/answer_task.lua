@@ -18,6 +18,7 @@ redis.call('HSET', t.key, 'answer', input, 'answered', key)
 local number = redis.call('HINCRBY', t.key, 'answers', 1)
 redis.call('ZADD', due, t.deadline, id)
 change(t, 'working')
-order_answered(t, number, input)
+order(t, answer_record(t.instance, id, t.attempt, number),
+  agent_answered(id, t.attempt, number, input))
 settle()
 return {'ok'}

@@ -10,7 +10,8 @@ end
 order_assigned(t)
 local input, number = unpack(redis.call('HMGET', t.key, 'answer', 'answers'))
 if input then
-  order_answered(t, number, input)
+  order(t, answer_record(t.instance, id, t.attempt, number),
+    agent_answered(id, t.attempt, number, input))
 end
 settle()
 return {'ok'}

@@ -2,6 +2,7 @@
 -- KEYS[1] is what all keys of the agent start with. ARGV[1] to ARGV[4]: an epoch for topics that
 -- have none, how many events of a task are kept, for how many ms it can be read after its end, and
 -- how often one is tried whose agent dies.
+-- What makes keys and messages here are templates: see store/lua.py.
 local agent, new_epoch = KEYS[1], ARGV[1]
 local keep, ttl, tries = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local agent_meta, leases, due = agent_meta_key(agent), leases_key(agent), due_key(agent)
@@ -84,14 +85,6 @@ local function order_assigned(t)
   order(t, order_record(t.instance, t.id, t.attempt, 'assigned'),
     agent_assigned(t.brief, t.attempt, integer(t.seq), redis.call('HGET', t.key, 'input')))
 end
-local function order_answered(t, number, input)
-  order(t, answer_record(t.instance, t.id, t.attempt, number),
-    agent_answered(t.id, t.attempt, number, input))
-end
-local function order_canceled(t, err)
-  order(t, order_record(t.instance, t.id, t.attempt, 'canceled'),
-    agent_canceled(t.id, t.attempt, err))
-end
 
 -- Where an instance stands among those of each of its skills that can take more.
 local function rank(instance)
@@ -157,56 +150,10 @@ end
 -- End a task from outside; the instance that has it is told.
 local function stop(t, state, err)
   if t.instance ~= '' then
-    order_canceled(t, err)
+    order(t, order_record(t.instance, t.id, t.attempt, 'canceled'),
+      agent_canceled(t.id, t.attempt, err))
   end
   finish(t, state, 'error', err, '')
-end
--- The tasks that an instance has, of skills joined by blanks: what the streams' group has in its name.
-local function held_by(instance, skills)
-  local held = {}
-  for skill in string.gmatch(skills, '%S+') do
-    local work = work_key(agent, skill)
-    if redis.call('EXISTS', work) == 1 then
-      -- As many as one may have, so that none is left without its instance.
-      for _, each in ipairs(redis.call('XPENDING', work, 'agents', '-', '+', 1000, instance)) do
-        local entry = redis.call('XRANGE', work, each[1], each[1])[1]
-        local t = entry and read(entry[2][2])
-        if t and not ended[t.state] and t.entry == each[1] then
-          held[#held + 1] = t
-        else  -- the task has expired meanwhile
-          redis.call('XACK', work, 'agents', each[1])
-          redis.call('XDEL', work, each[1])
-        end
-      end
-    end
-  end
-  return held
-end
-local function drop_instance(instance)
-  local key = instance_key(agent, instance)
-  local had = redis.call('HGET', key, 'had') or ''
-  withdraw(instance)
-  redis.call('DEL', key)  -- before its tasks end: it must not count as free
-  redis.call('ZREM', leases, instance)
-  for _, t in ipairs(held_by(instance, had)) do
-    if t.idempotent and tonumber(t.attempt) < tries then
-      redis.call('HDEL', t.key, 'prompt')
-      redis.call('ZADD', due, t.deadline, t.id)
-      unqueue(t)
-      queue(t)
-      if asking[t.state] then
-        change(t, 'working')
-      end
-    else
-      finish(t, 'failed', 'error', agent_gone(t.id), '')
-    end
-  end
-  for skill in string.gmatch(had, '%S+') do
-    local work = work_key(agent, skill)
-    if redis.call('EXISTS', work) == 1 then
-      redis.call('XGROUP', 'DELCONSUMER', work, 'agents', instance)
-    end
-  end
 end
 
 local function assign(t, instance)

@@ -1,11 +1,11 @@
-"""What is kept of a connection in Redis, from before its upgrade to its end."""
+"""A connection that is about to be opened: what is written to Redis before the upgrade."""
 
 import time
 from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
-class ConnectionRecord:
+class NewConnection:
     """A connection that is about to be opened, as it is written to Redis.
 
     Attributes:
