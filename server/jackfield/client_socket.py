@@ -12,6 +12,7 @@ from aiohttp import WSMsgType
 
 from .client_errors import ConnectionClosed, ConnectionFailed
 from .errors import CloseCode
+from .malformed import UNDECODABLE
 
 #: A message as it stands on the wire, or the payload of one.
 Message = dict[str, Any]
@@ -89,7 +90,7 @@ async def refusal(
     async with response:
         body = await response.read()
     problem = Problem()
-    with suppress(msgspec.DecodeError, UnicodeDecodeError):
+    with suppress(*UNDECODABLE):
         problem = msgspec.json.decode(body, type=Problem)
     after = response.headers.get("Retry-After", "")
     raise ConnectionFailed(
@@ -113,7 +114,7 @@ async def receive(socket: Socket) -> tuple[Message, int]:
         case WSMsgType.TEXT:
             try:
                 return decode(frame.data), len(frame.data)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            except UNDECODABLE as error:
                 raise misspoken("text that is not a JSON object") from error
         case WSMsgType.BINARY:
             raise misspoken("a binary frame")

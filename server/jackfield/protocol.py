@@ -11,6 +11,7 @@ import msgspec
 
 from . import frames
 from .errors import Error, field_fault, with_faults
+from .malformed import UNDECODABLE, Cause, cause_in_json, cause_in_message_pack, is_utf8
 
 VERSION: Final = 1
 #: Integers above this are not exact in a JavaScript client.
@@ -21,6 +22,11 @@ MAX_TYPE_LENGTH: Final = 128
 MessageId = int | str
 
 _TOO_DEEP: Final = "The message is nested too deeply."
+_REASONS: Final = {
+    Cause.NOT_UTF8: "The message has text that is not UTF-8.",
+    Cause.TOO_DEEP: _TOO_DEEP,
+    Cause.OUT_OF_RANGE: "The message has a number that is out of range.",
+}
 
 _TypeName = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TYPE_LENGTH)]
 _IntegerId = Annotated[int, msgspec.Meta(ge=0, le=MAX_ID)]
@@ -96,7 +102,7 @@ class Codec:
         """
         try:
             return self._decode_envelope(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except UNDECODABLE:
             pass
         raise self._explain(data)
 
@@ -119,23 +125,19 @@ class Codec:
 
     def _explain(self, data: bytes) -> MalformedError:
         """Say what is wrong with a message that is not an envelope."""
-        encoding = "MessagePack"
-        if self.opcode == frames.TEXT:
-            encoding = "JSON"
-            if not _is_utf8(data):
-                raise NotUtf8Error
+        is_text = self.opcode == frames.TEXT
+        if is_text and not is_utf8(data):
+            raise NotUtf8Error
         try:
             value = self._decode_any(data)
-        except UnicodeDecodeError:
-            reason = "The message has text that is not UTF-8."
-        except RecursionError:
-            reason = _TOO_DEEP
-        except msgspec.ValidationError:
-            reason = "The message has a number that is out of range."
-        except msgspec.DecodeError:
-            reason = f"The message is not valid {encoding}."
+        except UNDECODABLE:
+            cause = cause_in_json(data) if is_text else cause_in_message_pack(data)
         else:
             return MalformedError(*_check_envelope(value))
+        if cause is Cause.INVALID:
+            reason = f"The message is not valid {'JSON' if is_text else 'MessagePack'}."
+        else:
+            reason = _REASONS[cause]
         return MalformedError(Error("invalid_json", reason))
 
     def reply(self, message_id: MessageId, payload: Any) -> bytes:
@@ -287,14 +289,6 @@ def _is_nested_deeper(payload: dict[str, Any], limit: int) -> bool:
         ]
         if not level:
             return False
-    return True
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
     return True
 
 

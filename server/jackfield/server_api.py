@@ -18,6 +18,7 @@ from .auth.revocations import Kind
 from .auth.ticket import grant, new_ticket
 from .errors import Error
 from .http_api import NODE, problem
+from .malformed import UNDECODABLE
 from .node import Node
 from .validation import bind
 
@@ -104,7 +105,7 @@ async def _body(request: web.Request) -> dict[str, Any]:
             raise Error("too_large", f"The body is larger than {_MAX_BODY} bytes.", limit=_MAX_BODY)
     try:
         value = _decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNDECODABLE:
         raise Error("invalid_json", "The body is not valid JSON.") from None
     if not isinstance(value, dict):
         raise Error("invalid_json", "The body is not an object.")

@@ -4,7 +4,6 @@ Nothing in a token chooses how it is verified. Its header only says which of the
 and algorithms it claims to be signed with.
 """
 
-import binascii
 import os
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 
 from jackfield.config import DurationField, Secret, SecretFileField, is_loopback
 from jackfield.errors import Error
+from jackfield.malformed import UNDECODABLE
 
 from . import MAX_TOKEN_LENGTH, MAX_USER_LENGTH, Credentials, Identity, is_user
 from .jwks import KeySet
@@ -169,7 +169,7 @@ def read_header(token: str) -> Header:
     try:
         # An overlong header is refused by its token's length.
         header = _read_header(urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, binascii.Error, ValueError):
+    except UNDECODABLE:
         raise _refused("It can't be read.") from None
     if header.crit is not msgspec.UNSET:
         raise _refused("It has a critical extension, and none is supported.")
