@@ -33,7 +33,7 @@ def refusing(opcode: int, error: Exception) -> Codec:
         "refusing",
         opcode,
         SimpleNamespace(
-            Decoder=lambda *types: SimpleNamespace(decode=decode), Encoder=msgspec.json.Encoder
+            Decoder=lambda *_types: SimpleNamespace(decode=decode), Encoder=msgspec.json.Encoder
         ),
     )
 
