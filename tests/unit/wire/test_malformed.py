@@ -174,6 +174,14 @@ def test_message_pack_is_as_deep_as_its_open_containers() -> None:
     assert cause_in_message_pack(b"\x91" * 257) is Cause.TOO_DEEP
 
 
+def test_only_the_beginning_is_looked_through() -> None:
+    """An attacker's messages may be as large as any, and come as fast."""
+    assert cause_in_json(b"[%s1e999" % (b"1," * 4_000)) is Cause.OUT_OF_RANGE
+    assert cause_in_json(b"[%s1e999" % (b"1," * 4_100)) is Cause.INVALID
+    assert cause_in_message_pack(b"\xdc\xff\xff" + bytes(8_100) + BROKEN) is Cause.NOT_UTF8
+    assert cause_in_message_pack(b"\xdc\xff\xff" + bytes(8_200) + BROKEN) is Cause.INVALID
+
+
 @pytest.mark.parametrize(
     ("encode", "decode", "cause_in"),
     [
