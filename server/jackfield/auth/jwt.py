@@ -215,6 +215,8 @@ class Verifier:
         except exceptions.PyJWTError as exc:
             words = (words for kind, words in _FAULTS if isinstance(exc, kind))
             raise _refused(next(words, "It can't be read.")) from None
+        except Exception:  # noqa: BLE001 - PyJWT 2.13 lets out what int() says of a claim
+            raise _refused("It can't be read.") from None
 
     def verify(self, token: str, key: Key) -> Identity:
         """Whose a token is.
