@@ -85,8 +85,12 @@ class Node:
         self.executor = ThreadPoolExecutor(settings.limits.threads, THREAD_NAME)
         self.topics = Topics(settings, registry, redis, keys)
         self.agents = Agents(settings, redis, keys, self.topics)
+        #: Where the WebSocket is for a client on this machine; known when the server listens.
+        self.address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.runtimes = {
-            entry.name: Runtime(entry.name, self.id, entry.config, self.topics, self.agents)
+            entry.name: Runtime(
+                entry.name, self.id, entry.config, self.topics, self.agents, address=self.address
+            )
             for entry in registry.loaded
         }
         self.access = TopicAccess(self.topics, self.runtimes)

@@ -16,7 +16,7 @@ from .app import busy_threads, create_app, drain
 from .config import Settings
 from .http_api import NODE
 from .node import Node
-from .site import Site, listening_address
+from .site import Site, listening_address, socket_address
 
 _log = structlog.get_logger("jackfield")
 
@@ -51,6 +51,7 @@ async def serve(settings: Settings, on_started: Callable[[str, Node], None] | No
             loop.add_signal_handler(signal.SIGHUP, site.reload_certificate)
         await site.start()
         address = listening_address(runner, settings.server)
+        app[NODE].address.set_result(socket_address(runner, settings.server))
         _log.info("serving", address=address, node=app[NODE].id)
         if on_started is not None:
             on_started(address, app[NODE])

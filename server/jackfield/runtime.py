@@ -1,5 +1,6 @@
 """`Runtime`: a plugin's part of the server it runs in, for its lifespan and background tasks."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ class Runtime:
         log: A structlog logger bound to the plugin.
     """
 
-    __slots__ = ("_agents", "_topics", "config", "log", "node", "plugin", "resource")
+    __slots__ = ("_address", "_agents", "_topics", "config", "log", "node", "plugin", "resource")
 
     def __init__(
         self,
@@ -34,17 +35,30 @@ class Runtime:
         config: Mapping[str, Any],
         topics: "Topics",
         agents: "Agents",
+        *,
+        address: "asyncio.Future[str]",
     ) -> None:
         self.plugin = plugin
         self.node = node
         self.config = config
         self._topics = topics
         self._agents = agents
+        self._address = address
         self.log: structlog.stdlib.BoundLogger = structlog.get_logger("jackfield").bind(
             plugin=plugin
         )
         #: What the lifespan yielded; None before, and for a plugin that has none.
         self.resource: Any = None
+
+    async def listening(self) -> str:
+        """Wait until this server accepts connections, which it does once all plugins have started.
+
+        A lifespan would wait for itself; this is for the tasks that it starts.
+
+        Returns:
+            Where its WebSocket is for a client on this machine: ``ws://127.0.0.1:8080/ws``.
+        """
+        return await asyncio.shield(self._address)
 
     async def publish(self, topic: str, payload: Any, /, *, key: str | None = None) -> Position:
         """Publish an event to a topic, for its members on all nodes.

@@ -19,7 +19,7 @@ from .http_api import NODE
 from .node import Node
 from .plugin import Plugin
 from .registry import Candidate, discover
-from .site import Site, listening_address
+from .site import Site, listening_address, socket_address
 
 
 class RunningServer:
@@ -74,6 +74,7 @@ async def run_server(
     await runner.setup()
     try:
         await Site(runner, app[NODE].gate, settings.server).start()
+        app[NODE].address.set_result(socket_address(runner, settings.server))
         yield RunningServer(app, listening_address(runner, settings.server))
         await drain(app)
     finally:

@@ -78,7 +78,9 @@ def problems(*candidates: Candidate, **plugins: Any) -> list[Problem]:
 def resolved(made: Registry, executor: Executor) -> Registry:
     nowhere, nobody = cast(Topics, None), cast(Agents, None)  # nothing is published or called here
     runtimes = {
-        entry.name: Runtime(entry.name, "node", entry.config, nowhere, nobody)
+        entry.name: Runtime(
+            entry.name, "node", entry.config, nowhere, nobody, address=cast(Any, None)
+        )
         for entry in made.loaded
     }
     made.resolve(load_settings(None, {}, {}), runtimes, executor)
