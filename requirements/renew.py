@@ -52,7 +52,9 @@ def main() -> None:
     for lock in (everything, locks["oldest"]):
         check_wheels(lock)
     for purpose, lock in locks.items():
-        (HERE / f"{purpose}.txt").write_text(lock, "utf-8")
+        path = HERE / f"{purpose}.txt"
+        if not path.exists() or path.read_text("utf-8") != lock:  # make looks at the time
+            path.write_text(lock, "utf-8")
     sys.stdout.writelines(changes(before, {purpose: pins(lock) for purpose, lock in locks.items()}))
 
 
