@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from jackfield.wire.errors import Error
+from jackfield.wire.malformed import UNDECODABLE
 
 from .keys import Key, jwk_key
 
@@ -187,7 +188,7 @@ class KeySet:
         """The keys of a set that are of use."""
         try:
             document = _read(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except UNDECODABLE:
             raise _UnusableError("it is not a key set") from None
         chosen: dict[tuple[str | None, str], Key] = {}
         nameless: dict[str, list[Key]] = {}
