@@ -50,9 +50,10 @@ test-newest: ## Run every test with the newest versions that setup.cfg allows, w
 	@$(VENV)-newest/bin/python requirements/renew.py asked test > $(VENV)-newest/asked.txt
 	@$(MAKE) --no-print-directory test VENV=$(VENV)-newest ONE_LOCK=$(VENV)-newest/asked.txt LOCKED=
 
-lint: $(VENV)/lint $(VENV)/test $(VENV)/bench ## ruff, mypy (also against the built wheel), zizmor
+lint: $(VENV)/lint $(VENV)/test $(VENV)/bench ## ruff, mypy (also against the built wheel), lint-imports and zizmor
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 	$(BIN)/mypy plugins/jackfield-a2a/tests/*.py
 	$(BIN)/python tests/support/check_wheel_types.py

@@ -18,7 +18,7 @@ from jackfield.connection.hub import Hub
 from jackfield.connection.request import Request
 from jackfield.connection.slot import Slot
 from jackfield.schema.payload import as_payload
-from jackfield.telemetry.incidents import error_of
+from jackfield.telemetry.incidents import report
 from jackfield.wire.errors import CONTAINED, Error, field_fault, with_faults
 from jackfield.wire.frames import frame
 from jackfield.wire.protocol import MalformedError, MessageId
@@ -114,7 +114,10 @@ class Dispatcher:
             ):
                 self._check_in_flight(connection, route, message_id)
             if route.is_restricted:
-                self._check_permissions(connection, route)
+                if not route.scopes <= connection.identity.scopes:
+                    raise Error("forbidden", scopes=sorted(route.scopes))
+                if route.rate is not None:
+                    check_rate(connection, route, route.rate)
             payload = route.load(envelope.payload)
         except CONTAINED as exc:  # a schema's own code may raise anything
             self._refuse(connection, route, message_id, exc)
@@ -168,12 +171,6 @@ class Dispatcher:
             )
         if self._hub.draining:
             raise Error("unavailable", "The server is shutting down.", retry_after=_RETRY_AFTER)
-
-    def _check_permissions(self, connection: Connection, route: Route) -> None:
-        """Refuse a message that the connection's identity may not send, or not as often."""
-        if not route.scopes <= connection.identity.scopes:
-            raise Error("forbidden", scopes=sorted(route.scopes))
-        check_rate(connection, route)
 
     async def _run_beside(self, request: Request[Route]) -> None:
         assert request.task is not None  # noqa: S101 - `start` has set it
@@ -240,10 +237,11 @@ class Dispatcher:
         exc: BaseException,
     ) -> None:
         """Send an exception as an error, and count it."""
-        plugin = route.runtime.plugin
-        error = error_of(exc, plugin=plugin, connection=connection.id, type=route.type)
-        route.failures[error.code] += 1
-        connection.refuse(message_id, error)
+        if not isinstance(exc, Error):  # as `error_of` does, without the call for most refusals
+            plugin = route.runtime.plugin
+            exc = report(exc, plugin=plugin, connection=connection.id, type=route.type)
+        route.failures[exc.code] += 1
+        connection.refuse(message_id, exc)
 
     def _unknown_type(self, connection: Connection, message_type: str) -> Error:
         """Return the error for a type that does not exist, with similar names that do."""
