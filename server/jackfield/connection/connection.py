@@ -29,7 +29,7 @@ CLOSE_TIMEOUT: Final = 2.0
 RECONNECT_SPREAD: Final = 5.0
 
 
-class Reader(Protocol):
+class SocketReader(Protocol):
     """What reads a connection's socket, as far as others have to know it; see `Receiver`."""
 
     @property
@@ -87,7 +87,7 @@ class Connection:
         request: web.Request,
         transport: asyncio.Transport,
         outbox: Outbox,
-        reader: Reader,
+        reader: SocketReader,
         limits: LimitSettings,
     ) -> None:
         self.id = record.id
