@@ -149,7 +149,7 @@ async def _running_node(
                 await _start(stack, entry, plugin.lifespan_function, node)
         registry.enforce_strictness()
         registry.resolve(settings, node.runtimes, node.executor)
-        node.topics.look_anew()
+        node.topics.clear_cache()
         for authenticator in authenticators:
             if isinstance(authenticator, contextlib.AbstractAsyncContextManager):
                 async with asyncio.timeout(_START_TIMEOUT):
