@@ -149,7 +149,7 @@ async def _running_node(
                 await _start_plugin(stack, entry, plugin.lifespan_function, node)
         registry.enforce_strictness()
         registry.make_routes(settings, node.runtimes, node.executor)
-        node.topics.look_anew()
+        node.topics.clear_cache()
         for authenticator in authenticators:
             if isinstance(authenticator, contextlib.AbstractAsyncContextManager):
                 async with asyncio.timeout(_START_TIMEOUT):

@@ -130,7 +130,7 @@ class AgentChannels:
             )
             if channel.idle > _IDLE_LOOKS:
                 del self.by_agent[channel.agent]
-                self._topics.listen_no_more(channel.name)
+                self._topics.stop_listening(channel.name)
 
     def _on_message(self, name: bytes, data: bytes) -> None:
         channel = self.by_agent.get(self._keys.agent_of(name))
