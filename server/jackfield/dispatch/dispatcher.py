@@ -20,7 +20,7 @@ from jackfield.connection.slot import Slot
 from jackfield.schema.payload import as_payload
 from jackfield.telemetry.incidents import report
 from jackfield.wire.errors import CONTAINED, Error, field_fault, with_faults
-from jackfield.wire.frames import frame
+from jackfield.wire.frames import BINARY, TEXT, frame
 from jackfield.wire.protocol import MalformedError, MessageId
 
 from .rate_limits import check_rate, rounded_up
@@ -76,8 +76,9 @@ class Dispatcher:
         self._loop = slow_requests.loop
         self._reply_bytes = limits.reply_bytes
         self._nesting = limits.nesting
-        #: Bytes: a message of no more can't be nested too deeply, as each level opens and closes.
-        self._surely_flat = 2 * self._nesting
+        #: Bytes by opcode: a message of no more can't be nested too deeply. Each level of JSON opens
+        #: and closes; one of MessagePack takes a byte.
+        self._surely_flat = {TEXT: 2 * self._nesting, BINARY: self._nesting}
         #: Messages that were refused before their type was known, by error code.
         self.failures: Counter[str] = Counter()
 
@@ -92,7 +93,7 @@ class Dispatcher:
         """
         try:
             envelope = connection.codec.decode(data)
-            if len(data) > self._surely_flat:
+            if len(data) > self._surely_flat[connection.codec.opcode]:
                 connection.codec.check_nesting(data, envelope, self._nesting)
         except MalformedError as exc:
             self.failures[exc.error.code] += 1
