@@ -157,7 +157,7 @@ async def _running_node(
         stack.push_async_callback(_remove_state, node)
         stack.callback(node.expiry.close)
         with contextlib.suppress(Error):  # Redis is away: nobody is let in before this succeeds
-            await node.revocations.look()
+            await node.revocations.poll()
         await stack.enter_async_context(_running(node.revocations.run()))
         await stack.enter_async_context(_running(node.heartbeat.run()))
         await stack.enter_async_context(_running(node.agents.run()))

@@ -1,4 +1,4 @@
-"""`Call`: a call made from this node, with its task, its deadline, and the cancel when it is left."""
+"""`Call`: a call made from this node: its task, its deadline, and its cancel when it is left."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
