@@ -1,4 +1,4 @@
-"""Build the aiohttp application: its parts in order, its routes, and its end."""
+"""Make the aiohttp application: its HTTP routes, and its node, started and stopped in order."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ from .node import NODE, THREAD_NAME, Node
 from .plugin.hooks import Lifespan
 from .redis.client import RedisClient
 from .redis.embedded import embedded_valkey
-from .session.request_heads import count_requests
+from .session.request_heads import track_requests
 from .session.session import SESSIONS, websocket
 from .store.connections import ConnectionStore
 from .store.keys import Keys
@@ -36,12 +36,12 @@ from .wire.errors import CONTAINED, Error
 
 _log = structlog.get_logger("jackfield")
 
-#: Seconds a plugin has to start: one that waits longer waits for ever.
+#: Seconds that a plugin or authenticator has to start: one that takes longer may never end.
 _START_TIMEOUT: Final = 30.0
-#: Of the deadline to shut down, the share that requests have to finish; the rest is for close
-#: handshakes, lifespans and Redis.
+#: The share of ``drain.deadline`` that requests have to finish; the rest is for close handshakes,
+#: lifespans and Redis.
 _SHARE_FOR_REQUESTS: Final = 0.6
-#: And the share that one plugin's lifespan has to stop.
+#: The share of it that the lifespan of one plugin has to stop.
 _SHARE_FOR_A_PLUGIN: Final = 0.2
 
 
@@ -51,24 +51,24 @@ def create_app(
     candidates: Iterable[Candidate] | None = None,
     authenticators: Sequence[Authenticator] | None = None,
 ) -> web.Application:
-    """The application, ready for an aiohttp runner.
+    """Make the application, ready for an aiohttp runner.
 
     Args:
         settings: See `jackfield.config.load_settings`.
-        candidates: The plugins to choose from; by default every one installed.
-        authenticators: Asked in turn whose a connection is; by default what the settings say.
+        candidates: The plugins to choose from; by default all that are installed.
+        authenticators: What authenticates clients, asked in turn; by default what the settings say.
 
     Raises:
-        ConfigError: The configuration names plugins that aren't there.
+        ConfigError: The configuration names plugins that are not installed.
         PluginFailures: A plugin failed, and the configuration is strict.
     """
     registry = Registry(discover() if candidates is None else candidates, settings.plugins)
     for entry in registry.failed:
-        _report(entry)
+        _log_failure(entry)
     registry.enforce_strictness()
     if authenticators is None:
         authenticators = load_authenticators(settings)
-    app = web.Application(middlewares=[count_requests])
+    app = web.Application(middlewares=[track_requests])
     app.add_routes(console_routes() if settings.server.console else [web.get("/", root)])
     app.router.add_get("/ws", websocket)
     app.router.add_get("/healthz", healthz)
@@ -79,7 +79,7 @@ def create_app(
 
     async def node(app: web.Application) -> AsyncIterator[None]:
         async with _running_node(settings, registry, authenticators) as running:
-            _hand_over(app, running)
+            _provide_parts(app, running)
             yield
 
     app.cleanup_ctx.append(node)
@@ -87,8 +87,8 @@ def create_app(
     return app
 
 
-def _hand_over(app: web.Application, node: Node) -> None:
-    """Let each route find the part of the node that it answers for."""
+def _provide_parts(app: web.Application, node: Node) -> None:
+    """Put the parts of the node that HTTP routes work with into the application."""
     app[NODE] = node
     app[SESSIONS] = node.sessions
     app[TICKETS] = node.tickets
@@ -115,10 +115,10 @@ def _hand_over(app: web.Application, node: Node) -> None:
 
 
 async def drain(app: web.Application) -> None:
-    """Send all clients home; to be called before the runner's cleanup.
+    """Close all connections; to be called before the runner's cleanup.
 
-    The cleanup calls it as well, but only after aiohttp has stopped reading: no client could
-    finish a request or the close handshake then.
+    The cleanup calls it as well, but aiohttp has stopped reading by then: no client could finish a
+    request or the close handshake.
     """
     node = app[NODE]
     await node.hub.drain(node.settings.drain.deadline * _SHARE_FOR_REQUESTS)
@@ -128,7 +128,7 @@ async def drain(app: web.Application) -> None:
 async def _running_node(
     settings: Settings, registry: Registry, authenticators: Sequence[Authenticator]
 ) -> AsyncIterator[Node]:
-    """A node with all it stands on, started in this order and stopped in the reverse."""
+    """Start a node and all that it needs, and stop them in reverse order."""
     async with contextlib.AsyncExitStack() as stack:
         url = settings.redis.url
         if url == "embedded":
@@ -146,9 +146,9 @@ async def _running_node(
         stack.push_async_callback(node.agents.close)
         for entry, plugin in list(registry.plugins()):
             if plugin.lifespan_function is not None:
-                await _start(stack, entry, plugin.lifespan_function, node)
+                await _start_plugin(stack, entry, plugin.lifespan_function, node)
         registry.enforce_strictness()
-        registry.resolve(settings, node.runtimes, node.executor)
+        registry.make_routes(settings, node.runtimes, node.executor)
         node.topics.clear_cache()
         for authenticator in authenticators:
             if isinstance(authenticator, contextlib.AbstractAsyncContextManager):
@@ -156,17 +156,17 @@ async def _running_node(
                     await stack.enter_async_context(authenticator)
         stack.push_async_callback(_remove_state, node)
         stack.callback(node.expiry.close)
-        with contextlib.suppress(Error):  # Redis is away: nobody is let in before this succeeds
+        with contextlib.suppress(Error):  # Redis is away: no client is served before it is back
             await node.revocations.poll()
-        await stack.enter_async_context(_running(node.revocations.run()))
-        await stack.enter_async_context(_running(node.heartbeat.run()))
-        await stack.enter_async_context(_running(node.agents.run()))
+        await stack.enter_async_context(_in_background(node.revocations.run()))
+        await stack.enter_async_context(_in_background(node.heartbeat.run()))
+        await stack.enter_async_context(_in_background(node.agents.run()))
         yield node
 
 
 @contextlib.asynccontextmanager
-async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run what never ends by itself for as long as the context lasts."""
+async def _in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run a coroutine that never ends by itself, in a task, while the context lasts."""
     task = asyncio.create_task(work)
     try:
         yield
@@ -180,14 +180,14 @@ async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 async def _remove_state(node: Node) -> None:
     try:
         await node.store.remove_all(list(node.hub))
-    except Error:  # Redis is away: its TTLs remove it
+    except Error:  # Redis is away: the TTLs remove it
         _log.warning("Redis is away; this node's state is left to its TTL")
 
 
-async def _start(
+async def _start_plugin(
     stack: contextlib.AsyncExitStack, entry: PluginEntry, lifespan: Lifespan, node: Node
 ) -> None:
-    """Run a plugin's lifespan up to its yield, and have the rest run at the end."""
+    """Run a plugin's lifespan up to its yield, and have the stack run the rest."""
     runtime = node.runtimes[entry.name]
     generator = lifespan(runtime)
     try:
@@ -195,14 +195,14 @@ async def _start(
             runtime.resource = await anext(generator)
     except CONTAINED as exc:
         entry.fail(Stage.START, f"it failed to start: {type(exc).__name__}: {exc}")
-        _report(entry, exc)
+        _log_failure(entry, exc)
         return
     limit = node.settings.drain.deadline * _SHARE_FOR_A_PLUGIN
-    stack.push_async_callback(_finish, entry, generator, limit)
+    stack.push_async_callback(_stop_plugin, entry, generator, limit)
 
 
-async def _finish(entry: PluginEntry, generator: Any, limit: float) -> None:
-    """Run the rest of a plugin's lifespan; its failure keeps no other from stopping."""
+async def _stop_plugin(entry: PluginEntry, generator: Any, limit: float) -> None:
+    """Run the rest of a plugin's lifespan; a failure keeps no other plugin from stopping."""
     try:
         async with asyncio.timeout(limit):
             await anext(generator)
@@ -215,7 +215,7 @@ async def _finish(entry: PluginEntry, generator: Any, limit: float) -> None:
     await generator.aclose()
 
 
-def _report(entry: PluginEntry, exc: BaseException | None = None) -> None:
+def _log_failure(entry: PluginEntry, exc: BaseException | None = None) -> None:
     _log.error(
         "a plugin was left out",
         plugin=entry.name,
@@ -227,5 +227,5 @@ def _report(entry: PluginEntry, exc: BaseException | None = None) -> None:
 
 
 def busy_threads() -> list[threading.Thread]:
-    """Threads that still run a plain handler: nothing can stop them but the process's end."""
+    """Return the threads that run plain handlers: only the end of the process can stop them."""
     return [thread for thread in threading.enumerate() if thread.name.startswith(THREAD_NAME)]

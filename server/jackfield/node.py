@@ -1,5 +1,6 @@
-"""One server process: the parts that it is made of, and how they are put together."""
+"""`Node`: make the parts of one server process, and give each what it needs."""
 
+import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -35,7 +36,7 @@ from .store.connections import ConnectionStore
 from .store.keys import Keys
 from .store.revocations import RevocationStore
 from .store.tickets import TicketStore
-from .telemetry.log import SparingLog
+from .telemetry.log import RateLimitedLog
 from .telemetry.watchdog import Watchdog, of_hook, of_message, of_request
 from .topics.access import TopicAccess
 from .topics.topics import Topics
@@ -45,17 +46,15 @@ THREAD_NAME: Final = "jackfield-handler"
 
 
 class Node:
-    """A server process and its parts; made once the plugins are known and Redis is there.
-
-    Each part is given what it needs. Only `app`, which starts and stops them, knows them all.
+    """The parts of a server process; `app` starts and stops them.
 
     Args:
         settings: The server's settings.
         registry: Its plugins.
         redis: Its Redis.
-        store: The connections' state in it.
-        keys: The keys of this process among all that share the Redis.
-        authenticators: Asked in turn whose a connection is.
+        store: The connections' state in Redis.
+        keys: The names of Redis keys, with the id of this process.
+        authenticators: What authenticates clients, asked in turn.
     """
 
     def __init__(
@@ -75,12 +74,12 @@ class Node:
         self.redis = redis
         self.store = store
         limits, auth = settings.limits, settings.auth
-        #: For what strangers cause.
-        self.sparing_log = SparingLog(structlog.get_logger("jackfield"))
+        #: For what any client can cause.
+        self.rate_limited_log = RateLimitedLog(structlog.get_logger("jackfield"))
 
         self.hub = Hub()
         self.permits = Permits(limits)
-        self.waiting_clients = WaitingClients(limits, self.sparing_log)
+        self.waiting_clients = WaitingClients(limits, self.rate_limited_log)
         self.executor = ThreadPoolExecutor(limits.threads, THREAD_NAME)
 
         self.tickets = TicketStore(redis, keys)
@@ -90,6 +89,8 @@ class Node:
 
         self.topics = Topics(settings, registry.find_family, redis, keys)
         self.agents = Agents(settings, redis, keys, self.topics)
+        #: Where the WebSocket is for a client on this machine; known when the server listens.
+        self.address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.runtimes: dict[str, Runtime] = {}
         topic_access = TopicAccess(self.topics, limits, self._make_context)
         services = Services(
@@ -103,6 +104,7 @@ class Node:
             ),
             store=store,
             describe=registry.describe,
+            address=self.address,
         )
         for entry in registry.loaded:
             self.runtimes[entry.name] = Runtime(entry.name, self.id, entry.config, services)
@@ -121,7 +123,7 @@ class Node:
             topics=self.topics,
             agents=self.agents,
             hooks=ConnectionHooks(registry, self.runtimes, timeout=limits.handler_timeout),
-            log=self.sparing_log,
+            log=self.rate_limited_log,
         )
         self.heartbeat = Heartbeat(
             self.hub,
@@ -145,5 +147,5 @@ class Node:
         return Context(connection, self.runtimes[plugin], request)
 
 
-#: Where an application has its node; only what starts and stops it looks there.
+#: The key of an application's node; only what starts and stops it may use it.
 NODE: Final = web.AppKey("jackfield.node", Node)

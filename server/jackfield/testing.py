@@ -18,11 +18,11 @@ from .config import load_settings
 from .declaration.candidates import Candidate, discover
 from .node import NODE, Node
 from .plugin.plugin import Plugin
-from .session.listener import Site, listening_address
+from .session.listener import Site, listening_address, socket_address
 
 
 class RunningServer:
-    """A server that is running.
+    """A running server.
 
     Attributes:
         app: Its aiohttp application.
@@ -40,7 +40,7 @@ class RunningServer:
 
     @property
     def node(self) -> Node:
-        """The parts of the server: not public, and not for plugins' tests."""
+        """The parts of the server, for its own tests: not public."""
         return self.app[NODE]
 
     def connect(self, **options: Any) -> AbstractAsyncContextManager[Client]:
@@ -54,14 +54,13 @@ async def run_server(
     config: Mapping[str, Any] | None = None,
     authenticators: Sequence[Authenticator] | None = None,
 ) -> AsyncIterator[RunningServer]:
-    """Run a server for the time of an `async with`, with the built-in and these plugins alone.
+    """Run a server while an `async with` lasts, with the built-in plugins and these.
 
     Args:
         *plugins: The plugins under test.
-        config: The configuration, nested as in TOML. By default the server starts a Valkey of its
-            own.
-        authenticators: What authenticates connections, in this order, instead of what ``config``
-            has.
+        config: The configuration, nested as in TOML. By default the server starts an embedded
+            Valkey.
+        authenticators: What authenticates clients, asked in turn, instead of what ``config`` says.
     """
     settings = load_settings(None, {}, _with_free_port(config or {}))
     built_in = [candidate for candidate in discover() if candidate.distribution == "jackfield"]
@@ -74,6 +73,7 @@ async def run_server(
     await runner.setup()
     try:
         await Site(runner, app[NODE].waiting_clients, settings.server).start()
+        app[NODE].address.set_result(socket_address(runner, settings.server))
         yield RunningServer(app, listening_address(runner, settings.server))
         await drain(app)
     finally:

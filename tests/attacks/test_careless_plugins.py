@@ -70,7 +70,7 @@ async def test_a_handler_that_will_not_be_cancelled_holds_up_its_own_client_only
             await wait_until(lambda: any(each.requests for each in server.node.hub))
             (request,) = (r for each in server.node.hub for r in each.requests.values())
             assert isinstance(request, Request)
-            await wait_until(lambda: request.stopped is not None)
+            await wait_until(lambda: request.stop_reason is not None)
             assert (await other.ask("session.ping"))["type"] == "reply"
             release.set()
             assert (await wire.receive())["error"]["code"] == "timeout"

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import Any
@@ -26,12 +26,6 @@ def cluster() -> Iterator[ValkeyCluster]:
         yield thread.submit(runner.run, running.__aenter__()).result()
         thread.submit(runner.run, running.__aexit__(None, None, None)).result()
         thread.submit(runner.close).result()
-
-
-@pytest.fixture
-async def stack() -> AsyncIterator[AsyncExitStack]:
-    async with AsyncExitStack() as stack:
-        yield stack
 
 
 @pytest.fixture

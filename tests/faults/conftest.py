@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.support.proxy import Proxy, proxied
 from tests.support.valkeys import Valkey, single_valkey
 
 
@@ -12,3 +13,10 @@ async def valkey() -> AsyncIterator[Valkey]:
     """One that keeps nothing when it ends."""
     async with single_valkey() as valkey:
         yield valkey
+
+
+@pytest.fixture
+async def proxy(valkey: Valkey) -> AsyncIterator[Proxy]:
+    """The line to it, which can be broken."""
+    async with proxied(valkey.url) as proxy:
+        yield proxy

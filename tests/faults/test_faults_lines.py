@@ -9,18 +9,11 @@ from tests.support.followers import Event
 from tests.support.load import load
 from tests.support.nodes import NodeProcess, impatient, serving
 from tests.support.paths import ROOMS
-from tests.support.proxy import Proxy, proxied
-from tests.support.valkeys import Valkey
+from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 
 #: What a connection has sent that is a pub/sub link.
 LINK = "SSUBSCRIBE"
-
-
-@pytest.fixture
-async def proxy(valkey: Valkey) -> AsyncIterator[Proxy]:
-    async with proxied(valkey.url) as proxy:
-        yield proxy
 
 
 @pytest.fixture

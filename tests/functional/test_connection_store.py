@@ -71,12 +71,6 @@ async def own(stack: AsyncExitStack) -> RedisClient:
 
 
 @pytest.fixture
-async def stack() -> AsyncIterator[AsyncExitStack]:
-    async with AsyncExitStack() as stack:
-        yield stack
-
-
-@pytest.fixture
 def prefix() -> str:
     return f"test-{secrets.token_hex(8)}"
 

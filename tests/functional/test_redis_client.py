@@ -33,12 +33,6 @@ async def client(valkey_url: str) -> AsyncIterator[RedisClient]:
 
 
 @pytest.fixture
-async def stack() -> AsyncIterator[AsyncExitStack]:
-    async with AsyncExitStack() as stack:
-        yield stack
-
-
-@pytest.fixture
 async def own_url() -> AsyncIterator[str]:
     """The address of a Valkey of the test's own, to do bad things to."""
     async with embedded_valkey() as url:

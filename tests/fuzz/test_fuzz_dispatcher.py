@@ -114,7 +114,7 @@ async def answers(server: RunningServer, codec: Codec, sent: list[bytes]) -> lis
         codec.opcode,
         server.node.dispatcher,
         in_flight=limits.in_flight,
-        log=server.node.sparing_log,
+        log=server.node.rate_limited_log,
     )
     connection = Connection(
         NewConnection("fuzz", "fuzzer", ""),
@@ -129,7 +129,7 @@ async def answers(server: RunningServer, codec: Codec, sent: list[bytes]) -> lis
     await receiver.run(connection)
     tasks = (request.task for request in connection.requests.values())
     await asyncio.gather(*(task for task in tasks if task is not None))
-    await connection.outbox.written()
+    await connection.outbox.flush()
     assert not server.node.dispatcher.failures["internal"]
     return list(_decoded(codec, bytes(transport.written)))
 

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from a2a.types import Message, Part, Role, TaskStatus
 from a2a.utils.errors import ContentTypeNotSupportedError, InvalidParamsError, TaskNotFoundError
-from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.struct_pb2 import Struct, Value
 
 #: The key of an input and of a chunk for A2A's text.
@@ -19,8 +19,8 @@ _SEPARATOR: Final = "~"
 _CONTEXT: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 #: Up to here a number that A2A has made a double of is the integer that it was.
 _MAX_INTEGER: Final = 2**53
-#: Levels of protobuf that data may have, two for each object or list; with those around it there
-#: are less than the 100 that protobuf reads.
+#: Levels of protobuf that data may have; with those around it there are less than the 100 that
+#: protobuf reads.
 MAX_DEPTH: Final = 80
 
 
@@ -99,11 +99,18 @@ def make_part(payload: Mapping[str, Any]) -> Part:
     match payload:
         case {"text": str(text)} if len(payload) == 1:
             return Part(text=text)
-    try:
-        value = ParseDict(dict(payload), Value(), max_recursion_depth=MAX_DEPTH)
-    except ParseError:
+    if _levels(payload) > MAX_DEPTH:
         return Part(text=json.dumps(payload), media_type=JSON)
-    return Part(data=value, media_type=JSON)
+    return Part(data=ParseDict(dict(payload), Value()), media_type=JSON)
+
+
+def _levels(value: Any) -> int:
+    """How many levels of protobuf data has: as it is read, an object is three and a list two."""
+    if isinstance(value, Mapping):
+        return 3 + max(map(_levels, value.values()), default=0)
+    if isinstance(value, list | tuple):
+        return 2 + max(map(_levels, value), default=0)
+    return 0
 
 
 def join_parts(parts: Iterable[Part]) -> list[Part]:

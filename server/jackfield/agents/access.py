@@ -10,10 +10,10 @@ from typing import Any, Final
 import msgspec
 
 from jackfield.connection.connection import Connection
-from jackfield.connection.request import GONE, Request
+from jackfield.connection.request import CONNECTION_ENDED, Request
 from jackfield.connection.running import MessageOptions
 from jackfield.declaration.replies import Reply, Stated
-from jackfield.schema.skill_schemas import check, compile_schema
+from jackfield.schema.untrusted import compile_untrusted
 from jackfield.store.tasks import HeldTask, TaskEnd, TaskUpdate
 from jackfield.wire.errors import Error, field_fault, with_faults
 
@@ -104,9 +104,13 @@ class AgentAccess:
             async for each in self._stream(call):
                 yield each
         finally:
-            stopped = None if self._request is None else self._request.stopped
+            stopped = None if self._request is None else self._request.stop_reason
             # The end of a connection stops its requests as well, and is not what a caller says.
-            if stopped is not None and stopped.code == "cancelled" and stopped is not GONE:
+            if (
+                stopped is not None
+                and stopped.code == "cancelled"
+                and stopped is not CONNECTION_ENDED
+            ):
                 reason = Error("cancelled", "The caller has cancelled the call.")
             call.stop(reason)
 
@@ -161,7 +165,7 @@ class AgentAccess:
             prompt: dict[str, Any] = msgspec.json.decode(fields["prompt"])
             schema = prompt.get("schema")
             if schema is not None:
-                check(compile_schema(schema), payload)
+                compile_untrusted(schema).check(payload)
         outcome = await self._agents.store.answer(task, answer=_encode(payload), key=key or "")
         if outcome.word in ("illegal", "ended"):
             raise Error("conflict", "The task asks for nothing.", state=outcome.state)
@@ -221,7 +225,7 @@ class AgentAccess:
                 fault = field_fault(f"/skills/{index}/id", "duplicate", "There are two of this id.")
                 raise with_faults("invalid_payload", [fault])
             if skill.get("input") is not None:
-                compile_schema(skill["input"], f"/skills/{index}/input")
+                compile_untrusted(skill["input"], f"/skills/{index}/input")
             text = _encode(skill)
             definitions[skill["id"]] = (hashlib.sha256(text).hexdigest()[:16], text)
         if mine is not None:
@@ -258,7 +262,7 @@ class AgentAccess:
         asked = {"message": "", **(prompt or {})}
         expires = asked.pop("expires", _PROMPT_EXPIRES)
         if "schema" in asked:
-            compile_schema(asked["schema"], "/prompt/schema")
+            compile_untrusted(asked["schema"], "/prompt/schema")
         encoded_prompt = _encode(asked)
         limit = self._agents.event_bytes
         if sum(map(len, encoded)) + len(encoded_prompt) > limit:

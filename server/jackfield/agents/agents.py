@@ -14,7 +14,6 @@ import structlog
 from jackfield.config import Settings
 from jackfield.connection.connection import Connection
 from jackfield.redis.client import RedisClient
-from jackfield.schema.skill_schemas import check
 from jackfield.store.agents import AgentStore, RegistrationReply
 from jackfield.store.keys import Keys
 from jackfield.store.tasks import HeldTask, NewTask, Outcome, TaskEnd, TaskUpdate
@@ -100,7 +99,7 @@ class Agents:
         while True:
             skill = options.skill
             if skill.checker is not None:
-                check(skill.checker, options.input)
+                skill.checker.check(options.input)
             call, outcome = await self._create(options)
             if outcome.word == "ok":
                 self.called += 1

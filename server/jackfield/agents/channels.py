@@ -138,16 +138,11 @@ class AgentChannels:
                 self._topics.stop_listening(channel.name)
 
     def _on_message(self, name: bytes, data: bytes) -> None:
-        channel = self.by_agent.get(_agent_of(name))
+        channel = self.by_agent.get(self._keys.agent_of(name))
         if channel is not None:
             channel.receive(data)
 
     def _on_gap(self, name: bytes) -> None:
-        channel = self.by_agent.get(_agent_of(name))
+        channel = self.by_agent.get(self._keys.agent_of(name))
         if channel is not None:
             self._report_gap(channel)
-
-
-def _agent_of(channel: bytes) -> str:
-    """Return the agent of a channel, which stands in its hash tag."""
-    return str(channel[channel.index(b"{a:") + 3 : channel.index(b"}")], "ascii")

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from jackfield.schema.skill_schemas import Checker, compile_schema
+from jackfield.schema.untrusted import UntrustedSchema, compile_untrusted
 from jackfield.store.agents import AgentState, AgentStore
 from jackfield.wire.errors import Error, field_fault, with_faults
 
@@ -32,7 +32,7 @@ class KnownSkill(NamedTuple):
     agent: str
     id: str
     digest: str
-    checker: Checker | None
+    checker: UntrustedSchema | None
     idempotent: bool
 
 
@@ -98,7 +98,7 @@ class Directory:
         if known is None or known.digest != digest:
             described: dict[str, Any] = msgspec.json.decode(definition)
             schema = described.get("input")
-            checker = None if schema is None else compile_schema(schema)
+            checker = None if schema is None else compile_untrusted(schema)
             known = KnownSkill(agent, skill, digest, checker, bool(described.get("idempotent")))
             if len(self._skills) >= _MAX_SKILLS:
                 self._skills.clear()

@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
-
 from jackfield.connection.connection import Connection
 from jackfield.connection.slot import Slot
 from jackfield.store.tasks import HeldTask
 from jackfield.wire.errors import Error
+from jackfield.wire.tasks import agent_canceled
 
 #: The scope that an identity must have to be an agent.
 SCOPE: Final = "agent"
@@ -158,5 +157,4 @@ REGISTRATION: Final = Slot("agent", AgentRegistration)
 def _canceled(task: str, attempt: int) -> bytes:
     """Return the message for an instance that has a task no longer, for reasons unknown here."""
     error = Error("agent_gone", "The task is no longer this instance's.", task=task)
-    payload = {"task": task, "attempt": attempt, "error": error.as_dict()}
-    return msgspec.json.encode({"type": "agent.canceled", "payload": payload})
+    return agent_canceled(task, attempt, error)

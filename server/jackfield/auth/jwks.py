@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from jackfield.wire.errors import Error
+from jackfield.wire.malformed import UNDECODABLE
 
 from .keys import Key, jwk_key
 
@@ -190,7 +191,7 @@ class KeySet:
         """Return the usable keys of a set, as they are kept."""
         try:
             document = _read(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except UNDECODABLE:
             raise _UnusableError("it is not a key set") from None
         usable: dict[tuple[str | None, str], Key] = {}
         by_algorithm: dict[str, list[Key]] = {}

@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from jwt import InvalidKeyError, PyJWK, PyJWTError
+from jwt import PyJWK, PyJWTError
 from jwt.algorithms import HMACAlgorithm
 
 PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
@@ -110,7 +109,7 @@ def secret_key(secret: str, algorithms: Sequence[str]) -> Key:
         )
     try:
         HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(material)
-    except InvalidKeyError:
+    except (PyJWTError, ValueError, TypeError):
         raise ValueError(
             "This is a key or a certificate in a format of its own, and not a secret"
         ) from None
@@ -133,7 +132,7 @@ def public_key(pem: str, algorithms: Sequence[str]) -> Key:
         raise ValueError("This is a private key: the server needs the public one, and no other")
     try:
         material = load_pem_public_key(pem.encode())
-    except (ValueError, UnsupportedAlgorithm):
+    except Exception:  # noqa: BLE001 - whatever is raised for it, it is none that is of use
         raise ValueError("There is no public key in PEM in it") from None
     kind = _kind(material)
     if kind is None or not isinstance(material, PublicKey):
@@ -167,7 +166,7 @@ def jwk_key(jwk: Mapping[str, Any], algorithms: Sequence[str]) -> Key | None:
     try:
         material = PyJWK(dict(jwk)).key
         kind = _kind(material)
-    except (PyJWTError, ValueError, TypeError, KeyError, OverflowError):
+    except Exception:  # noqa: BLE001 - a stranger's key; what is raised for it is the libraries' choice
         return None
     usable = tuple(
         name for name in algorithms if ALGORITHMS[name] is kind and jwk.get("alg", name) == name

@@ -1,4 +1,4 @@
-"""`Context`: one request (or hook) of one connection, and all that a handler may do with it."""
+"""`Context`: what a handler or hook is called with; one request of one connection."""
 
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any

@@ -1,5 +1,6 @@
-"""`Services`: the parts of a node that plugins' code reaches through its context and runtime."""
+"""`Services`: the parts of a node that contexts and runtimes work with."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,16 +14,15 @@ from jackfield.topics.topics import Topics
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What contexts and runtimes work with; one for all plugins of a node.
+    """The parts of a node that contexts and runtimes work with, the same for all plugins.
 
     Attributes:
         topics: The node's topics.
-        topic_access: What its clients may do with them.
+        topic_access: What clients may do with topics.
         agents: The node's agents.
-        refresh: What swaps the identity of a connection.
+        refresh: Replaces the identity of a connection.
         store: The connections' state in Redis.
-        describe: The message types and topics that an identity with these scopes may use; see
-            `Registry.describe`.
+        describe: Describes message types and topics; see `Registry.describe`.
     """
 
     topics: Topics
@@ -31,3 +31,4 @@ class Services:
     refresh: IdentityRefresh
     store: ConnectionStore
     describe: Callable[[frozenset[str], str | None], dict[str, Any]]
+    address: asyncio.Future[str]

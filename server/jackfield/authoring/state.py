@@ -10,9 +10,9 @@ from jackfield.connection.connection import Connection
 from jackfield.connection.slot import Slot
 from jackfield.store.connections import ConnectionStore
 
-#: Two writes of one field, from two handlers, must reach Redis in the order they are seen here;
-#: calls on different connections to Redis would not.
-_WRITING: Final = Slot("state", asyncio.Lock)
+#: Held while a connection's fields are written: two writes of one field must reach Redis in the
+#: order in which they are seen here, and over two connections to Redis they might not.
+_WRITE_LOCK: Final = Slot("state", asyncio.Lock)
 
 
 class State(Mapping[str, Any]):
@@ -67,7 +67,7 @@ class State(Mapping[str, Any]):
     async def _write(self, changes: Mapping[str, bytes | None]) -> None:
         """Write fields to Redis, then here; None removes one."""
         connection = self._connection
-        async with connection[_WRITING]:
+        async with connection[_WRITE_LOCK]:
             await self._store.set_fields(connection, changes)
             for name, value in changes.items():
                 if value is None:

@@ -29,7 +29,7 @@ class ApiKey:
     scopes: frozenset[str]
 
     def fits(self, digest: bytes) -> bool:
-        """Whether this is the key of a digest; takes as long for any."""
+        """Return whether this is the key of a digest; takes as long for any."""
         return hmac.compare_digest(self.digest, digest)
 
 

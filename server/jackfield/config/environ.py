@@ -19,12 +19,12 @@ NESTING: Final = ("plugins", "auth")
 
 
 def variable(*path: str) -> str:
-    """The environment variable of a key: ``JACKFIELD__SERVER__PORT`` for ``server.port``."""
+    """Return the environment variable of a key: ``JACKFIELD__SERVER__PORT`` for ``server.port``."""
     return _VARIABLE_PREFIX + "__".join(path).upper().replace("-", "_")
 
 
 def split_environ(environ: Mapping[str, str]) -> dict[tuple[str, ...], dict[str, str]]:
-    """The variables that are ours, by the path of the section they name.
+    """Return the variables of the configuration, by the path of the section they name.
 
     Whether there is such a section, and such a key in it, is for others to say.
     """

@@ -39,7 +39,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The text itself, for the one place that needs it."""
+        """Return the text itself, for the one place that needs it."""
         return self._value
 
     def __repr__(self) -> str:
@@ -206,7 +206,7 @@ class OriginField(fields.String):
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host can be reached from its own machine only: 127.0.0.0/8, ::1, localhost."""
+    """Return whether only its own machine can reach a host: 127.0.0.0/8, ::1, localhost."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -76,7 +76,7 @@ def load_settings(
 def load_plugin_settings(
     path: Path | None = None, environ: Mapping[str, str] | None = None
 ) -> PluginSettings:
-    """Read what is said about plugins, for who wants to check them whatever else is wrong.
+    """Read the settings of plugins alone, to check plugins whatever else is wrong.
 
     Args:
         path: As for `load_settings`.
@@ -93,7 +93,7 @@ def load_plugin_settings(
 
 
 def local_origins(port: int) -> tuple[str, ...]:
-    """The origins of pages that this machine serves itself, as browsers spell them.
+    """Return the origins of pages that this machine serves itself, as browsers spell them.
 
     Args:
         port: The TCP port they are served from.

@@ -46,21 +46,21 @@ class Layer:
     places: Mapping[KeyPath, str] = field(default_factory=dict)
 
     def place(self, path: KeyPath) -> str:
-        """Where a key stands; one that stands nowhere is placed with the table it belongs to."""
+        """Return where a key stands; one that stands nowhere is placed with its table."""
         for length in range(len(path), -1, -1):
             if path[:length] in self.places:
                 return self.places[path[:length]]
         return "configuration"
 
     def table(self, *path: str) -> "Layer":
-        """What is said within one of its tables: nothing, if it has no such table."""
+        """Return one of its tables as a layer: an empty one, if it has no such table."""
         values: Any = self.values
         for name in path:
             values = values.get(name) if isinstance(values, Mapping) else None
         return Layer(values if isinstance(values, Mapping) else {}, self.places)
 
     def under(self, stronger: "Layer") -> "Layer":
-        """Both merged, key by key: the other one's values replace this one's."""
+        """Return both merged, key by key: the other one's values replace this one's."""
         replaced = stronger.places.keys()
         kept = {
             path: place
@@ -82,7 +82,7 @@ def _merged(weaker: Mapping[str, Any], stronger: Mapping[str, Any]) -> dict[str,
 
 
 def override(values: Mapping[str, Any]) -> Layer:
-    """A layer of values that come from neither the file nor the environment."""
+    """Return a layer of values that come from neither the file nor the environment."""
     return Layer(values, dict.fromkeys(_leaves(values), OVERRIDE))
 
 

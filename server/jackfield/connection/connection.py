@@ -1,4 +1,4 @@
-"""One client: who it is, what it has running, what it is told, and why it closed."""
+"""`Connection`: one client, its identity, its running requests, what it is sent, how it closes."""
 
 import asyncio
 import random
@@ -29,35 +29,35 @@ CLOSE_TIMEOUT: Final = 2.0
 RECONNECT_SPREAD: Final = 5.0
 
 
-class Reader(Protocol):
-    """What reads a connection's socket."""
+class SocketReader(Protocol):
+    """What reads a connection's socket, as far as others have to know it; see `Receiver`."""
 
     @property
     def is_reading(self) -> bool:
-        """Whether the socket is being read; not while too much of it waits to be handled."""
+        """Whether the socket is being read; not while a full queue waits to be handled."""
 
-    def read_on(self, request: RunningRequest) -> None:
-        """Read meanwhile, if it is this request that reading waits for."""
+    def keep_reading(self, request: RunningRequest) -> None:
+        """Read on beside a slow request, if this is the one that reading waits for."""
 
 
 class Connection:
     """A client's connection, from its upgrade on.
 
     Args:
-        record: Who it is, as it stands in Redis.
+        record: Its id, address and fields, as they stand in Redis.
         identity: Whose it is.
-        codec: The encoding it chose.
-        request: The request for the WebSocket.
+        codec: The encoding that the client chose.
+        request: The HTTP request that was upgraded.
         transport: The socket's transport.
-        outbox: Where what it is sent goes.
-        reader: What reads its socket.
+        outbox: Writes to the socket.
+        reader: Reads from the socket.
         limits: How much it may send and be sent.
     """
 
     __slots__ = (
         "_abort_timer",
         "_features",
-        "_goodbye_said",
+        "_goodbye_sent",
         "_limits",
         "_refusals",
         "alive",
@@ -87,13 +87,13 @@ class Connection:
         request: web.Request,
         transport: asyncio.Transport,
         outbox: Outbox,
-        reader: Reader,
+        reader: SocketReader,
         limits: LimitSettings,
     ) -> None:
         self.id = record.id
         self.remote = record.remote
         self.connected_at = record.connected_at
-        #: What plugins keep with it, encoded; `ctx.state` is their view of it.
+        #: The fields that plugins keep with it, encoded; plugins see them as `ctx.state`.
         self.fields = record.fields
         self.identity = identity
         self.codec = codec
@@ -105,21 +105,21 @@ class Connection:
         self.loop = outbox.loop
         #: Whether anything has come from the client since the last heartbeat.
         self.alive = True
-        #: The code it was closed with from this side; None while it is open.
+        #: The close code that this side has sent or decided on; None while it is open.
         self.closing: CloseCode | None = None
-        #: What it may still send, in messages and control frames.
+        #: The messages and control frames that it may still send.
         self.allowance = Allowance(limits.requests_per_second, limits.requests_per_second)
-        #: How many of those were control frames.
+        #: Control frames that it has sent.
         self.control_frames = 0
         self.requests: dict[object, RunningRequest] = {}
         self._limits = limits
         self._features: dict[Slot[Any], Any] = {}
-        self._goodbye_said = False
+        self._goodbye_sent = False
         self._refusals: TokenBucket | None = None
         self._abort_timer: asyncio.TimerHandle | None = None
 
     def __getitem__(self, slot: Slot[T]) -> T:
-        """What a feature keeps of this connection; see `Slot`."""
+        """Return what a feature keeps of this connection, made when first asked for; see `Slot`."""
         try:
             kept: T = self._features[slot]
         except KeyError:
@@ -132,7 +132,7 @@ class Connection:
         return self.identity.user
 
     def identify(self, identity: Identity) -> None:
-        """It is known, or known anew, whose it is."""
+        """Set whose it is: after its first message, or by a refreshed token."""
         self.identity = identity
 
     def send(self, data: bytes) -> None:
@@ -163,54 +163,58 @@ class Connection:
 
     @property
     def activity(self) -> tuple[float, float]:
-        """What changes with every message of the client's, and with nothing else."""
+        """A value that changes with every message of the client's, and with nothing else."""
         return self.allowance.left + self.control_frames, self.allowance.filled_at
 
-    def is_flooding(self) -> bool:
-        """Note that it has sent more than it may; whether it does so without end."""
+    def count_refusal(self) -> bool:
+        """Count a message past the rate limit.
+
+        Returns:
+            True if it is flooding: as many were refused, and as fast, as may be sent at all.
+        """
         if self._refusals is None:
             rate = self._limits.requests_per_second
             self._refusals = TokenBucket(rate, rate)
         return self._refusals.take(self.loop.time()) > 0
 
     def cancel(self, message_id: MessageId) -> bool:
-        """Stop a request on its client's behalf; False if there is none of that id."""
+        """Cancel a request on the client's behalf; return False if none of that id is running."""
         request = self.requests.get(message_id)
         return request is not None and request.stop(Error("cancelled"))
 
     def stop_requests(self, reason: Error, *, streams_only: bool = False) -> None:
-        """Stop what is running.
+        """Stop all requests that are running.
 
         Args:
-            reason: What the client is told.
-            streams_only: Leave requests alone that end by themselves.
+            reason: The error that the client gets for each.
+            streams_only: Stop only streams; other requests end by themselves.
         """
         for request in list(self.requests.values()):
             if request.options.streams or not streams_only:
                 request.stop(reason)
 
     def close(self, code: CloseCode, reason: str | None = None) -> None:
-        """Say goodbye and begin the close handshake (RFC 6455, section 7); once only.
+        """Begin the close handshake (RFC 6455, section 7); no effect if it has begun.
 
         Args:
-            code: Why. A code of the protocol's own is preceded by a ``goodbye``.
-            reason: Other words than the code's own.
+            code: The close code. One of the protocol's own is preceded by a ``goodbye`` message.
+            reason: The close reason, if not the code's own.
         """
         if self.closing is not None:
             return
         self.closing = code
         if reason is None:
             reason = CLOSE_REASONS[code]
-        if code >= CloseCode.SHUTDOWN:  # the codes of the protocol's own
-            self.say_goodbye(code, reason)
+        if code >= CloseCode.SHUTDOWN:  # the first of the protocol's own codes
+            self.send_goodbye(code, reason)
         self.outbox.send(frames.close(code, reason))
         self._end_writing()
 
-    def say_goodbye(self, code: CloseCode, reason: str) -> None:
-        """Announce a close, which may come only once what is running has ended; once only."""
-        if self._goodbye_said:
+    def send_goodbye(self, code: CloseCode, reason: str) -> None:
+        """Send the ``goodbye`` message, which announces a close; no effect if it was sent."""
+        if self._goodbye_sent:
             return
-        self._goodbye_said = True
+        self._goodbye_sent = True
         after = random.uniform(0, RECONNECT_SPREAD)  # noqa: S311 - jitter, not a secret
         self.send(self.codec.goodbye(code, reason, reconnect=code.reconnect, after=after))
 
@@ -226,7 +230,7 @@ class Connection:
             self._end_writing()
 
     def abort(self, code: CloseCode) -> None:
-        """Cut the connection without a word: the client would not read one."""
+        """Cut the connection without a close frame: the client would not read one."""
         if self.closing is None:
             self.closing = code
         self.outbox.discard()
@@ -236,10 +240,11 @@ class Connection:
         self.outbox.seal()
         self._abort_timer = self.loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
 
-    def gone(self) -> None:
-        """The socket is closed: leave nothing scheduled, unless it still has bytes to send.
+    def release(self) -> None:
+        """Cancel what is scheduled, once the socket is closed.
 
-        A client that has sent its close frame and reads no more would keep these for ever.
+        While bytes are unsent the timer stays, to cut the socket: a client that has sent its close
+        frame and reads no more would hold them for ever.
         """
         self.outbox.discard()
         if self._abort_timer is not None and not self.outbox.unsent:

@@ -1,4 +1,4 @@
-"""A connection that is about to be opened: what is written to Redis before the upgrade."""
+"""`NewConnection`: what is written to Redis of a connection, before its request is upgraded."""
 
 import time
 from dataclasses import dataclass, field
@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class NewConnection:
-    """A connection that is about to be opened, as it is written to Redis.
+    """A connection as it is first written to Redis.
 
     Attributes:
         id: Unique among all nodes.
-        user: Its user; None if anonymous.
+        user: The user's id; None if anonymous.
         remote: The client's address.
         connected_at: When it was made, in seconds since the epoch.
-        fields: What plugins keep with it, by ``<plugin>.<name>``.
+        fields: The fields that plugins keep with it, by ``<plugin>.<name>``, encoded.
     """
 
     id: str

@@ -1,10 +1,10 @@
-"""The only writer of a socket: whole frames, coalesced per loop tick, bounded in bytes.
+"""The only writer of a socket: whole frames, joined per turn of the event loop, bounded in bytes.
 
-uvloop makes one system call per `transport.write`. So frames are collected, and written joined
-once per turn of the event loop: straight to the socket while nothing waits before them, which is
-a fifth faster than by the transport, and through the transport else. What a client has not taken
-yet is counted in bytes, here and in the transport; a client that lets it grow past the limit, or
-takes nothing for the write timeout, is cut off. Nothing here waits for a client, so none can delay
+uvloop makes one system call per `transport.write`. So frames are queued, and written joined once
+per turn of the event loop: directly to the socket while no bytes wait before them, which is a fifth
+faster than by the transport, and through the transport otherwise. What a client has not taken yet
+is counted in bytes, here and in the transport; a client that lets it grow past the limit, or takes
+nothing for the write timeout, is cut off. Nothing here waits for a client, so none can delay
 another.
 """
 
@@ -17,36 +17,36 @@ from aiohttp import WSMsgType
 
 from jackfield.wire import frames
 
-#: A streaming handler waits once this much is unsent: enough for one full write, and small
+#: Bytes queued from which on a streaming handler waits: enough for one full write, and small
 #: beside the queue's limit, so that a stream alone never gets its client cut off.
-_ROOM: Final = 16 * 1024
+_STREAM_BYTES: Final = 16 * 1024
 
 
-class Turn:
-    """The event loop's next turn, scheduled once for all who want to be called in it.
+class LoopTurn:
+    """Callbacks for the event loop's next turn, scheduled together.
 
-    `loop.call_soon` for each outbox would cost as much as the writing of a short frame.
+    `loop.call_soon` for each outbox would cost as much as writing a short frame.
     """
 
     def __init__(self) -> None:
         #: Kept, as asking asyncio for it costs a system call for each client.
         self.loop = asyncio.get_running_loop()
         self._callbacks: list[Callable[[], None]] = []
-        self._asked = False
+        self._is_taken = False
 
-    def is_first(self) -> bool:
-        """Whether nobody has asked this before in the present turn."""
-        if self._asked:
+    def take_first(self) -> bool:
+        """Return True to the first caller in each turn, False to all others."""
+        if self._is_taken:
             return False
-        self._asked = True
-        self.call(self._forget)
+        self._is_taken = True
+        self.call_soon(self._end)
         return True
 
-    def _forget(self) -> None:
-        self._asked = False
+    def _end(self) -> None:
+        self._is_taken = False
 
-    def call(self, callback: Callable[[], None]) -> None:
-        """Call this in the next turn; it must not raise for what others could have caused."""
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Call this in the next turn, in the order in which it was asked for."""
         if not self._callbacks:
             self.loop.call_soon(self._call_all)
         self._callbacks.append(callback)
@@ -56,32 +56,31 @@ class Turn:
         for callback in callbacks:
             try:
                 callback()
-            except Exception as exc:  # noqa: BLE001 - the others' turn comes all the same
+            except Exception as exc:  # noqa: BLE001 - the others are called all the same
                 self.loop.call_exception_handler({"message": "a write failed", "exception": exc})
 
 
 class Outbox:
-    """Frames on their way to one client.
+    """The queue of frames for one client, and what writes them.
 
     Args:
         transport: The connection's transport.
-        drain: Waits until the transport's own buffer is below its high-water mark.
+        drain: Waits until the transport's buffer is below its high-water mark.
         limit: Bytes that may be queued, here and in the transport together.
-        timeout: Seconds a client may take nothing at all while something is queued.
+        timeout: Seconds that a client may take nothing while bytes are queued.
         on_stalled: Called once, from the event loop, for a client past either bound.
-        turn: Shared with the other outboxes of the loop; one of its own if left out.
-        descriptor: The file descriptor of the transport's socket, if that takes the bytes as they
-            are, and `discard` is called before it is closed; else None, as with TLS.
+        turn: Shared with the other outboxes of the loop; one of its own by default.
+        descriptor: The socket's file descriptor, to write directly to it; None where the transport
+            changes the bytes, as with TLS. `discard` must be called before it is closed.
     """
 
     __slots__ = (
         "_call_in_turn",
         "_check_timer",
-        "_clear",
         "_descriptor",
         "_drain",
-        "_flush_scheduled",
         "_frames",
+        "_is_direct",
         "_limit",
         "_on_stalled",
         "_pending",
@@ -89,6 +88,7 @@ class Outbox:
         "_taken",
         "_timeout",
         "_transport",
+        "_write_scheduled",
         "_written",
         "loop",
         "turn",
@@ -102,14 +102,14 @@ class Outbox:
         limit: int,
         timeout: float,
         on_stalled: Callable[[], None],
-        turn: Turn | None = None,
+        turn: LoopTurn | None = None,
         descriptor: int | None = None,
     ) -> None:
         self._descriptor = descriptor
-        self.turn = Turn() if turn is None else turn
+        self.turn = LoopTurn() if turn is None else turn
         #: Kept, as asking asyncio for it costs a system call.
         self.loop = self.turn.loop
-        self._call_in_turn = self.turn.call
+        self._call_in_turn = self.turn.call_soon
         self._transport = transport
         self._drain = drain
         self._limit = limit
@@ -117,11 +117,11 @@ class Outbox:
         self._on_stalled = on_stalled
         self._frames: list[bytes] = []
         self._pending = 0
-        self._flush_scheduled = False
+        self._write_scheduled = False
         self._sealed = False
-        #: Whether the socket is open and nothing waits before it, here or in the transport.
-        self._clear = False
-        #: Bytes that were given to the transport, and of those what the client had taken lately.
+        #: Whether a frame may be written directly: it is open, and no bytes wait anywhere.
+        self._is_direct = False
+        #: Bytes given to the transport, and how many of them were taken at the last check.
         self._written = 0
         self._taken = 0
         self._check_timer: asyncio.TimerHandle | None = None
@@ -134,24 +134,24 @@ class Outbox:
         """
         if self._sealed:
             return
-        self._clear = False
+        self._is_direct = False
         self._frames.append(frame)
         self._pending += len(frame)
-        if not self._flush_scheduled:
-            self._flush_scheduled = True
-            self._call_in_turn(self._flush)
+        if not self._write_scheduled:
+            self._write_scheduled = True
+            self._call_in_turn(self._write_queued)
         elif self._pending > self._limit:
             self._stalled()
 
     def seal(self) -> None:
         """Take no more frames; what is queued is still sent."""
         self._sealed = True
-        self._clear = False
+        self._is_direct = False
 
     def discard(self) -> None:
-        """Take no more frames and forget what is queued: the connection is gone."""
+        """Take no more frames and drop what is queued: the connection is lost."""
         self._sealed = True
-        self._clear = False
+        self._is_direct = False
         self._frames.clear()
         self._pending = 0
         if self._check_timer is not None:
@@ -163,25 +163,25 @@ class Outbox:
         """Bytes queued, here and in the transport."""
         return self._pending + self._transport.get_write_buffer_size()
 
-    async def room(self) -> None:
-        """Wait until a stream may send on.
+    async def wait_for_room(self) -> None:
+        """Wait until a stream may send its next chunk.
 
         Raises:
             ConnectionError: The connection is closed, or was lost meanwhile.
         """
         if self._sealed:
             raise ConnectionResetError("the connection is closed")
-        if self._pending < _ROOM:
+        if self._pending < _STREAM_BYTES:
             return
-        await asyncio.sleep(0)  # let the queued flush, and everyone else, have their turn
+        await asyncio.sleep(0)  # let the queued frames be written, and others run
         await self._drain()
 
-    async def written(self) -> None:
-        """Hand all that is queued to the transport now, not at the loop's next turn."""
-        self._flush()
+    async def flush(self) -> None:
+        """Write what is queued now, not in the loop's next turn."""
+        self._write_queued()
 
-    def _flush(self) -> None:
-        self._flush_scheduled = False
+    def _write_queued(self) -> None:
+        self._write_scheduled = False
         waiting = self._bytes_waiting()
         if waiting is None:
             return
@@ -191,11 +191,11 @@ class Outbox:
         if waiting == 0 and self._descriptor is not None:
             try:
                 sent = os.write(self._descriptor, data)
-            except OSError:  # full, or gone: the transport knows what to do
+            except OSError:  # its buffer is full, or it is lost: the transport deals with both
                 sent = 0
             self._pending -= sent
             if not self._pending:
-                self._clear = not self._sealed
+                self._is_direct = not self._sealed
                 return
             data = data[sent:]
         self._watch(self._pending, waiting)
@@ -203,7 +203,7 @@ class Outbox:
         self._transport.write(data)
 
     def _bytes_waiting(self) -> int | None:
-        """What the transport holds; None if there is nothing to write, or nobody to write it to."""
+        """Return the bytes that the transport holds; None if nothing can be written now."""
         if not self._frames:
             return None
         if self._transport.is_closing():  # uvloop refuses a write then
@@ -216,7 +216,7 @@ class Outbox:
         return waiting
 
     def _watch(self, size: int, waiting: int) -> None:
-        """Have it checked that the client takes what is about to be written.
+        """Start or continue checking that the client takes what is about to be written.
 
         Args:
             size: Bytes about to be written.
@@ -226,7 +226,7 @@ class Outbox:
             self._taken = self._written - waiting
             self._check_timer = self.loop.call_later(self._timeout, self._check)
         elif waiting == 0:
-            # It owed nothing until now: the next check is too early to be held against it.
+            # Nothing waited until now: the next check comes too early to count against the client.
             self._taken = self._written - 1
         self._written += size
 
@@ -248,30 +248,39 @@ class Outbox:
         self._on_stalled()
 
 
-def send_to_all(outboxes: "Iterable[Outbox]", frame: bytes) -> None:
-    """Write a frame to a great many at once; queue it, as `Outbox.send` does, where others wait.
+def send_to_all(outboxes: Iterable[Outbox], frame: bytes) -> None:
+    """Write a frame to many clients at once; where bytes wait before it, queue it.
 
-    Queueing costs each of them as much again as writing does beside its system call. More in the
-    same turn of the loop is better queued, and written joined.
+    To queue it first would double what writing costs beside its system call. Further frames in the
+    same turn of the loop are better queued, and written joined: see `LoopTurn.take_first`.
     """
     size, write = len(frame), os.write
     for outbox in outboxes:
-        if not outbox._clear or outbox._descriptor is None:  # noqa: SLF001 - a method, for many
+        if not outbox._is_direct or outbox._descriptor is None:  # noqa: SLF001 - a method of many
             outbox.send(frame)
             continue
         try:
             sent = write(outbox._descriptor, frame)  # noqa: SLF001
-        except OSError:  # full, or gone: the transport knows what to do
+        except OSError:  # its buffer is full, or it is lost: the transport deals with both
             sent = 0
         if sent < size:
             outbox.send(frame[sent:])
 
 
 class CompressedOutbox(Outbox):
-    """An outbox for a connection that negotiated permessage-deflate (RFC 7692).
+    """The outbox of a connection that negotiated permessage-deflate (RFC 7692).
 
-    Compressing is aiohttp's: frames go one by one through its `send_frame`, from one task that
-    lives only while there are some.
+    aiohttp compresses: frames go one by one through its `send_frame`, in a task that runs only
+    while frames are queued.
+
+    Args:
+        transport: See `Outbox`; so for all the others.
+        drain: See `Outbox`.
+        limit: See `Outbox`.
+        timeout: See `Outbox`.
+        on_stalled: See `Outbox`.
+        turn: See `Outbox`.
+        send_frame: Compresses and writes a payload as a frame of a kind.
     """
 
     __slots__ = ("_send_frame", "_writer")
@@ -284,7 +293,7 @@ class CompressedOutbox(Outbox):
         limit: int,
         timeout: float,
         on_stalled: Callable[[], None],
-        turn: Turn | None = None,
+        turn: LoopTurn | None = None,
         send_frame: Callable[[bytes, WSMsgType], Awaitable[None]],
     ) -> None:
         super().__init__(
@@ -293,24 +302,24 @@ class CompressedOutbox(Outbox):
         self._send_frame = send_frame
         self._writer: asyncio.Task[None] | None = None
 
-    async def room(self) -> None:
-        """Wait until a stream may send on: here, until all before it is compressed and written.
+    async def wait_for_room(self) -> None:
+        """Wait until a stream may send its next chunk: all before it is compressed and written.
 
         Raises:
             ConnectionError: The connection was lost meanwhile.
         """
-        await super().room()
+        await super().wait_for_room()
         if self._writer is not None and not self._writer.done():
             await asyncio.wait([self._writer])
 
-    async def written(self) -> None:
-        """Hand all that is queued to the transport: compressed, and so not at once."""
-        self._flush()
+    async def flush(self) -> None:
+        """Compress and write what is queued, and wait until that is done."""
+        self._write_queued()
         if self._writer is not None:
             await asyncio.wait([self._writer])
 
-    def _flush(self) -> None:
-        self._flush_scheduled = False
+    def _write_queued(self) -> None:
+        self._write_scheduled = False
         idle = self._writer is None or self._writer.done()
         if self._bytes_waiting() is not None and idle:
             self._writer = self.loop.create_task(self._write_all())
@@ -323,5 +332,5 @@ class CompressedOutbox(Outbox):
             try:
                 for opcode, payload in frames.split(frame):
                     await self._send_frame(payload, WSMsgType(opcode))
-            except ConnectionError:  # lost meanwhile: the reader ends the connection
+            except ConnectionError:  # lost meanwhile: the receiver ends the connection
                 self.discard()

@@ -1,4 +1,4 @@
-"""How many connections there may be: in all, from one address, of one user, of nobody yet."""
+"""Connection limits: in all, for each address, for each user, and for unauthenticated clients."""
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
@@ -15,10 +15,10 @@ _IPV6_HOST_BITS: Final = 64
 
 
 class FullError(Exception):
-    """There are as many connections as may be.
+    """A connection limit is reached.
 
     Args:
-        limit: Which of the limits is reached, by its key in the configuration.
+        limit: Its key under ``[limits]``.
     """
 
     def __init__(self, limit: str) -> None:
@@ -27,75 +27,74 @@ class FullError(Exception):
 
 
 class Permits:
-    """What permits the connections of one process.
+    """The permits that the connections of one process take.
 
     Args:
-        limits: How many there may be.
+        limits: How many there are.
     """
 
     def __init__(self, limits: LimitSettings) -> None:
         self.limits = limits
         #: Permits that are taken, by connections that are open or about to be.
         self.taken = 0
-        #: Those of them that have not said whose they are, the longest waiting first, and what
-        #: closes each.
+        #: Permits of unauthenticated connections, the longest waiting first, and what closes each.
         self.waiting: OrderedDict[Permit, Callable[[], None]] = OrderedDict()
-        #: Clients that are turned away, and have yet to go.
-        self.leaving = 0
+        #: Clients that are being turned away.
+        self.turned_away = 0
         self.by_address: Counter[str] = Counter()
         self.by_user: Counter[str] = Counter()
 
     @property
     def unidentified(self) -> int:
-        """How many have not said whose they are."""
+        """How many connections are unauthenticated."""
         return len(self.waiting)
 
     def take(self, address: str) -> "Permit":
-        """Take a permit for a new connection; it is a context manager, that gives it back.
+        """Take a permit for a new connection; leaving it as a context gives it back.
 
         Args:
             address: The client's address.
 
         Raises:
-            FullError: There is none.
+            FullError: A limit is reached.
         """
         if self.taken >= self.limits.connections:
             raise FullError("connections")
-        origin = _origin(address)
-        if origin is not None:
-            _count(self.by_address, origin, self.limits, "connections_per_address")
+        address_key = _address_key(address)
+        if address_key is not None:
+            _count(self.by_address, address_key, self.limits, "connections_per_address")
         self.taken += 1
-        return Permit(self, origin)
+        return Permit(self, address_key)
 
     @contextmanager
-    def take_leave(self) -> Iterator[None]:
-        """Count a client that is turned away, until it has gone.
+    def turn_away(self) -> Iterator[None]:
+        """Count a client while it is being turned away.
 
         Raises:
-            FullError: Too many are.
+            FullError: There are as many as ``limits.unauthenticated`` allows.
         """
-        if self.leaving >= self.limits.unauthenticated:
+        if self.turned_away >= self.limits.unauthenticated:
             raise FullError("unauthenticated")
-        self.leaving += 1
+        self.turned_away += 1
         try:
             yield
         finally:
-            self.leaving -= 1
+            self.turned_away -= 1
 
 
 class Permit:
-    """What one connection takes of the limits, from before it is let in until it has ended.
+    """What one connection counts for in the limits, from its request until it has ended.
 
     Args:
         permits: Where it was taken.
-        origin: What its address is counted as; None if that isn't counted.
+        address_key: What its address is counted by; None if that isn't counted.
     """
 
-    __slots__ = ("_origin", "_permits", "_user")
+    __slots__ = ("_address", "_permits", "_user")
 
-    def __init__(self, permits: Permits, origin: str | None) -> None:
+    def __init__(self, permits: Permits, address_key: str | None) -> None:
         self._permits = permits
-        self._origin = origin
+        self._address = address_key
         self._user: str | None = None
 
     def __enter__(self) -> Self:
@@ -110,19 +109,19 @@ class Permit:
         permits = self._permits
         permits.taken -= 1
         permits.waiting.pop(self, None)
-        if self._origin is not None:
-            _discount(permits.by_address, self._origin)
+        if self._address is not None:
+            _uncount(permits.by_address, self._address)
         if self._user is not None:
-            _discount(permits.by_user, self._user)
+            _uncount(permits.by_user, self._user)
 
     def await_identity(self, close: Callable[[], None]) -> None:
-        """It is open before it has said whose it is; it is counted as such until `identify`.
+        """Count the connection as unauthenticated, until `identify`.
 
         When too many are, the one that has waited longest is closed: an honest client says at once
-        whose it is, and is never among those.
+        who it is, and is never that one.
 
         Args:
-            close: Closes it.
+            close: Closes the connection.
         """
         waiting = self._permits.waiting
         if len(waiting) >= self._permits.limits.unauthenticated:
@@ -131,13 +130,13 @@ class Permit:
         waiting[self] = close
 
     def identify(self, user: str | None) -> None:
-        """It is known whose it is.
+        """Count the connection as its user's.
 
         Args:
-            user: The user's id; None for somebody anonymous, who is counted by address only.
+            user: The user's id; None for an anonymous client, which is counted by address only.
 
         Raises:
-            FullError: The user has too many; it counts as before.
+            FullError: The user has too many; the connection is counted as before.
         """
         if user is not None:
             permits = self._permits
@@ -147,10 +146,10 @@ class Permit:
 
 
 @lru_cache(4096)
-def _origin(address: str) -> str | None:
-    """What the connections from an address are counted by; None for one of this machine.
+def _address_key(address: str) -> str | None:
+    """Return what connections from an address are counted by; None for an address of this machine.
 
-    A stranger has none of those, but a proxy that isn't named among the trusted ones may.
+    No client elsewhere has one of those, but a proxy that isn't among the trusted ones may.
     """
     try:
         parsed = ip_address(address)
@@ -170,7 +169,7 @@ def _count(counter: Counter[str], key: str, limits: LimitSettings, limit: str) -
     counter[key] += 1
 
 
-def _discount(counter: Counter[str], key: str) -> None:
+def _uncount(counter: Counter[str], key: str) -> None:
     counter[key] -= 1
     if not counter[key]:
         del counter[key]

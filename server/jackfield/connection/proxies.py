@@ -1,4 +1,4 @@
-"""Whose a connection is that came through proxies: what they say counts, if they are trusted."""
+"""The address of a client behind proxies: what they report counts if they are trusted."""
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -9,26 +9,27 @@ from aiohttp import hdrs, web
 
 _log = structlog.get_logger("jackfield")
 
-#: Each proxy adds one; far more than there are proxies in a row would only take time to read.
+#: Addresses of ``X-Forwarded-For`` that are read. Each proxy adds one, and few stand in a row; a
+#: client may send thousands, which would only take time.
 _MOST_HOPS: Final = 32
 
 
 class TrustedProxies:
-    """Tells the address of a client behind the proxies of a server.
+    """Finds the address of a client behind the proxies of a server.
 
     Args:
-        networks: The addresses of those proxies.
+        networks: The addresses of the proxies.
     """
 
     def __init__(self, networks: Sequence[IPv4Network | IPv6Network]) -> None:
         self._networks = networks
         self._has_warned = False
 
-    def client(self, request: web.BaseRequest) -> str:
-        """The address that a request comes from.
+    def client_address(self, request: web.BaseRequest) -> str:
+        """Return the address of the client that sent a request.
 
-        That is the peer's. Where the peer is a trusted proxy, it is the rightmost one of
-        ``X-Forwarded-For`` that is none: what stands before it the client may have made up.
+        It is the peer's. Where the peer is a trusted proxy, it is the rightmost address of
+        ``X-Forwarded-For`` that is no trusted proxy: the client may have made up those before it.
 
         Returns:
             The address; empty if the connection has ended.
@@ -37,14 +38,14 @@ class TrustedProxies:
         forwarded = request.headers.getall(hdrs.X_FORWARDED_FOR, ())
         if not forwarded:
             return peer
-        nearest = _address(peer)
+        nearest = _parse_address(peer)
         if nearest is None or not self._trusts(nearest):
             self._warn(peer)
             return peer
         hops = ",".join(forwarded).rsplit(",", _MOST_HOPS)[-_MOST_HOPS:]
         for hop in reversed(hops):
-            address = _address(hop)
-            if address is None:  # nobody we trust wrote that; whoever passed it on is known
+            address = _parse_address(hop)
+            if address is None:  # not written by a trusted proxy: the one that passed it on counts
                 break
             nearest = address
             if not self._trusts(address):
@@ -55,7 +56,7 @@ class TrustedProxies:
         return any(address in network for network in self._networks)
 
     def _warn(self, peer: str) -> None:
-        """A proxy that isn't trusted by mistake makes all its clients look like one."""
+        """Warn once: if a proxy is missing from the setting, all its clients share one address."""
         if not self._has_warned:
             self._has_warned = True
             _log.warning(
@@ -65,8 +66,8 @@ class TrustedProxies:
             )
 
 
-def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """An address as proxies write it: some add a port, and brackets around one of IPv6."""
+def _parse_address(text: str) -> IPv4Address | IPv6Address | None:
+    """Parse an address as proxies write it: some add a port, and brackets around IPv6."""
     text = text.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -77,7 +78,7 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
     except ValueError:
         return None
     if isinstance(address, IPv6Address):
-        if address.scope_id is not None:  # any text at all
+        if address.scope_id is not None:  # it may be any text
             return None
         return address.ipv4_mapped or address
     return address

@@ -1,4 +1,4 @@
-"""One message being handled: what identifies it, what stops it, and what waits for its reply."""
+"""`Request`: one message being handled; its id, how it is stopped, and what waits for its reply."""
 
 import asyncio
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -10,25 +10,25 @@ from .connection import Connection
 from .running import MessageOptions
 
 _TIMEOUT: Final = Error("timeout")
-#: Why what still runs is stopped at the end of its connection; nobody is told.
-GONE: Final = Error("cancelled", "The connection has ended.")
+#: Stops what still runs at the end of its connection; no client gets it.
+CONNECTION_ENDED: Final = Error("cancelled", "The connection has ended.")
 
 
 class AfterReply(Protocol):
-    """What goes on once a request is answered with a reply, or is given up without one."""
+    """Work that waits until a request is answered, such as joining a topic."""
 
     def activate(self) -> None:
-        """The reply is on its way: go on behind it."""
+        """Go on: the reply is queued, and what is sent from now on comes behind it."""
 
     def abandon(self) -> None:
-        """There was no reply, and there will be none. No effect after `activate`."""
+        """Give up: there will be no reply. No effect after `activate`."""
 
 
 Options_co = TypeVar("Options_co", bound=MessageOptions, covariant=True)
 
 
 class Request(Generic[Options_co]):
-    """A valid message on its way through its handler.
+    """A valid message that is being handled.
 
     Args:
         connection: The connection it came from.
@@ -46,7 +46,7 @@ class Request(Generic[Options_co]):
         "id",
         "key",
         "options",
-        "stopped",
+        "stop_reason",
         "task",
         "timer",
     )
@@ -62,60 +62,64 @@ class Request(Generic[Options_co]):
         self.options = options
         self.id = message_id
         self.data = data
-        #: What the connection knows it by: its id, or itself if it has none.
+        #: Its key in `Connection.requests`: its id, or the request itself if it has none.
         self.key: object = self if message_id is None else message_id
-        #: The task its handler runs in, once it does.
+        #: The task that its handler runs in; None before it begins.
         self.task: asyncio.Task[Any] | None = None
         self.timer: asyncio.TimerHandle | None = None
-        #: Why it was stopped, if it was: what its client is told.
-        self.stopped: Error | None = None
+        #: The error that its client gets, once it is stopped.
+        self.stop_reason: Error | None = None
         self.done = False
-        #: What waits for the reply: topics that its connection joins, tasks it is sent.
+        #: What waits for the reply: topics that the connection joins, tasks that it is sent.
         self.after_reply: list[AfterReply] | None = None
 
     def start_timeout(self) -> None:
-        """Start the timer of its timeout, if it has one and it isn't started."""
+        """Start the timer of its timeout, if it has a timeout and the timer isn't started."""
         if self.options.timeout is not None and self.timer is None:
             self.timer = self.connection.loop.call_later(self.options.timeout, self.stop, _TIMEOUT)
 
     def stop(self, reason: Error) -> bool:
-        """Cancel the handler; one can't stop itself.
+        """Cancel the handler; a handler can't stop its own request.
 
         Args:
-            reason: What the client is told.
+            reason: The error that the client gets.
 
         Returns:
-            False if it has ended or was stopped already.
+            False if the request has ended or was stopped before.
         """
-        if self.done or self.stopped is not None:
+        if self.done or self.stop_reason is not None:
             return False
         if self.task is not None and self.task is asyncio.current_task():
             return False
-        self.stopped = reason
+        self.stop_reason = reason
         if self.task is not None:
             self.task.cancel()
         return True
 
-    def caught_stop(self) -> bool:
-        """Whether a cancellation that just arrived was `stop`'s, and nobody else's as well."""
-        if self.stopped is None or self.task is None:
+    def uncancel(self) -> bool:
+        """Take back the cancellation that `stop` made; see `asyncio.Task.uncancel`.
+
+        Returns:
+            False if it was not stopped, or the task was cancelled by somebody else as well.
+        """
+        if self.stop_reason is None or self.task is None:
             return False
         return self.task.uncancel() == 0
 
     def call_after_reply(self, waiting: AfterReply) -> None:
-        """Have something go on behind the reply, or be abandoned without one."""
+        """Have something activated behind the reply, or abandoned if there is none."""
         if self.after_reply is None:
             self.after_reply = []
         self.after_reply.append(waiting)
 
     def replied(self) -> None:
-        """Let what waits for the reply go on: it has been sent."""
+        """Activate what waits for the reply, which has been queued."""
         waiting, self.after_reply = self.after_reply, None
         for each in waiting or ():
             each.activate()
 
     def finish(self) -> None:
-        """It has been answered, or has nobody left to answer."""
+        """Remove it from its connection: it is answered, or nobody is left to answer."""
         self.done = True
         if self.after_reply is not None:
             for each in self.after_reply:

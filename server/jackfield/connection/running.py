@@ -1,4 +1,4 @@
-"""What a connection knows of a message that is being handled, and of its type."""
+"""What a connection has to know of a running request, and of its message type."""
 
 import asyncio
 from typing import Any, Protocol
@@ -8,15 +8,15 @@ from jackfield.wire.rates import Rate
 
 
 class MessageOptions:
-    """What is fixed about a message type, as far as a connection has to know it.
+    """The options of a message type, as far as a connection has to know them; see `Route`.
 
     Args:
         message_type: Its name.
-        scopes: What the identity of a connection must all have.
-        rate: How many of its messages a connection may send; None for as many as come.
+        scopes: The scopes that a connection's identity must have, all of them.
+        rate: How many of its messages a connection may send; None for no limit.
         streams: Whether its answer is a stream.
         concurrent: Whether several of a connection's messages may be handled at once.
-        timeout: Seconds that its handler may take; None for as long as it takes.
+        timeout: Seconds that its handler may take; None for no limit.
     """
 
     def __init__(

@@ -9,12 +9,12 @@ T = TypeVar("T")
 class Slot(Generic[T]):
     """A key of `Connection`, as `aiohttp.web.AppKey` is one of an application.
 
-    A feature makes one, once, for its module. What stands in the slot of a connection is made when
-    it is first asked for: a connection that doesn't use the feature costs nothing.
+    A feature makes one, as a constant of its module. The value is made when a connection is first
+    asked for it: a connection that doesn't use the feature costs nothing.
 
     Args:
-        name: What to call it when debugging.
-        make: Makes what stands in it at first.
+        name: Its name in a `repr`.
+        make: Makes the value for a connection.
     """
 
     __slots__ = ("make", "name")

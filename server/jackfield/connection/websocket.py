@@ -1,4 +1,4 @@
-"""aiohttp's WebSocket with closing taken over: every byte it would send goes by the outbox."""
+"""aiohttp's WebSocket without its closing: the connection closes, through its outbox."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -11,12 +11,12 @@ from jackfield.wire.close_codes import CloseCode
 class Socket(web.WebSocketResponse[Literal[False]]):
     """A WebSocket that leaves closing to its connection.
 
-    aiohttp's `close` writes past the outbox, and on a client that doesn't read it can wait longer
-    than its timeout. It is called from outside, at the end of a request, and by `receive`, when
-    the client breaks the protocol; only the latter is of interest here.
+    aiohttp's `close` writes past the outbox, and with a client that doesn't read it can wait longer
+    than its timeout. aiohttp calls it at the end of a request, and in `receive` when the client
+    breaks RFC 6455; only the latter needs an answer.
 
     Args:
-        codec_name: The subprotocol to speak.
+        codec_name: The subprotocol.
         compress: Whether to offer permessage-deflate (RFC 7692).
         message_bytes: Bytes of a message, at most.
         on_violation: Called with the close code when the client breaks RFC 6455.
@@ -48,7 +48,7 @@ class Socket(web.WebSocketResponse[Literal[False]]):
         message: bytes = b"",  # noqa: ARG002 - aiohttp's words; the protocol has its own
         drain: bool = True,  # noqa: ARG002
     ) -> bool:
-        """Tell the connection of a violation of RFC 6455; nothing else needs doing here."""
+        """Report a violation of RFC 6455 to the connection; close nothing."""
         if code != WSCloseCode.OK:
             self._on_violation(CloseCode(code))
         return True

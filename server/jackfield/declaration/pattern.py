@@ -78,7 +78,7 @@ class Pattern:
         return f"Pattern({self._text!r})"
 
     def match(self, topic: str) -> dict[str, str] | None:
-        """What the parts are in a name.
+        """Return the parts of a name.
 
         Returns:
             Each part's text by its name; None if the name is not of this pattern.
@@ -87,7 +87,7 @@ class Pattern:
         return None if found is None else found.groupdict()
 
     def format(self, /, **parts: str) -> str:
-        """The name that has these parts: what `match` takes apart again.
+        """Return the name that has these parts: what `match` takes apart again.
 
         Args:
             **parts: The text of each part.
@@ -108,7 +108,7 @@ class Pattern:
         return topic
 
     def overlaps(self, other: Self) -> bool:
-        """Whether there is a name that both patterns match."""
+        """Return whether there is a name that both patterns match."""
         fewer, more = sorted((self._segments, other._segments), key=len)
         beyond = more[len(fewer) :]
         if beyond and not fewer[-1].rest:

@@ -155,7 +155,7 @@ class TopicFamily:
         return function
 
     def name(self, /, **parts: str) -> str:
-        """The name of one topic of the family.
+        """Return the name of one topic of the family.
 
         Args:
             **parts: The text of each part of the pattern.

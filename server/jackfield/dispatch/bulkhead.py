@@ -1,28 +1,28 @@
-"""What keeps one plugin from taking all there is: so many of its handlers at once."""
+"""`Bulkhead`: bound how many handlers of one plugin run at once, so that the others can run."""
 
 from jackfield.wire.errors import Error
 
-#: Seconds: a plugin that is full is busy with what takes longer than a moment.
+#: Seconds: the handlers of a plugin at its limit take longer than a moment.
 _RETRY_AFTER = 1.0
 
 
 class Bulkhead:
-    """The places that the handlers of one plugin have on a node.
+    """The limit on the running handlers of one plugin on a node.
 
     Args:
-        places: How many.
+        limit: How many may run at once.
     """
 
     __slots__ = ("_free",)
 
-    def __init__(self, places: int) -> None:
-        self._free = places
+    def __init__(self, limit: int) -> None:
+        self._free = limit
 
-    def enter(self) -> None:
-        """Take a place, to be given back by `leave`.
+    def acquire(self) -> None:
+        """Count a handler as running, until `release`.
 
         Raises:
-            Error: ``rate_limited``: there is none.
+            Error: ``rate_limited``: as many are running as may be.
         """
         if not self._free:
             raise Error(
@@ -30,6 +30,6 @@ class Bulkhead:
             )
         self._free -= 1
 
-    def leave(self) -> None:
-        """Give a place back; on the event loop's thread, like `enter`."""
+    def release(self) -> None:
+        """Count a handler as ended; on the event loop's thread, like `acquire`."""
         self._free += 1

@@ -1,6 +1,6 @@
-"""The path of a message: decode, look up, permit, limit, validate, call, answer.
+"""Handle one message: decode it, look up its type, permit, limit, validate, call, answer.
 
-Nothing on it touches Redis, takes a lock or starts a task unless the handler does.
+Nothing here calls Redis, takes a lock or starts a task, unless the handler does or is concurrent.
 """
 
 import asyncio
@@ -18,31 +18,28 @@ from jackfield.connection.hub import Hub
 from jackfield.connection.request import Request
 from jackfield.connection.slot import Slot
 from jackfield.schema.payload import as_payload
-from jackfield.telemetry.incidents import error_of
+from jackfield.telemetry.incidents import report
 from jackfield.wire.errors import CONTAINED, Error, field_fault, with_faults
-from jackfield.wire.frames import frame
+from jackfield.wire.frames import BINARY, TEXT, frame
 from jackfield.wire.protocol import MalformedError, MessageId
 
 from .rate_limits import check_rate, rounded_up
 from .route import Route
 from .timeouts import SlowRequests
 
-#: A client at its limit of requests in flight, or of a server that goes, must still be able to
-#: cancel one.
-_ALWAYS_ADMITTED: Final = "request.cancel"
-#: Seconds: a handler that is slow enough to fill the limit is slower than this.
+#: A client must be able to cancel a request also at its limit of requests, and during a shutdown.
+_ALWAYS_ACCEPTED: Final = "request.cancel"
+#: Seconds: handlers that fill the limit, and a restart, take longer than a moment.
 _RETRY_AFTER: Final = 1.0
-#: Fewer than may be in flight: most requests that begin have ended in the same turn of the loop,
-#: and so have made room for others.
+#: Concurrent requests that are started together. Fewer than may be in flight: most end in the turn
+#: of the loop in which they begin, and so make room for others.
 _MAX_STARTING: Final = 16
-
-
-#: How many more unknown types of a connection are answered with near names: each costs a search.
+#: Errors with suggestions that a connection gets for unknown types: each costs a search.
 _MAX_SUGGESTIONS: Final = 10
 
 
 class _Suggestions:
-    """How often a connection was answered with near names."""
+    """How many more errors of a connection come with suggestions."""
 
     __slots__ = ("left",)
 
@@ -54,13 +51,13 @@ _SUGGESTIONS: Final = Slot("suggestions", _Suggestions)
 
 
 class Dispatcher:
-    """What is done with every message of a node.
+    """Handles every message of a node.
 
     Args:
-        routes: The message types, by their names; there may be more of them later.
-        hub: The node's connections, and whether they are being sent home.
-        slow_requests: What looks after a request that has begun.
-        limits: How much a message and its answer may take.
+        routes: The message types, by their names; filled before the first message.
+        hub: Whether the server is shutting down.
+        slow_requests: What finds the requests that do not end at once.
+        limits: How large and how deep a message and its answer may be.
     """
 
     def __init__(
@@ -73,29 +70,30 @@ class Dispatcher:
         self._routes = routes
         self._hub = hub
         self._in_flight = limits.in_flight
-        #: Requests of a connection that may be started before they begin.
+        #: Concurrent requests of a connection that may be started before they begin.
         self.max_starting = min(_MAX_STARTING, self._in_flight)
-        self._note = slow_requests.note
+        self._watch_for_timeout = slow_requests.add
         self._loop = slow_requests.loop
         self._reply_bytes = limits.reply_bytes
         self._nesting = limits.nesting
-        #: Bytes that a message can't be nested too deeply in: each level opens and closes.
-        self._surely_flat = 2 * self._nesting
-        #: Messages that got as far as no route, by error code.
+        #: Bytes by opcode: a message of no more can't be nested too deeply. Each level of JSON
+        #: opens and closes; one of MessagePack takes a byte.
+        self._surely_flat = {TEXT: 2 * self._nesting, BINARY: self._nesting}
+        #: Messages that were refused before their type was known, by error code.
         self.failures: Counter[str] = Counter()
 
     def accept(self, connection: Connection, data: bytes) -> Request[Route] | None:
         """Decode a message, look up its type, permit, limit and validate it.
 
         Returns:
-            The request to run; None if the message was wrong, and has been answered.
+            The request to run; None if the message was refused, and has been answered.
 
         Raises:
             NotUtf8Error: It is text, and not UTF-8.
         """
         try:
             envelope = connection.codec.decode(data)
-            if len(data) > self._surely_flat:
+            if len(data) > self._surely_flat[connection.codec.opcode]:
                 connection.codec.check_nesting(data, envelope, self._nesting)
         except MalformedError as exc:
             self.failures[exc.error.code] += 1
@@ -109,15 +107,18 @@ class Dispatcher:
             return None
         requests = connection.requests
         try:
-            if (  # one look for all that is rare
+            if (  # all that is rare in one condition
                 message_id is None
                 or message_id in requests
                 or len(requests) >= self._in_flight
                 or self._hub.draining
             ):
-                self._admit(connection, route, message_id)
+                self._check_in_flight(connection, route, message_id)
             if route.is_restricted:
-                self._permit(connection, route)
+                if not route.scopes <= connection.identity.scopes:
+                    raise Error("forbidden", scopes=sorted(route.scopes))
+                if route.rate is not None:
+                    check_rate(connection, route, route.rate)
             payload = route.load(envelope.payload)
         except CONTAINED as exc:  # a schema's own code may raise anything
             self._refuse(connection, route, message_id, exc)
@@ -127,12 +128,12 @@ class Dispatcher:
         return request
 
     def refuse(self, connection: Connection, data: bytes, wait: float) -> None:
-        """Refuse a message because the connection has sent too many.
+        """Refuse a message past the connection's rate limit.
 
         Args:
             connection: The connection.
-            data: The message; of interest is only its id.
-            wait: Seconds until it may send another.
+            data: The message; only its id is used.
+            wait: Seconds until another is accepted.
 
         Raises:
             NotUtf8Error: It is text, and not UTF-8.
@@ -147,21 +148,23 @@ class Dispatcher:
         connection.refuse(message_id, error)
 
     def start(self, request: Request[Route]) -> None:
-        """Run a request beside others, in a task of its own, which begins in the loop's next turn.
+        """Run a request beside others: in a task of its own, which begins in the loop's next turn.
 
-        The connection keeps the request, and that the task, until it has ended.
+        The connection holds the request, and the request the task, until it has ended.
         """
         request.task = self._loop.create_task(self._run_beside(request))
 
-    def _admit(self, connection: Connection, route: Route, message_id: MessageId | None) -> None:
-        """Refuse what can't be done now."""
+    def _check_in_flight(
+        self, connection: Connection, route: Route, message_id: MessageId | None
+    ) -> None:
+        """Refuse a message that can't run beside the requests in flight, or during a shutdown."""
         if message_id is None:
             if route.streams:
                 fault = field_fault("/id", "required", "A streamed answer needs an id.")
                 raise with_faults("invalid_message", [fault])
         elif message_id in connection.requests:
             raise Error("conflict", "A request with this id is under way.")
-        if route.type == _ALWAYS_ADMITTED:
+        if route.type == _ALWAYS_ACCEPTED:
             return
         if len(connection.requests) >= self._in_flight:
             raise Error(
@@ -170,18 +173,12 @@ class Dispatcher:
         if self._hub.draining:
             raise Error("unavailable", "The server is shutting down.", retry_after=_RETRY_AFTER)
 
-    def _permit(self, connection: Connection, route: Route) -> None:
-        """Refuse what this connection may not do, or not as often."""
-        if not route.scopes <= connection.identity.scopes:
-            raise Error("forbidden", scopes=sorted(route.scopes))
-        check_rate(connection, route)
-
     async def _run_beside(self, request: Request[Route]) -> None:
         assert request.task is not None  # noqa: S101 - `start` has set it
         await self.run(request, request.task)
 
     async def run(self, request: Request[Route], task: "asyncio.Task[Any]") -> None:
-        """Call the handler and answer with what comes of it.
+        """Call the handler, and send its reply or its error.
 
         Args:
             request: What `accept` returned.
@@ -189,33 +186,33 @@ class Dispatcher:
         """
         connection, route = request.connection, request.options
         request.task = task
-        if route.is_brief:
+        if route.has_short_timeout:
             request.start_timeout()
-        self._note(request)
+        self._watch_for_timeout(request)
         try:
-            if request.stopped is None:
+            if request.stop_reason is None:
                 context = Context(connection, route.runtime, request)
                 result = await route.call(context, request.data)
         except asyncio.CancelledError as exc:
-            if not request.caught_stop():
+            if not request.uncancel():
                 if task.cancelling():
                     raise
-                # Nobody has cancelled the handler: it waited for something else that was.
+                # The handler was not cancelled: it awaited something that was.
                 self._refuse(connection, route, request.id, exc)
                 return
         except CONTAINED as exc:
-            if not request.caught_stop():
+            if not request.uncancel():
                 self._refuse(connection, route, request.id, exc)
                 return
         else:
-            if request.stopped is None:
+            if request.stop_reason is None:
                 self._reply(request, result)
                 return
-            request.caught_stop()
+            request.uncancel()
         finally:
             request.finish()
-        assert request.stopped is not None  # noqa: S101 - every other way has returned
-        self._refuse(connection, route, request.id, request.stopped)
+        assert request.stop_reason is not None  # noqa: S101 - every other way has returned
+        self._refuse(connection, route, request.id, request.stop_reason)
 
     def _reply(self, request: Request[Route], result: Any) -> None:
         connection, route = request.connection, request.options
@@ -240,13 +237,15 @@ class Dispatcher:
         message_id: MessageId | None,
         exc: BaseException,
     ) -> None:
-        """Answer with an error: the exception's own, or ``internal``."""
-        plugin = route.runtime.plugin
-        error = error_of(exc, plugin=plugin, connection=connection.id, type=route.type)
-        route.failures[error.code] += 1
-        connection.refuse(message_id, error)
+        """Send an exception as an error, and count it."""
+        if not isinstance(exc, Error):  # as `error_of` does, without the call for most refusals
+            plugin = route.runtime.plugin
+            exc = report(exc, plugin=plugin, connection=connection.id, type=route.type)
+        route.failures[exc.code] += 1
+        connection.refuse(message_id, exc)
 
     def _unknown_type(self, connection: Connection, message_type: str) -> Error:
+        """Return the error for a type that does not exist, with similar names that do."""
         suggestions: list[str] = []
         suggested = connection[_SUGGESTIONS]
         if suggested.left > 0:

@@ -1,12 +1,12 @@
-"""Plugins that declare what only one can have: all but the built-in ones are left out."""
+"""Conflicts: of plugins that declare the same, all but the built-in ones are left out."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
 
-from .plugin_entry import PluginEntry, PluginState, Stage, called
+from .plugin_entry import PluginEntry, PluginState, Stage
 
-#: The distribution whose plugins win every conflict: clients rely on the built-ins.
+#: The distribution whose plugins win every conflict: clients rely on the built-in types.
 _OWN_DISTRIBUTION: Final = "jackfield"
 
 #: What to do about a conflict. Plugins of one name can't be told apart under [plugins].
@@ -18,8 +18,8 @@ _CURES: Final = {
 }
 
 
-def _refuse(entry: PluginEntry, conflict: str, others: list[str], cure: str) -> None:
-    """Leave a plugin out for its conflict with others, if there are any."""
+def _leave_out(entry: PluginEntry, conflict: str, others: list[str], cure: str) -> None:
+    """Leave a plugin out if it is in conflict with others, unless it is built-in."""
     if not others or entry.candidate.distribution == _OWN_DISTRIBUTION:
         return
     if entry.state is not PluginState.FAILED:  # a first reason is kept
@@ -27,7 +27,7 @@ def _refuse(entry: PluginEntry, conflict: str, others: list[str], cure: str) -> 
 
 
 def refuse_conflicts(all_entries: Sequence[PluginEntry]) -> None:
-    """Leave out plugins that share what only one can have: which is meant can't be told."""
+    """Leave out all plugins that share a name, message type, page or topic: none has precedence."""
     running = [(entry, entry.plugin) for entry in all_entries if entry.is_running and entry.plugin]
     claims: defaultdict[tuple[str, str], list[PluginEntry]] = defaultdict(list)
     for entry in all_entries:
@@ -41,12 +41,12 @@ def refuse_conflicts(all_entries: Sequence[PluginEntry]) -> None:
     families = [(entry, family) for entry, plugin in running for family in plugin.topics]
     for (what, value), entries in claims.items():
         for entry in entries:
-            others = [called(other) for other in entries if other is not entry]
-            _refuse(entry, f"the {what} {value!r} is also declared by", others, _CURES[what])
+            others = [other.label for other in entries if other is not entry]
+            _leave_out(entry, f"the {what} {value!r} is also declared by", others, _CURES[what])
     for entry, family in families:
         others = [
-            f"{str(rival.pattern)!r} of {called(other)}"
+            f"{str(rival.pattern)!r} of {other.label}"
             for other, rival in families
             if other is not entry and rival.pattern.overlaps(family.pattern)
         ]
-        _refuse(entry, f"{family} overlaps", others, _CURES["topic"])
+        _leave_out(entry, f"{family} overlaps", others, _CURES["topic"])

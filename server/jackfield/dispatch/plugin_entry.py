@@ -1,4 +1,4 @@
-"""What became of a plugin that is installed: loaded, disabled or failed, and why."""
+"""`PluginEntry`: an installed plugin, whether it is loaded, disabled or failed, and why."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from jackfield.plugin.plugin import Plugin
 
 
 class PluginState(StrEnum):
-    """What became of a candidate."""
+    """Whether a plugin runs."""
 
     LOADED = "loaded"
     DISABLED = "disabled"
@@ -19,7 +19,7 @@ class PluginState(StrEnum):
 
 
 class Stage(StrEnum):
-    """Where a plugin failed."""
+    """The step at which a plugin failed."""
 
     IMPORT = "import"
     REGISTER = "register"
@@ -29,15 +29,15 @@ class Stage(StrEnum):
 
 @dataclass(slots=True)
 class PluginEntry:
-    """A candidate and what became of it.
+    """An installed plugin and its state.
 
     Attributes:
-        candidate: Where it comes from.
+        candidate: Its entry point.
         state: Whether it runs.
-        stage: Where it failed, if it did.
-        reason: Why, in words for whoever runs the server.
-        problems: What is wrong with its configuration, if it is that.
-        plugin: What it declares, once it is imported.
+        stage: The step at which it failed, if it did.
+        reason: Why it failed, for whoever runs the server.
+        problems: The problems of its configuration, if it failed for those.
+        plugin: Its declaration, once it is imported.
         config: Its configuration, once that is loaded.
     """
 
@@ -56,7 +56,7 @@ class PluginEntry:
 
     @property
     def is_running(self) -> bool:
-        """Whether it is loaded, and nothing has been found wrong with it."""
+        """Whether it is loaded, and has not failed."""
         return self.state is PluginState.LOADED
 
     @property
@@ -65,15 +65,25 @@ class PluginEntry:
         return f"{self.candidate.distribution} {self.candidate.version}".strip()
 
     def fail(self, stage: Stage, reason: str) -> None:
-        """Leave it out."""
+        """Leave the plugin out.
+
+        Args:
+            stage: The step at which it failed.
+            reason: Why, for whoever runs the server.
+        """
         self.state, self.stage, self.reason = PluginState.FAILED, stage, reason
 
+    @property
+    def label(self) -> str:
+        """Its name and source, for messages."""
+        return f"plugin {self.name!r} of {self.source}"
+
     def __str__(self) -> str:
-        return f"{called(self)}: {self.reason}"
+        return f"{self.label}: {self.reason}"
 
 
 class PluginFailures(Exception):  # noqa: N818 - several at once
-    """Plugins failed where the configuration says ``strict``.
+    """Plugins failed, and the configuration is ``strict``.
 
     Args:
         entries: The plugins that failed.
@@ -82,8 +92,3 @@ class PluginFailures(Exception):  # noqa: N818 - several at once
     def __init__(self, entries: Iterable[PluginEntry]) -> None:
         self.entries = list(entries)
         super().__init__("\n".join(str(entry) for entry in self.entries))
-
-
-def called(entry: PluginEntry) -> str:
-    """What to call a plugin in words."""
-    return f"plugin {entry.name!r} of {entry.source}"

@@ -1,19 +1,19 @@
-"""Import one plugin: whatever is wrong with it is contained, and says why it is left out."""
+"""Load one plugin: import it, check its declaration, load its configuration; contain its faults."""
 
 from jackfield.config import ConfigError, Section
 from jackfield.plugin.plugin import Plugin
 from jackfield.schema.validation import resolve_nested
 from jackfield.wire.errors import RegistrationError
 
-from .plugin_entry import PluginEntry, PluginState, Stage
+from .plugin_entry import PluginEntry, Stage
 
 
 def load_plugin(entry: PluginEntry, section: Section) -> None:
-    """Import a plugin, check what it declares and load its configuration; contain its faults.
+    """Import a plugin, check its declaration and load its configuration; contain its faults.
 
     Args:
-        entry: The plugin; what becomes of it is noted there.
-        section: Its configuration.
+        entry: The plugin; it gets the declaration, or is marked as failed.
+        section: Its section of the configuration.
     """
     try:
         loaded = entry.candidate.load()
@@ -38,7 +38,7 @@ def load_plugin(entry: PluginEntry, section: Section) -> None:
     else:
         entry.plugin = loaded
         _check_schemas(entry, loaded)
-        if entry.state is PluginState.LOADED:
+        if entry.is_running:
             _configure(entry, loaded, section)
 
 
@@ -55,7 +55,7 @@ def _configure(entry: PluginEntry, plugin: Plugin, section: Section) -> None:
 
 
 def _check_schemas(entry: PluginEntry, plugin: Plugin) -> None:
-    """Refuse a schema that nests one that isn't there; at a message it would be too late."""
+    """Leave out a plugin with a schema that nests a missing one: at a message it is too late."""
     handlers = plugin.handlers.values()
     schemas = [
         *((f"a schema of {handler.type!r}", handler.schema) for handler in handlers),

@@ -1,6 +1,6 @@
-"""How often a connection may send a message type that has a rate of its own.
+"""Check the rate limit of one message type.
 
-What it may send in all is counted where its messages are read, by `Connection.allowance`.
+The rate limit of a connection, over all types, is checked by the receiver.
 """
 
 import math
@@ -10,31 +10,34 @@ from jackfield.connection.connection import Connection
 from jackfield.connection.running import MessageOptions
 from jackfield.connection.slot import Slot
 from jackfield.wire.errors import Error
-from jackfield.wire.rates import Allowance
+from jackfield.wire.rates import Allowance, Rate
 
-#: What a connection may still send of each type; each made for its first message.
+#: What a connection may still send of each type; an entry is made for its first message.
 _ALLOWANCES: Final[Slot[dict[MessageOptions, Allowance]]] = Slot("rate limits", dict)
 
 
-def check_rate(connection: Connection, options: MessageOptions) -> None:
-    """Take a message of what a connection may send of its type.
+def check_rate(connection: Connection, options: MessageOptions, rate: Rate) -> None:
+    """Count a message against the rate limit of its type.
+
+    Args:
+        connection: The connection that has sent it.
+        options: Its type.
+        rate: The limit of the type.
 
     Raises:
-        Error: ``rate_limited``: it has sent as many as it may.
+        Error: ``rate_limited``: the limit is passed.
     """
-    if options.rate is None:
-        return
     allowances = connection[_ALLOWANCES]
     allowance = allowances.get(options)
     if allowance is None:
-        allowance = allowances[options] = options.rate.allowance()
+        allowance = allowances[options] = rate.allowance()
     allowance.left -= 1
     if allowance.left < 0 and (wait := allowance.refill(connection.loop.time())):
         raise Error("rate_limited", retry_after=rounded_up(wait))
 
 
 def rounded_up(wait: float) -> float:
-    """A time to wait as a client is told it: one that is too short is refused again.
+    """Round a wait up to milliseconds: a client that comes back too early is refused again.
 
     Args:
         wait: Seconds.

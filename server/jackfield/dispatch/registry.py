@@ -1,7 +1,7 @@
-"""Plugins found by entry point: loaded, refused or contained; routes and topics of those that run.
+"""`Registry`: the plugins of a server, and the routes and topic families of those that run.
 
-A plugin is in whole or not at all. One that fails to import, to declare, to configure or to start
-is left out with the reason, and everything else goes on without it.
+A plugin runs as a whole or not at all. One that fails to import, to register, to be configured or
+to start is left out with the reason, and everything else runs without it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,11 +28,11 @@ class Registry:
     """The plugins of one server.
 
     Args:
-        candidates: What may be loaded.
-        settings: Which of it is wanted, and each plugin's configuration.
+        candidates: The plugins that are installed.
+        settings: Which of them are enabled, and each plugin's configuration.
 
     Raises:
-        ConfigError: The configuration names plugins that aren't there.
+        ConfigError: The configuration names plugins that are not installed.
     """
 
     def __init__(self, candidates: Iterable[Candidate], settings: PluginSettings) -> None:
@@ -40,11 +40,11 @@ class Registry:
         self.entries = [PluginEntry(candidate) for candidate in candidates]
         self.entries.sort(key=lambda entry: (entry.name, entry.source))
         self.routes: dict[str, Route] = {}
-        #: By the first word of their topics' names.
+        #: The topic families of those that run, by the first word of their patterns.
         self._families: dict[str, list[tuple[PluginEntry, TopicFamily]]] = {}
         self._check_names()
         for entry in self.entries:
-            if self._wanted(entry.name):
+            if self._is_enabled(entry.name):
                 section = settings.sections.get(entry.name) or Section.empty(entry.name)
                 load_plugin(entry, section)
             else:
@@ -57,28 +57,32 @@ class Registry:
     @property
     def loaded(self) -> list[PluginEntry]:
         """The plugins that run."""
-        return [entry for entry in self.entries if entry.state is PluginState.LOADED]
+        return [entry for entry in self.entries if entry.is_running]
 
     @property
     def failed(self) -> list[PluginEntry]:
-        """The plugins that were left out because something is wrong with them."""
+        """The plugins that were left out because they failed."""
         return [entry for entry in self.entries if entry.state is PluginState.FAILED]
 
     def plugins(self) -> Iterator[tuple[PluginEntry, Plugin]]:
-        """The plugins that run, with what they declare."""
+        """Iterate over the plugins that run, with their declarations."""
         for entry in self.loaded:
             if entry.plugin is not None:
                 yield entry, entry.plugin
 
     def enforce_strictness(self) -> None:
-        """Raise `PluginFailures` if a plugin has failed and the configuration is strict."""
+        """Stop here if a plugin has failed and the configuration is strict.
+
+        Raises:
+            PluginFailures: So it is.
+        """
         if self._settings.strict and self.failed:
             raise PluginFailures(self.failed)
 
-    def resolve(
+    def make_routes(
         self, settings: Settings, runtimes: Mapping[str, Runtime], executor: Executor
     ) -> None:
-        """Make the routes of all that run; after this a message can be handled.
+        """Make the routes of the plugins that run; after this a message can be handled.
 
         Args:
             settings: The server's settings.
@@ -106,29 +110,29 @@ class Registry:
                 )
 
     def find_family(self, topic: str) -> tuple[TopicFamily, dict[str, str]] | None:
-        """Which of the families that run a topic is of.
+        """Find the topic family that a topic belongs to, among the plugins that run.
 
         Args:
             topic: Its name; any text.
 
         Returns:
-            The family, and the parts of the name by their names; None if there is no such topic.
+            The family, and the values of the pattern's parts; None if there is no such topic.
         """
         for entry, family in self._families.get(topic.partition(":")[0], ()):
             parts = family.pattern.match(topic)
-            if parts is not None and entry.state is PluginState.LOADED:
+            if parts is not None and entry.is_running:
                 return family, parts
         return None
 
     def describe(self, scopes: frozenset[str], message_type: str | None) -> dict[str, Any]:
-        """The message types that an identity with these scopes may use, and the kinds of topics.
+        """Describe the message types and topic families that an identity with these scopes may use.
 
         Args:
             scopes: The identity's scopes.
-            message_type: Only this one, and no topics.
+            message_type: Describe only this one, and no topics.
 
         Raises:
-            Error: ``not_found``: there is none, or none for these scopes.
+            Error: ``not_found``: there is no such type, or not for these scopes.
         """
         types = [
             route.description
@@ -145,7 +149,7 @@ class Registry:
         return {"types": types, "topics": topics}
 
     def _check_names(self) -> None:
-        """Refuse a configuration that speaks of plugins that aren't there: it is a slip."""
+        """Refuse a configuration that names plugins that are not installed."""
         names = sorted({entry.name for entry in self.entries})
         problems = [
             Problem(section.place, f"no plugin {name!r} is installed{suggest(name, names)}")
@@ -164,7 +168,7 @@ class Registry:
         if problems:
             raise ConfigError(problems)
 
-    def _wanted(self, name: str) -> bool:
+    def _is_enabled(self, name: str) -> bool:
         def matches(patterns: Iterable[str]) -> bool:
             return any(fnmatchcase(name, pattern) for pattern in patterns)
 

@@ -1,7 +1,7 @@
-"""A message type ready to be called: everything about it that can be settled before a message.
+"""`Route`: a message type made ready to be called, with all that can be prepared beforehand.
 
-A `Route` is made once, at registration, from a `Handler`, its plugin's `Runtime` and the
-middlewares around it. What a message then needs is an attribute away.
+A `Route` is made once, when the server starts, of a `Handler`, its plugin's `Runtime` and the
+middleware around it. What a message needs then is one attribute away.
 """
 
 import asyncio
@@ -19,27 +19,26 @@ from jackfield.connection.running import MessageOptions
 from jackfield.declaration.replies import Reply, Stated
 from jackfield.plugin.handler import Handler, HandlerKind
 from jackfield.plugin.hooks import CallNext, Middleware
-from jackfield.schema.compiled.dumping import Dump as Finish
-from jackfield.schema.compiled.dumping import compile_dump
+from jackfield.schema.compiled.dumping import Dump, compile_dump
 from jackfield.schema.json_schema import json_schema
 from jackfield.schema.payload import as_payload, check_against
 from jackfield.schema.validation import bind
 
 from .bulkhead import Bulkhead
-from .timeouts import INTERVAL
+from .timeouts import CHECK_INTERVAL
 
 
 class Route(MessageOptions):
-    """One message type, resolved.
+    """One message type, ready to be called.
 
     Args:
-        handler: What the plugin declared.
+        handler: The plugin's declaration.
         runtime: The plugin's runtime.
         middleware: What runs around it, outermost first, each with its own plugin's runtime.
-        bulkhead: What bounds how many of the plugin's handlers run at once; None if nothing does.
-        default_timeout: Seconds for a handler that declares no timeout.
+        bulkhead: What bounds how many of the plugin's handlers run at once; None for no limit.
+        default_timeout: Seconds, for a handler that declares no timeout and is no stream.
         executor: The threads that plain functions run in.
-        check_replies: Whether replies are held against the declared schema.
+        check_replies: Whether replies are checked against the declared schema.
     """
 
     def __init__(
@@ -67,19 +66,19 @@ class Route(MessageOptions):
         )
         self.handler = handler
         self.runtime = runtime
-        #: Whether a message may be refused for more than its payload.
+        #: Whether it needs scopes or has a rate limit: most types have neither.
         self.is_restricted = bool(handler.scopes) or handler.rate is not None
-        #: Whether its timeout may pass before anybody looks: then it has a timer at once.
-        self.is_brief = self.timeout is not None and self.timeout < 2 * INTERVAL
+        #: Whether its timeout may pass before `SlowRequests` checks: it gets its timer at once.
+        self.has_short_timeout = self.timeout is not None and self.timeout < 2 * CHECK_INTERVAL
         self.load = bind(handler.schema, handler.type)
         self.call = _wrap(_innermost(handler, executor, bulkhead, check=check_replies), middleware)
-        #: How many messages were answered, and how many with which error code.
+        #: How many messages were handled, and how many were refused with which error code.
         self.replies = 0
         self.failures: Counter[str] = Counter()
 
     @cached_property
     def description(self) -> dict[str, Any]:
-        """What a client may know of the type: documentation, options and JSON Schemas."""
+        """What a client is told of the type: documentation, options and JSON Schemas."""
         return {
             "type": self.type,
             "plugin": self.runtime.plugin,
@@ -92,15 +91,16 @@ class Route(MessageOptions):
 
 
 def _wrap(call: CallNext, middleware: Sequence[tuple[Middleware, Runtime]]) -> CallNext:
+    """Wrap middleware around a call, the first outermost."""
     for layer, runtime in reversed(middleware):
-        call = partial(_through, layer, runtime, call)
+        call = partial(_call_middleware, layer, runtime, call)
     return call
 
 
-def _through(
+def _call_middleware(
     layer: Middleware, runtime: Runtime, call_next: CallNext, ctx: Context, data: Any
 ) -> Awaitable[Any]:
-    """Call a middleware with its own plugin's context; what it wraps keeps the one it has."""
+    """Call a middleware with its own plugin's context; what it wraps gets the original one."""
 
     def inner(_: Context, changed: Any) -> Awaitable[Any]:
         return call_next(ctx, changed)
@@ -112,33 +112,33 @@ def _through(
 def _innermost(
     handler: Handler, executor: Executor, bulkhead: Bulkhead | None, *, check: bool
 ) -> CallNext:
-    """The handler itself, as an async function whatever its kind, with its answers made ready."""
-    function, finish = handler.function, _finish(handler, check=check)
+    """Return the handler as an async function, whatever its kind, with its replies dumped."""
+    function, dump = handler.function, _dump_of(handler, check=check)
     if handler.kind is HandlerKind.THREAD:
         call = _threaded(function, executor, bulkhead)
     else:
         streams = handler.kind is HandlerKind.STREAM
-        call = _streaming(function, finish) if streams else function
+        call = _streaming(function, dump) if streams else function
         if bulkhead is not None:
             call = _bounded(call, bulkhead)
         if streams:
             return call
-    return call if finish is None else _finishing(call, finish)
+    return call if dump is None else _dumping(call, dump)
 
 
 def _bounded(call: CallNext, bulkhead: Bulkhead) -> CallNext:
     async def bounded(ctx: Context, data: Any) -> Any:
-        bulkhead.enter()
+        bulkhead.acquire()
         try:
             return await call(ctx, data)
         finally:
-            bulkhead.leave()
+            bulkhead.release()
 
     return bounded
 
 
-def _finish(handler: Handler, *, check: bool) -> Finish | None:
-    """What is done with an answer before it is encoded; None, and no time, for most handlers."""
+def _dump_of(handler: Handler, *, check: bool) -> Dump | None:
+    """Return what dumps and checks a reply before it is encoded; None if nothing needs to."""
     if handler.reply is None:
         return None
     dump = compile_dump(handler.reply) if handler.dump else None
@@ -161,23 +161,23 @@ def _threaded(
     async def call(ctx: Context, data: Any) -> Any:
         loop = asyncio.get_running_loop()
         if bulkhead is not None:
-            bulkhead.enter()
+            bulkhead.acquire()
         future = executor.submit(copy_context().run, function, ctx, data)
         if bulkhead is not None:
-            # Not when its time is up: a thread that goes on takes its place as before.
-            leave = partial(_call_on, loop, bulkhead.leave)
-            future.add_done_callback(leave)
+            # Not at its timeout: a thread can't be stopped, and counts until it ends.
+            future.add_done_callback(partial(_call_on, loop, bulkhead.release))
         return await asyncio.wrap_future(future, loop=loop)
 
     return call
 
 
 def _call_on(loop: asyncio.AbstractEventLoop, function: Callable[[], None], _: Future[Any]) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody counts any more
+    """Call a function on the event loop's thread; the last argument is `add_done_callback`'s."""
+    with contextlib.suppress(RuntimeError):  # the loop is closed: there is nothing left to count
         loop.call_soon_threadsafe(function)
 
 
-def _streaming(function: Callable[..., Any], finish: Finish | None) -> CallNext:
+def _streaming(function: Callable[..., Any], dump: Dump | None) -> CallNext:
     async def call(ctx: Context, data: Any) -> Any:
         connection = ctx._connection  # noqa: SLF001 - the context's other side
         message_id = ctx.id
@@ -190,21 +190,21 @@ def _streaming(function: Callable[..., Any], finish: Finish | None) -> CallNext:
                 if type(chunk) is Stated:
                     connection.send_chunk(message_id, seq, as_payload(chunk.payload), chunk.state)
                 else:
-                    answer = chunk if finish is None else finish(chunk)
+                    answer = chunk if dump is None else dump(chunk)
                     connection.send_chunk(message_id, seq, as_payload(answer))
                 seq += 1
                 try:
-                    await connection.outbox.room()
-                except ConnectionError:  # nobody is left to stream to
+                    await connection.outbox.wait_for_room()
+                except ConnectionError:  # the client has left
                     return None
         return None
 
     return call
 
 
-def _finishing(call: CallNext, finish: Finish) -> CallNext:
-    async def finished(ctx: Context, data: Any) -> Any:
+def _dumping(call: CallNext, dump: Dump) -> CallNext:
+    async def dumped(ctx: Context, data: Any) -> Any:
         result = await call(ctx, data)
-        return None if result is None else finish(result)
+        return None if result is None else dump(result)
 
-    return finished
+    return dumped

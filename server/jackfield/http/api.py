@@ -1,7 +1,7 @@
-"""The server API: what other servers ask of this one over HTTP, with a key.
+"""The server API: other servers make tickets, revoke and disconnect over HTTP, with an API key.
 
-An endpoint is a function of what all of them work with, and of the request's body. It is declared
-with the scope that a key must have for it and the schema of the body. All else is the same.
+An endpoint is a function of a `ServerApi` and the request's body. It is declared with the scope
+that a key needs for it, which is also its path, and with the schema of the body.
 """
 
 import hashlib
@@ -22,11 +22,12 @@ from jackfield.store.tickets import TicketStore
 from jackfield.telemetry.incidents import error_of
 from jackfield.wire.errors import Error
 from jackfield.wire.identity import MAX_USER_LENGTH, Identity, is_user
+from jackfield.wire.malformed import UNDECODABLE
 from jackfield.wire.problem import problem
 
-#: Bytes of a body: no endpoint needs more than an id or two.
+#: Bytes of a body: enough for an id and a list of scopes.
 _MAX_BODY: Final = 16_384
-#: Seconds: a year. What is revoked for longer is better forgotten by whoever gave it out.
+#: Seconds: a year. Redis keeps what is revoked as long as this, and no token should live longer.
 _LONGEST_LIFETIME: Final = 366 * 86_400
 #: The HTTP status of each error code that an endpoint may answer with; 500 for any other.
 _STATUS: Final = {
@@ -46,10 +47,10 @@ class ServerApi:
     """What the endpoints work with.
 
     Args:
-        settings: The keys, and how long a ticket can be used.
+        settings: The API keys, and how long a ticket can be used.
         tickets: The tickets in Redis.
-        revocations: What is revoked.
-        revocation_ttl: Seconds that a revocation is kept, if the request says nothing else.
+        revocations: The revocations.
+        revocation_ttl: Seconds that a revocation is kept, unless the request says otherwise.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class ServerApi:
         self.revocation_ttl = revocation_ttl
 
 
-#: Where an application has it.
+#: The key of an application's server API.
 API: Final = web.AppKey("jackfield.api", ServerApi)
 
 Endpoint = Callable[[ServerApi, Any], Awaitable[dict[str, Any]]]
@@ -79,7 +80,7 @@ _decode: Final = msgspec.json.Decoder().decode
 
 
 def _post(path: str, schema: Schema, *, status: int = 200) -> Callable[[Endpoint], Endpoint]:
-    """Declare an endpoint, ``POST /api/v1/<path>``; its key's scope has the same name."""
+    """Declare an endpoint, ``POST /api/v1/<path>``; the scope for it has the name of the path."""
     load = bind(schema, path)
 
     def declare(function: Endpoint) -> Endpoint:
@@ -88,7 +89,7 @@ def _post(path: str, schema: Schema, *, status: int = 200) -> Callable[[Endpoint
             try:
                 _check_key(api.keys, request, path)
                 answer = await function(api, load(await _body(request)))
-            except Exception as exc:  # noqa: BLE001 - of a fault the caller learns the incident
+            except Exception as exc:  # noqa: BLE001 - a fault is answered with its incident
                 return _refusal(error_of(exc, endpoint=path))
             return web.Response(
                 body=msgspec.json.encode(answer),
@@ -104,16 +105,16 @@ def _post(path: str, schema: Schema, *, status: int = 200) -> Callable[[Endpoint
 
 
 def _check_key(keys: Sequence[ApiKey], request: web.Request, scope: str) -> None:
-    """Refuse a request whose key is missing, wrong, or not for this.
+    """Check the API key of a request.
 
     Raises:
-        Error: ``unauthenticated`` or ``forbidden``.
+        Error: ``unauthenticated`` without a valid key; ``forbidden`` for one without the scope.
     """
     scheme, _, key = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     if scheme.lower() != "bearer":
         raise Error("unauthenticated", "This needs an API key: Authorization: Bearer <key>.")
     digest = hashlib.sha256(key.strip().encode("utf-8", "surrogateescape")).digest()
-    # All of them, so that the time it takes does not tell which.
+    # All are compared, so that the time it takes does not tell which one fits.
     fitting = [each for each in keys if each.fits(digest)]
     if not fitting:
         raise Error("unauthenticated", "There is no such API key.")
@@ -122,7 +123,7 @@ def _check_key(keys: Sequence[ApiKey], request: web.Request, scope: str) -> None
 
 
 async def _body(request: web.Request) -> dict[str, Any]:
-    """The object in a request's body.
+    """Read the JSON object in a request's body.
 
     Raises:
         Error: ``too_large`` or ``invalid_json``.
@@ -134,7 +135,7 @@ async def _body(request: web.Request) -> dict[str, Any]:
             raise Error("too_large", f"The body is larger than {_MAX_BODY} bytes.", limit=_MAX_BODY)
     try:
         value = _decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNDECODABLE:
         raise Error("invalid_json", "The body is not valid JSON.") from None
     if not isinstance(value, dict):
         raise Error("invalid_json", "The body is not an object.")
@@ -166,7 +167,7 @@ def _check_printable(text: str) -> None:
 
 
 class Ticket(Schema):
-    """Whom a ticket lets in, and for how long."""
+    """The body of ``tickets``: whose the ticket is, and when the identity expires."""
 
     user = fields.String(load_default=None, allow_none=True, validate=_check_user)
     scopes = fields.List(
@@ -180,7 +181,7 @@ class Ticket(Schema):
 
 
 class Subject(Schema):
-    """Exactly one of the things that can be told apart."""
+    """Exactly one of a token, a user and a connection."""
 
     token_id = _id(256)
     user = fields.String(validate=_check_user)
@@ -188,30 +189,30 @@ class Subject(Schema):
 
     @validates_schema(skip_on_field_errors=True)
     def exactly_one(self, data: dict[str, Any], **_: Any) -> None:
-        """Nobody means two, and nobody means none."""
+        """Refuse none, and more than one."""
         names = [name for name in ("token_id", "user", "connection") if name in self.fields]
         if len([name for name in names if name in data]) != 1:
             raise ValidationError(f"Exactly one of {', '.join(names)} is needed.")
 
 
 class Revoke(Subject):
-    """What to revoke, and for how long it would be valid otherwise."""
+    """The body of ``revoke``: what to revoke, and for how many seconds."""
 
     expires_in = fields.Float(validate=validate.Range(1, _LONGEST_LIFETIME))
 
 
 class Disconnect(Subject):
-    """What to close."""
+    """The body of ``disconnect``: whose connections to close."""
 
     class Meta:
-        """A token is revoked, or not."""
+        """Leave tokens out: they can only be revoked."""
 
         exclude = ("token_id",)
 
 
 @_post("tickets", Ticket(), status=201)
 async def give_ticket(api: ServerApi, data: dict[str, Any]) -> dict[str, Any]:
-    """Make a ticket, for one connection within seconds."""
+    """Make a ticket, with which one connection can be opened within seconds."""
     lifetime = data["expires_in"]
     identity = Identity(
         user=data["user"],
@@ -226,7 +227,7 @@ async def give_ticket(api: ServerApi, data: dict[str, Any]) -> dict[str, Any]:
 
 @_post("revoke", Revoke())
 async def revoke(api: ServerApi, data: dict[str, Any]) -> dict[str, Any]:
-    """Revoke a token, a user's tokens or a connection, on all nodes."""
+    """Revoke a token, all tokens of a user, or a connection, on all nodes."""
     lifetime = data.get("expires_in", api.revocation_ttl)
     for key, kind in (
         ("token_id", RevocationKind.TOKEN),
@@ -240,7 +241,7 @@ async def revoke(api: ServerApi, data: dict[str, Any]) -> dict[str, Any]:
 
 @_post("disconnect", Disconnect())
 async def disconnect(api: ServerApi, data: dict[str, Any]) -> dict[str, Any]:
-    """Close a connection, or all of a user's, on all nodes; the clients come back."""
+    """Close a connection, or all of a user's, on all nodes; the clients may reconnect."""
     for key, kind in (
         ("user", RevocationKind.DISCONNECT_USER),
         ("connection", RevocationKind.DISCONNECT_CONNECTION),

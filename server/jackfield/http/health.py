@@ -1,4 +1,4 @@
-"""HTTP beside the socket: health, readiness, metrics, and what stands at the root."""
+"""Answer ``/healthz``, ``/readyz`` and ``/``: health, readiness, and what this server is."""
 
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -23,7 +23,7 @@ def _json(body: Mapping[str, Any], status: int = 200) -> web.Response:
 
 
 async def root(request: web.Request) -> web.Response:
-    """What this is, for whoever opens it in a browser."""
+    """Describe this server, for whoever opens it in a browser."""
     return _json(
         {
             "server": "jackfield",
@@ -37,23 +37,23 @@ async def root(request: web.Request) -> web.Response:
 
 
 async def healthz(request: web.Request) -> web.Response:
-    """Whether the process is alive: it is, or this would not answer."""
+    """Tell that the process is alive."""
     return _json({"status": "ok"})
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """Whether the server should get new connections, and what is wrong if anything is."""
+    """Tell whether the server should get new connections, and why not."""
     return await request.app[READINESS].answer()
 
 
 class Readiness:
     """Whether a node should get new connections.
 
-    A plugin that was left out is a reason to look, and not one to take the server out of its load
-    balancer: the others work.
+    A plugin that failed makes it ``degraded``, which is still ready: the other plugins work, and a
+    load balancer should not take the server out.
 
     Args:
-        redis: Its Redis.
+        redis: The node's Redis.
         bus: Its links to Redis's pub/sub.
         hub: Its connections.
         registry: Its plugins.
@@ -66,7 +66,7 @@ class Readiness:
         self._registry = registry
 
     async def answer(self) -> web.Response:
-        """Tell whether it should, and what is wrong if anything is."""
+        """Return the answer of ``/readyz``: 200 or 503, with the reasons."""
         reasons = []
         if self._hub.draining:
             reasons.append({"reason": "shutdown", "message": "The server is shutting down."})
@@ -91,5 +91,5 @@ class Readiness:
         return _json({"status": status, "reasons": reasons}, 200 if ready else 503)
 
 
-#: Where an application has it.
+#: The key of an application's readiness.
 READINESS: Final = web.AppKey("jackfield.readiness", Readiness)

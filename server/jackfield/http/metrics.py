@@ -1,4 +1,4 @@
-"""What a node tells Prometheus; collected when asked, so that counting costs a message nothing."""
+"""Answer ``/metrics``: a node's counters and gauges for Prometheus, collected when asked."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -17,27 +17,27 @@ from jackfield.session.request_heads import WaitingClients
 from jackfield.telemetry.watchdog import Watchdog
 from jackfield.topics.topics import Topics
 
-#: Where an application has what it tells Prometheus.
+#: The key of an application's collectors.
 REGISTRY: Final = web.AppKey("jackfield.metrics", CollectorRegistry)
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """Counters and gauges in the Prometheus text format."""
+    """Return the counters and gauges in the Prometheus text format."""
     body = generate_latest(request.app[REGISTRY])
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 class NodeCollector(Collector):
-    """Reads a node's counters.
+    """Reads a node's counters when Prometheus asks, so that they cost a message nothing.
 
     Args:
-        hub: Its connections.
-        waiting_clients: Its clients that have asked for nothing yet.
+        hub: The node's connections.
+        waiting_clients: Its clients that have no request under way.
         watchdog: What watches its event loop.
         topics: Its topics.
         agents: Its agents.
         registry: Its plugins and message types.
-        dispatcher: What counts messages that reach no message type.
+        dispatcher: What counts the messages that reach no message type.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class NodeCollector(Collector):
         self._dispatcher = dispatcher
 
     def collect(self) -> Iterator[Metric]:
-        """One family for each thing that is counted."""
+        """Yield one metric family after the other."""
         yield GaugeMetricFamily("jackfield_connections", "Open connections.", value=len(self._hub))
         yield GaugeMetricFamily(
             "jackfield_waiting_clients",

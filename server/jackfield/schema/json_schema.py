@@ -11,7 +11,7 @@ _COMPONENTS = "#/components/schemas/"
 
 
 def json_schema(schema: Schema) -> dict[str, Any]:
-    """One self-contained JSON Schema; schemas within it stand under ``$defs``."""
+    """Return a schema as one self-contained JSON Schema; those within it stand in ``$defs``."""
     plugin = MarshmallowPlugin(schema_name_resolver=_Names())
     spec = APISpec("", "", "3.1.0", plugins=[plugin])
     converter: Any = plugin.converter  # its methods are not typed

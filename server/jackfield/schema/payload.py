@@ -1,4 +1,4 @@
-"""What a plugin answers or publishes, as a payload."""
+"""What a plugin answers or publishes: made a payload, and checked by its schema."""
 
 from collections.abc import Mapping
 from dataclasses import is_dataclass
@@ -13,10 +13,10 @@ class PayloadError(Exception):
 
 
 def check_against(schema: Schema, payload: Any) -> None:
-    """Hold what a plugin sends against what it declares.
+    """Check what a plugin sends by the schema that it declares.
 
     Raises:
-        PayloadError: It is something else.
+        PayloadError: It does not fit.
     """
     try:
         # As the client will read it: it may have parts that are encoded already.
@@ -26,10 +26,10 @@ def check_against(schema: Schema, payload: Any) -> None:
 
 
 def as_payload(result: Any) -> Any:
-    """What a plugin returned or published, as a payload: an object, or nothing for the empty one.
+    """Return what a plugin answers or publishes as a payload: None is the empty object.
 
     Raises:
-        PayloadError: It is neither.
+        PayloadError: It is neither an object nor None.
     """
     if type(result) is dict:
         return result

@@ -83,7 +83,7 @@ class PluginTypes:
 
 
 def typescript(plugins: Iterable[PluginTypes]) -> str:
-    """The source of a TypeScript module: always the same for the same plugins.
+    """Return the source of a TypeScript module: always the same for the same plugins.
 
     Args:
         plugins: What to write the types of, in any order.

@@ -28,7 +28,7 @@ _NOTHING: Final = "{ [key: string]: never }"
 
 
 def essence(schema: Any, hidden: str) -> Any:
-    """What of a schema its type is made of.
+    """Return what of a schema its type is made of.
 
     Args:
         schema: A JSON Schema: a mapping or a boolean.
@@ -59,7 +59,7 @@ def essence(schema: Any, hidden: str) -> Any:
 
 
 def reached(node: Any, definitions: Mapping[str, Any]) -> list[str]:
-    """The definitions that a schema refers to, or the one that a reference names, and theirs."""
+    """Return the definitions that a schema, or a reference, leads to, one by another."""
     found: dict[str, None] = {}
 
     def visit(node: Any) -> None:
@@ -83,7 +83,7 @@ def reached(node: Any, definitions: Mapping[str, Any]) -> list[str]:
 
 
 def declaration(name: str, definition: Any, names: Mapping[str, str]) -> str:
-    """The declaration of a type: an interface where it can be one.
+    """Return the declaration of a type: an interface where it can be one.
 
     Args:
         name: What it is called.
@@ -98,7 +98,7 @@ def declaration(name: str, definition: Any, names: Mapping[str, str]) -> str:
 
 
 def alternatives(node: Any, names: Mapping[str, str]) -> list[str]:
-    """The types that a value may be of; each can stand in any other as it is.
+    """Return the types that a value may be of; each can stand in any other as it is.
 
     Args:
         node: The essence of a schema.
@@ -167,7 +167,7 @@ def _member(name: str, node: Any, names: Mapping[str, str]) -> str:
 
 
 def union(types: Iterable[Iterable[str]]) -> list[str]:
-    """What is of any of these types."""
+    """Return the types of what is of any of these."""
     distinct = list(dict.fromkeys(each for inner in types for each in inner))
     if "unknown" in distinct:
         return ["unknown"]
@@ -217,7 +217,7 @@ def _described(node: Any) -> Iterator[str]:
 
 
 def comment(*paragraphs: str) -> str:
-    """A TSDoc comment and the end of its line; nothing if there is nothing to say."""
+    """Return a TSDoc comment and the end of its line; nothing if there is nothing to say."""
     text = "\n\n".join(filter(None, (paragraph.strip() for paragraph in paragraphs)))
     lines = [
         _UNFIT.sub("\N{REPLACEMENT CHARACTER}", line.expandtabs().rstrip()).replace("*/", "*\\/")
@@ -231,7 +231,7 @@ def comment(*paragraphs: str) -> str:
 
 
 def member_name(name: str) -> str:
-    """What a member is called in an interface: in quotes unless it is an identifier."""
+    """Return the name of an interface's member: in quotes unless it is an identifier."""
     return name if _IDENTIFIER.fullmatch(name) else _quoted(name)
 
 
@@ -242,6 +242,6 @@ def _quoted(text: str) -> str:
 
 
 def block(members: Iterable[str], between: str = "\n") -> str:
-    """Members, or declarations, in braces."""
+    """Return members, or declarations, in braces."""
     lines = between.join(members)
     return f"{{\n{indent(lines, '  ')}\n}}" if lines else "{}"

@@ -1,4 +1,4 @@
-"""The hooks of plugins that run when a client has connected, and when it has gone."""
+"""Run the plugins' hooks for a new connection, and for one that has ended."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from jackfield.wire.errors import CONTAINED, Error
 
 
 class ConnectionHooks:
-    """The hooks of all plugins of a node.
+    """The connection hooks of all plugins of a node.
 
     Args:
         registry: The plugins.
@@ -41,11 +41,11 @@ class ConnectionHooks:
             await self.run(hook, connection, plugin, may_refuse=True)
 
     async def disconnected(self, connection: Connection) -> None:
-        """Run every plugin's ``on_disconnect``; none can keep another from running."""
+        """Run every plugin's ``on_disconnect``; one that fails keeps no other from running."""
         for plugin, hook in self._disconnect_hooks:
             await self.run(hook, connection, plugin, may_refuse=False)
 
-    # Listed when the first client comes: until then a plugin may fail to start.
+    # Listed at the first connection: until then a plugin may fail to start.
 
     @cached_property
     def _connect_hooks(self) -> list[tuple[str, Hook]]:
@@ -66,9 +66,12 @@ class ConnectionHooks:
 
         Args:
             hook: The hook.
-            connection: Whose connection it is about.
+            connection: The connection it is about.
             plugin: The name of the plugin it belongs to.
-            may_refuse: Whether an `Error` of its is let through.
+            may_refuse: Whether to let an `Error` that it raises through.
+
+        Raises:
+            Error: The hook refuses the connection, and may.
         """
         try:
             async with asyncio.timeout(self._timeout):

@@ -1,9 +1,9 @@
-"""How a client is let in: the page it comes from, how it speaks, and who it is.
+"""The handshake of a client: check its origin, choose its subprotocol, authenticate it.
 
-Who it is comes from the first of these that it sends: the ``Authorization: Bearer`` header, a
-ticket in the URL, a cookie. A browser adds the cookie to whatever any page asks of it, so that it
-counts only with the origin of a page that is allowed. A client that sends none of them is
-anonymous, or has to say who it is by its first message.
+It is authenticated by the first of these that it sends: the ``Authorization: Bearer`` header, a
+ticket in the URL, a cookie. A browser adds the cookie to the requests of any page, so the cookie
+counts only together with an allowed origin. A client that sends none of them is anonymous, or must
+authenticate by its first message.
 """
 
 import asyncio
@@ -24,17 +24,17 @@ from jackfield.wire.protocol import Codec, Envelope, MalformedError, NotUtf8Erro
 
 from .receiver import Receiver
 
-#: Frames before the message that says who it is: some libraries ping at once, and none often.
+#: Frames up to the message that authenticates: some libraries ping at once, and none often.
 _MAX_FRAMES: Final = 10
 
-_UNCLEAR: Final = (
+_WRONG_FIRST_MESSAGE: Final = (
     'The first message must be {"type": "auth", "payload": {"token": "..."}}, as nothing was sent '
     "with the request that says who this is."
 )
 
 
 class Admission(NamedTuple):
-    """Who a client is, and how it speaks; it is None where that is still to come."""
+    """What the handshake found out: an identity, None if still to come, and the encoding."""
 
     identity: Identity | None
     codec: Codec
@@ -43,15 +43,15 @@ class Admission(NamedTuple):
 async def admit(
     request: web.Request, settings: AuthSettings, authenticators: AuthenticatorChain
 ) -> Admission:
-    """Let in whoever asks for a WebSocket.
+    """Decide whether a client gets the WebSocket that it asks for.
 
     Args:
         request: The request for it.
-        settings: Which pages may ask.
-        authenticators: What tells who it is.
+        settings: The allowed origins, and the name of the cookie.
+        authenticators: What authenticates the client.
 
     Raises:
-        RefusedError: They are not.
+        RefusedError: It does not.
     """
     _check_origin(request, settings)
     offered = subprotocols(request)
@@ -70,13 +70,13 @@ def _check_origin(request: web.Request, settings: AuthSettings) -> None:
 
 
 def subprotocols(request: web.Request) -> list[str]:
-    """The subprotocols that a client offers."""
+    """Return the subprotocols that a client offers, in its order of preference."""
     headers = request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, ())
     return [name.strip() for header in headers for name in header.split(",") if name.strip()]
 
 
 def find_credentials(request: web.Request, settings: AuthSettings) -> Credentials:
-    """What a request has to say about who sends it; its origin has been looked at."""
+    """Return the credentials of a request whose origin has been checked."""
     scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     if scheme.lower() == "bearer":
         return Credentials("bearer", token.strip(), request)
@@ -95,21 +95,21 @@ async def identify_by_message(
     receiver: Receiver,
     authenticators: AuthenticatorChain,
     *,
-    timeout: float,  # noqa: ASYNC109 - the client's, which is told so
+    timeout: float,  # noqa: ASYNC109 - the client's, which gets a close code for it
 ) -> Identity | None:
-    """Wait for a client to say who it is.
+    """Authenticate a client by its first message.
 
     Args:
-        connection: Its connection, which can do nothing yet.
+        connection: Its connection, on which nothing else has happened.
         receiver: What reads its socket.
-        authenticators: What tells who it is.
-        timeout: Seconds that it has.
+        authenticators: What authenticates the client.
+        timeout: Seconds that the message may take.
 
     Returns:
-        None if it has gone, or is being closed.
+        The client's identity; None if it has left, or the connection is being closed.
 
     Raises:
-        RefusedError: It has not said so in time, or is not let in.
+        RefusedError: The message did not come in time, or does not authenticate the client.
     """
     data = await _first_message(connection, receiver, timeout)
     if data is None or connection.closing is not None:
@@ -133,7 +133,9 @@ async def identify_by_message(
 def _token(envelope: Envelope) -> str:
     token = envelope.payload.get("token")
     if envelope.type != "auth" or len(envelope.payload) != 1 or not isinstance(token, str):
-        raise RefusedError(Error("unauthenticated", _UNCLEAR), CloseCode.UNAUTHENTICATED)
+        raise RefusedError(
+            Error("unauthenticated", _WRONG_FIRST_MESSAGE), CloseCode.UNAUTHENTICATED
+        )
     return token
 
 
@@ -142,7 +144,7 @@ async def _first_message(
     receiver: Receiver,
     timeout: float,  # noqa: ASYNC109 - see above
 ) -> bytes | None:
-    """The first message of a client; None if it has gone before."""
+    """Return the first message of a client; None if it left before."""
     is_text = connection.codec.opcode == frames.TEXT
     kind = WSMsgType.TEXT if is_text else WSMsgType.BINARY
     try:
@@ -165,7 +167,7 @@ async def _first_message(
 
 
 def _choose_codec(offered: list[str]) -> Codec | None:
-    """The first the client offers that is known here (RFC 6455, section 4.2.2)."""
+    """Return the first that the client offers and this server speaks (RFC 6455, section 4.2.2)."""
     return next((protocol.CODECS[name] for name in offered if name in protocol.CODECS), None)
 
 

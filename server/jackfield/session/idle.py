@@ -1,4 +1,4 @@
-"""Clients that are connected and do nothing: who has been idle for too long is closed."""
+"""Close clients that have been idle for too long."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from jackfield.wire.close_codes import CloseCode
 
 
 class IdleClients:
-    """How long each client of a node has done nothing.
+    """Since when each client of a node has been idle.
 
     Args:
         timeout: Seconds after which an idle client is closed; 0 for never.
@@ -15,14 +15,14 @@ class IdleClients:
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
-        #: What each connection had done at the last look, and since when it has done no more.
+        #: The `activity` of each connection at the last check, and since when it is the same.
         self._seen: dict[str, tuple[object, float]] = {}
 
-    def close(self, connections: Sequence[Connection], now: float) -> None:
-        """Close who has sent no message, and has none being handled, for too long.
+    def close_idle(self, connections: Sequence[Connection], now: float) -> None:
+        """Close who has sent no message, and had none being handled, for the timeout.
 
         Args:
-            connections: All that there are.
+            connections: All connections of the node.
             now: The event loop's time, in seconds.
         """
         if not self._timeout:

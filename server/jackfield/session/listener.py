@@ -1,4 +1,4 @@
-"""Where the server listens: sockets and TLS."""
+"""Listen on a TCP port, with TLS if it is configured."""
 
 import asyncio
 import ssl
@@ -11,25 +11,25 @@ from aiohttp import web
 from jackfield.config import ServerSettings, load_certificate, server_context
 from jackfield.connection.connection import CLOSE_TIMEOUT
 
-from .request_heads import GuardedHandler, WaitingClients
+from .request_heads import LimitedRequestHandler, WaitingClients
 
 _log = structlog.get_logger("jackfield")
 
-#: Connections the kernel holds before they are accepted: a whole node's clients reconnect at once
-#: when another node goes.
+#: Connections that the kernel holds before they are accepted: when another node ends, all its
+#: clients reconnect at once.
 _BACKLOG: Final = 4096
 
 
 class Site(web.BaseSite):
-    """A TCP port that is listened on, with TLS if there is a certificate.
+    """A TCP port that aiohttp's runner serves, with TLS if there is a certificate.
 
     Args:
         runner: aiohttp's runner.
-        waiting_clients: Where clients are that have no request under way.
-        settings: The address and the port, and the files for TLS.
+        waiting_clients: What bounds the clients that have no request under way.
+        settings: The address, the port, and the files for TLS.
 
     Raises:
-        ValueError: The files are not what they should be.
+        ValueError: The files for TLS can't be used.
     """
 
     __slots__ = ("_settings", "_waiting_clients", "context")
@@ -46,11 +46,11 @@ class Site(web.BaseSite):
 
     @property
     def name(self) -> str:
-        """Where it was told to listen."""
-        return _address(self._settings, self._settings.host, self._settings.port)
+        """The configured address, as a URL."""
+        return _url(self._settings, self._settings.host, self._settings.port)
 
     async def start(self) -> None:
-        """Listen.
+        """Begin to listen.
 
         Raises:
             OSError: The address can't be bound.
@@ -65,9 +65,9 @@ class Site(web.BaseSite):
                 "ssl_shutdown_timeout": CLOSE_TIMEOUT,
             }
         server = self._runner.server
-        assert server is not None  # noqa: S101 - the constructor has seen to it
+        assert server is not None  # noqa: S101 - the constructor has checked it
         self._server = await loop.create_server(
-            partial(GuardedHandler, server, self._waiting_clients, loop),
+            partial(LimitedRequestHandler, server, self._waiting_clients, loop),
             self._settings.host,
             self._settings.port,
             backlog=self._backlog,
@@ -75,14 +75,14 @@ class Site(web.BaseSite):
         )
 
     def reload_certificate(self) -> None:
-        """Read the files for TLS anew, for the handshakes to come; keep the old if they are wrong.
+        """Read the files for TLS again, for new connections; keep the old certificate if they fail.
 
-        The site must have a context.
+        Only for a site with TLS.
         """
         certificate, key = self._settings.tls_certificate, self._settings.tls_key
         assert self.context is not None and certificate is not None  # noqa: S101, PT018
         try:
-            server_context(certificate, key)  # a context is of no use when it has failed to load
+            server_context(certificate, key)  # tried on another: a failure would spoil the context
             load_certificate(self.context, certificate, key)
         except ValueError as exc:
             _log.error("the new certificate is of no use; the old one is kept", reason=str(exc))
@@ -91,11 +91,18 @@ class Site(web.BaseSite):
 
 
 def listening_address(runner: web.BaseRunner, settings: ServerSettings) -> str:
-    """Where a runner's first site listens, as ``http://host:port``."""
+    """Return where a runner's first site listens, as ``http://host:port``."""
     host, port = runner.addresses[0][:2]
-    return _address(settings, host, port)
+    return _url(settings, host, port)
 
 
-def _address(settings: ServerSettings, host: str, port: int) -> str:
+def socket_address(runner: web.BaseRunner, settings: ServerSettings) -> str:
+    """Return where a client on this machine finds the WebSocket, as ``ws://host:port/ws``."""
+    host, port = runner.addresses[0][:2]
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - to be replaced
+    return _url(settings, reached, port).replace("http", "ws", 1) + "/ws"
+
+
+def _url(settings: ServerSettings, host: str, port: int) -> str:
     scheme = "http" if settings.tls_certificate is None else "https"
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -1,10 +1,10 @@
 """The receive loop of one connection, which is also where its in-order handlers run.
 
-A handler that is done at once needs no task of its own and no queue: the loop calls it and reads
-on. One that waits must not keep the loop from reading, or a ping would go unanswered, a close
+A handler that is done at once needs neither a task of its own nor a queue: the loop calls it and
+reads on. One that waits must not keep the loop from reading, or a ping would go unanswered, a close
 unnoticed and a `request.cancel` unread. So when a request turns out slow (see `timeouts`), a second
-reader takes over the socket and queues what is to be handled in order, until the first is free
-again. There is one reader at any time, and the order of messages is the order of their handling.
+reader takes over the socket, in a task of its own, and queues what is to be handled in order, until
+the loop is free again. Only one of them reads at any time, and messages are handled in order.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from jackfield.connection.running import RunningRequest
 from jackfield.connection.websocket import Socket
 from jackfield.dispatch.dispatcher import Dispatcher
 from jackfield.dispatch.route import Route
-from jackfield.telemetry.log import SparingLog
+from jackfield.telemetry.log import RateLimitedLog
 from jackfield.wire import frames
 from jackfield.wire.close_codes import CloseCode
 from jackfield.wire.errors import Error
@@ -28,8 +28,8 @@ from jackfield.wire.protocol import NotUtf8Error
 
 Incoming = WSMessage | WSMessageTextBytes
 
-#: What there may be only so much of; what is not among them ends the connection.
-_LIMITED: Final = (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG)
+#: The kinds of frames that count against the rate limit; any other ends the connection.
+_RATE_LIMITED: Final = (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG)
 
 _MESSAGE_KIND: Final = {frames.TEXT: WSMsgType.TEXT, frames.BINARY: WSMsgType.BINARY}
 
@@ -39,17 +39,17 @@ class Receiver:
 
     Args:
         socket: Its WebSocket.
-        opcode: The kind of frame that its messages are.
-        dispatcher: What is done with a message.
-        in_flight: Requests that a connection may have under way.
-        log: Where to tell of a client that is closed for what it sends.
+        opcode: The kind of frame that its messages come in.
+        dispatcher: What handles a message.
+        in_flight: Requests that a connection may have running.
+        log: Where to log that a client is closed for flooding.
     """
 
     __slots__ = (
         "_connection",
+        "_current",
         "_dispatcher",
         "_ended",
-        "_in_turn",
         "_log",
         "_loop",
         "_message_kind",
@@ -58,7 +58,7 @@ class Receiver:
         "_second_reader",
         "_socket",
         "_starting",
-        "last",
+        "ended_by",
     )
 
     _connection: Connection
@@ -71,7 +71,7 @@ class Receiver:
         dispatcher: Dispatcher,
         *,
         in_flight: int,
-        log: SparingLog,
+        log: RateLimitedLog,
     ) -> None:
         self._socket = socket
         self._dispatcher = dispatcher
@@ -79,17 +79,18 @@ class Receiver:
         # Half of what may be in flight: the other half is for concurrent requests.
         self._queue_limit = max(1, in_flight // 2)
         self._log = log
-        self._in_turn: Request[Route] | None = None
+        #: The request whose in-order handler runs, or was the last to.
+        self._current: Request[Route] | None = None
         self._queue: deque[Request[Route]] | None = None  # few connections ever need one
         self._second_reader: asyncio.Task[None] | None = None
         self._ended = False
-        # Requests that were started and may not have begun.
+        #: Requests that have a task of their own, which may not have begun.
         self._starting = 0
-        #: What ended the reading: a CLOSE with the client's code, ERROR, or CLOSED.
-        self.last: Incoming | None = None
+        #: The frame that ended the reading: CLOSE with the client's code, ERROR, or CLOSED.
+        self.ended_by: Incoming | None = None
 
     async def run(self, connection: Connection) -> None:
-        """Read, and handle in order what is to be, until the socket ends.
+        """Read, and handle messages, until the socket ends.
 
         Args:
             connection: The socket's connection.
@@ -102,45 +103,45 @@ class Receiver:
         assert task is not None  # noqa: S101 - this runs in one
         try:
             while not self._ended:
-                request = self._take(await receive())
+                request = self._accept(await receive())
                 if request is None:
                     continue
                 if request.options.concurrent:
                     await self._start(request)
                     continue
                 if self._starting:
-                    await self._begin_started()
-                self._in_turn = request
+                    await self._let_started_begin()
+                self._current = request
                 await run(request, task)
-                self._in_turn = None
+                self._current = None
                 if self._second_reader is not None:
                     await self._catch_up(task)
         finally:
             await self._stop_second_reader()
 
     async def receive(self) -> Incoming:
-        """The next message or control frame, of a client that `run` does not serve yet."""
+        """Return the next message or control frame; only before `run`."""
         return await self._socket.receive()
 
     def end(self, last: Incoming) -> None:
-        """Read no more, as this has ended it."""
+        """Read no more, because of this frame."""
         self._ended = True
-        self.last = last
+        self.ended_by = last
 
     async def _start(self, request: Request[Route]) -> None:
-        """Run a request beside others; those of one read begin together, in their order."""
+        """Run a request beside others; those that came together begin together, in order."""
         self._dispatcher.start(request)
         self._starting += 1
         if self._starting >= self._dispatcher.max_starting:
-            await self._begin_started()
+            await self._let_started_begin()
 
-    async def _begin_started(self) -> None:
-        """Let what was started begin, before what comes behind it is handled."""
+    async def _let_started_begin(self) -> None:
+        """Let requests that were started begin, before the next message is handled."""
         self._starting = 0
         await asyncio.sleep(0)
 
-    def _take(self, message: Incoming) -> Request[Route] | None:
-        """What is to be run for what came in; None if nothing is."""
+    def _accept(self, message: Incoming) -> Request[Route] | None:
+        """Return the request to run for a frame; None if there is none."""
         connection = self._connection
         connection.alive = True
         allowance = connection.allowance
@@ -148,7 +149,7 @@ class Receiver:
         if allowance.left < 0 and (wait := allowance.refill(self._loop.time())):
             self._refuse(message, wait)
         elif message.type is not self._message_kind:
-            self._control(message)
+            self._handle_control_frame(message)
         elif connection.closing is None:
             try:
                 return self._dispatcher.accept(connection, message.data)
@@ -157,24 +158,29 @@ class Receiver:
         return None
 
     def _refuse(self, message: Incoming, wait: float) -> None:
-        """Refuse what is past the limit, which can be had again in so many seconds."""
+        """Refuse a frame past the rate limit.
+
+        Args:
+            message: The frame.
+            wait: Seconds until another is accepted.
+        """
         connection = self._connection
-        if message.type not in _LIMITED:
-            self._control(message)
+        if message.type not in _RATE_LIMITED:
+            self._handle_control_frame(message)
         elif connection.closing is not None:
             pass
-        elif connection.is_flooding():
+        elif connection.count_refusal():
             self._log.info("closed a flooding client", connection=connection.id)
             connection.close(CloseCode.TOO_MANY_REQUESTS)
-            self._ended = True  # what it has sent already would take long to throw away
+            self._ended = True  # to read and drop what it has sent already would take long
         elif message.type is self._message_kind:
             try:
                 self._dispatcher.refuse(connection, message.data, wait)
             except NotUtf8Error:
                 connection.close(CloseCode.INVALID_TEXT)
 
-    def _control(self, message: Incoming) -> None:
-        """Answer what is not a message, and note what ends the reading."""
+    def _handle_control_frame(self, message: Incoming) -> None:
+        """Handle a frame that is no message of this connection's encoding."""
         self._connection.control_frames += 1
         if message.type is WSMsgType.PING:
             self._connection.outbox.send(frames.frame(frames.PONG, message.data))
@@ -184,23 +190,23 @@ class Receiver:
             self.end(message)
 
     async def _catch_up(self, task: "asyncio.Task[Any]") -> None:
-        """Run what the second reader has queued, and take the socket back from it."""
+        """Run the requests that the second reader has queued, and take the socket back."""
         while self._queue:
-            self._in_turn = request = self._queue.popleft()
+            self._current = request = self._queue.popleft()
             await self._dispatcher.run(request, task)
-        self._in_turn = None
+        self._current = None
         await self._stop_second_reader()
 
     @property
     def is_reading(self) -> bool:
         """Whether the socket is being read; not while the queue is full."""
-        return self._in_turn is None or (
+        return self._current is None or (
             self._second_reader is not None and not self._second_reader.done()
         )
 
-    def read_on(self, request: RunningRequest) -> None:
-        """Start a second reader, if it is this request that the first one waits for."""
-        if request is not self._in_turn or self.is_reading or self._ended:
+    def keep_reading(self, request: RunningRequest) -> None:
+        """Start a second reader, if this is the request that `run` waits for."""
+        if request is not self._current or self.is_reading or self._ended:
             return
         if self._queue is None:
             self._queue = deque()
@@ -209,10 +215,10 @@ class Receiver:
             self._second_reader = self._loop.create_task(self._read_meanwhile(self._queue))
 
     async def _read_meanwhile(self, queue: deque[Request[Route]]) -> None:
-        # Stopping at a full queue stops reading: TCP makes the client wait.
+        # At a full queue nobody reads, and TCP makes the client wait.
         while len(queue) < self._queue_limit:
-            request = self._take(await self._socket.receive())
-            if self._ended:  # the client is gone: nobody is left to answer
+            request = self._accept(await self._socket.receive())
+            if self._ended:  # the client has left: nobody is there to be answered
                 self._connection.stop_requests(Error("cancelled"))
                 return
             if request is None:

@@ -1,9 +1,9 @@
-"""How long, and with how many bytes, a client may keep the server waiting for a request.
+"""Bound what a client may send before a request is there: in time, in bytes, and in clients.
 
-aiohttp waits an hour for the head of a request, and keeps as much of one as comes. Here that is
-bounded: in time, in bytes, and in how many clients there may be that have asked for nothing yet.
-When there are too many the one that has waited longest goes: an honest client asks at once, and is
-never among those, however many others there are.
+aiohttp waits an hour for the head of a request, and buffers as much of one as comes. Here both are
+bounded, and so is the number of clients that have no request under way. When there are too many,
+the one that has waited longest is cut off: an honest client sends its request at once, and is never
+that one.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ from aiohttp import web
 
 from jackfield.config import LimitSettings
 from jackfield.connection.connection import Connection
-from jackfield.telemetry.log import SparingLog
+from jackfield.telemetry.log import RateLimitedLog
 from jackfield.wire.close_codes import CloseCode
 
-#: How many times its own size a message takes on the wire, at most: in frames of one byte each it
-#: is seven. What has frames of no bytes at all never ends.
+#: How many times its own size a message takes on the wire, at most. In frames of one byte each it
+#: is seven; more are only empty frames, of which there could be any number.
 _FRAMING: Final = 8
-#: Bytes that may be read before any message in them is taken: aiohttp stops reading when 128 KiB
-#: of them wait, and the event loop reads up to 256 KiB at once.
+#: Bytes that may be received before a message in them is read: aiohttp pauses reading when 128 KiB
+#: wait, and the event loop reads up to 256 KiB at once.
 _READ_AHEAD: Final = 2**20
 
 _TOO_LARGE: Final = (
@@ -36,37 +36,37 @@ class WaitingClients:
     """The clients that are connected and have no request under way.
 
     Args:
-        limits: How many there may be, and how long and how much each may take to ask.
-        log: Where to tell whom it cut off.
+        limits: How many there may be, and how long and how large the head of a request may be.
+        log: Where to log that a client is cut off.
     """
 
-    def __init__(self, limits: LimitSettings, log: SparingLog) -> None:
+    def __init__(self, limits: LimitSettings, log: RateLimitedLog) -> None:
         self.limits = limits
         self.log = log
-        #: From the one that has waited longest.
-        self._waiting: OrderedDict[GuardedHandler, None] = OrderedDict()
+        #: The one that has waited longest first.
+        self._waiting: OrderedDict[LimitedRequestHandler, None] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def enter(self, peer: "GuardedHandler") -> None:
-        """The server waits for a client to ask."""
-        self._waiting[peer] = None
+    def enter(self, client: "LimitedRequestHandler") -> None:
+        """Begin to wait for a client's request."""
+        self._waiting[client] = None
         if len(self._waiting) > self.limits.unauthenticated:
             oldest, _ = self._waiting.popitem(last=False)
             oldest.cut_off("too many clients have asked for nothing")
 
-    def leave(self, peer: "GuardedHandler") -> None:
-        """A client has asked, or has gone."""
-        self._waiting.pop(peer, None)
+    def leave(self, client: "LimitedRequestHandler") -> None:
+        """Stop waiting for a client: its request is there, or it has left."""
+        self._waiting.pop(client, None)
 
 
-class GuardedHandler(web.RequestHandler):
-    """aiohttp's side of one client, and what guards it.
+class LimitedRequestHandler(web.RequestHandler):
+    """aiohttp's protocol of one client, with limits on what it receives.
 
     Args:
         server: aiohttp's server.
-        waiting_clients: Where it is while it has no request under way.
+        waiting_clients: What bounds the clients that have no request under way.
         loop: The event loop.
     """
 
@@ -78,7 +78,7 @@ class GuardedHandler(web.RequestHandler):
         limits = waiting_clients.limits
         options: dict[str, Any] = {
             "access_log": None,
-            # Also how long it waits for a first request, and for the rest of a head.
+            # aiohttp also bounds by it the wait for a first request, and for the rest of its head.
             "keepalive_timeout": limits.header_timeout,
             "max_line_size": limits.header_bytes,
             "max_field_size": limits.header_bytes,
@@ -87,38 +87,38 @@ class GuardedHandler(web.RequestHandler):
         self._waiting_clients = waiting_clients
         #: Requests that have ended.
         self._ended = 0
-        #: Bytes that have come since then, and how many may before somebody looks what they are.
+        #: Bytes received since then, and how many may be before `_check_received`.
         self._received = 0
         self._allowed = limits.header_bytes
         self._connection: Connection | None = None
-        #: What the connection had done when somebody looked.
+        #: The connection's `activity` at the last `_check_received`.
         self._activity: object = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client has connected; with TLS, and shaken hands."""
+        """Wait for a request: the client has connected, and finished the handshake of TLS."""
         super().connection_made(transport)
         self._waiting_clients.enter(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """The client has gone; its socket is closed only after this."""
+        """Forget the client, whose socket is closed only after this."""
         if self._connection is not None:
             self._connection.outbox.discard()
         self._waiting_clients.leave(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Something has come from the client: for all that follows, the way in."""
+        """Hand received bytes to aiohttp, and count them."""
         super().data_received(data)
         self._received += len(data)
         if self._received > self._allowed:
-            self._look()
+            self._check_received()
 
     def begin_request(self) -> None:
-        """The head of a request is there, and is about to be handled."""
+        """Note that the head of a request is there, and is about to be handled."""
         self._waiting_clients.leave(self)
 
     def end_request(self) -> None:
-        """A request has been handled."""
+        """Note that a request has been handled, and wait for the next."""
         self._ended += 1
         self._received = 0
         self._allowed = self._waiting_clients.limits.header_bytes
@@ -127,7 +127,7 @@ class GuardedHandler(web.RequestHandler):
             self._waiting_clients.enter(self)
 
     def upgrade(self, connection: Connection) -> None:
-        """From now on it is a WebSocket."""
+        """Note that the request became a WebSocket."""
         self._connection = connection
         self._received = 0
         self._allowed = max(_FRAMING * self._waiting_clients.limits.message_bytes, _READ_AHEAD)
@@ -138,8 +138,8 @@ class GuardedHandler(web.RequestHandler):
             self._log(reason)
             self.transport.abort()
 
-    def _look(self) -> None:
-        """More has come than is usual."""
+    def _check_received(self) -> None:
+        """Decide what becomes of a client that has sent more than is expected."""
         connection = self._connection
         if connection is not None:
             if connection.activity != self._activity:
@@ -151,7 +151,7 @@ class GuardedHandler(web.RequestHandler):
             else:
                 self.cut_off("it sends on after it was closed")
         elif self._request_count > self._ended:
-            self._allowed = sys.maxsize  # the body of a request: its handler reads it, or doesn't
+            self._allowed = sys.maxsize  # the body of a request: bounded by what its handler reads
         elif self.transport is not None:
             self._log("the head of its request is too large")
             self.transport.write(_TOO_LARGE)
@@ -168,17 +168,15 @@ class GuardedHandler(web.RequestHandler):
 
 
 @web.middleware
-async def count_requests(
+async def track_requests(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Take note of every request, from its head to its end."""
-    peer = request.protocol
-    if not isinstance(
-        peer, GuardedHandler
-    ):  # another server than `Site`, which has guards of its own
+    """Note the begin and the end of every request, for the limits of its client."""
+    client = request.protocol
+    if not isinstance(client, LimitedRequestHandler):  # served by another server than `Site`
         return await handler(request)
-    peer.begin_request()
+    client.begin_request()
     try:
         return await handler(request)
     finally:
-        peer.end_request()
+        client.end_request()

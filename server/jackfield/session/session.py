@@ -1,6 +1,6 @@
-"""One client of ``/ws``, from its upgrade to its end: let in or turned away, served, cleaned up.
+"""Serve one client of ``/ws``: handshake or refusal, upgrade, welcome, messages, clean-up.
 
-Who it is and how it speaks is found out by `handshake`; `receiver` reads what it sends.
+`handshake` authenticates it; `receiver` reads its messages; `closing` ends it.
 """
 
 import secrets
@@ -18,13 +18,13 @@ from jackfield.config import Settings
 from jackfield.connection.connection import CLOSE_TIMEOUT, Connection
 from jackfield.connection.hub import Hub
 from jackfield.connection.new_connection import NewConnection
-from jackfield.connection.outbox import CompressedOutbox, Outbox, Turn
+from jackfield.connection.outbox import CompressedOutbox, LoopTurn, Outbox
 from jackfield.connection.permits import FullError, Permit, Permits
 from jackfield.connection.proxies import TrustedProxies
 from jackfield.connection.websocket import Socket
 from jackfield.dispatch.dispatcher import Dispatcher
 from jackfield.store.connections import ConnectionStore
-from jackfield.telemetry.log import SparingLog
+from jackfield.telemetry.log import RateLimitedLog
 from jackfield.topics.membership import MEMBERSHIP, PendingJoin
 from jackfield.topics.topics import Topics
 from jackfield.wire import protocol
@@ -38,11 +38,11 @@ from .closing import finish_close_handshake, stop_requests
 from .connection_hooks import ConnectionHooks
 from .handshake import admit, identify_by_message, subprotocols
 from .receiver import Receiver
-from .request_heads import GuardedHandler
+from .request_heads import LimitedRequestHandler
 
 _log = structlog.get_logger("jackfield")
 
-_GOING: Final = Error("unavailable", "The server is shutting down.", retry_after=1.0)
+_SHUTTING_DOWN: Final = Error("unavailable", "The server is shutting down.", retry_after=1.0)
 
 
 class Sessions:
@@ -50,17 +50,17 @@ class Sessions:
 
     Args:
         settings: The server's settings.
-        hub: Where connections are entered while they are open.
-        permits: How many connections there may be.
-        proxies: What tells a client's address.
-        authenticators: What tells who a client is.
-        expiry: What watches when identities run out.
+        hub: The open connections.
+        permits: The limits on connections.
+        proxies: What finds a client's address.
+        authenticators: What authenticates a client.
+        expiry: What closes connections whose identity expires.
         store: The connections' state in Redis.
-        dispatcher: What is done with a message.
+        dispatcher: What handles a message.
         topics: The node's topics.
         agents: The node's agents.
-        hooks: The plugins' hooks.
-        log: Where to tell of strangers.
+        hooks: The plugins' connection hooks.
+        log: Where to log what any client can cause.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Sessions:
         topics: Topics,
         agents: Agents,
         hooks: ConnectionHooks,
-        log: SparingLog,
+        log: RateLimitedLog,
     ) -> None:
         self._settings = settings
         self._hub = hub
@@ -91,16 +91,16 @@ class Sessions:
         self._agents = agents
         self._hooks = hooks
         self._log = log
-        self._turn = Turn()
+        self._turn = LoopTurn()
 
-    # Letting in.
+    # The handshake.
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """Let a client in, or turn it away, and serve it to its end."""
-        remote = self._proxies.client(request)
+        """Serve a client to its end, or turn it away."""
+        remote = self._proxies.client_address(request)
         try:
             with self._permits.take(remote) as permit:
-                return await self._admit(request, remote, permit)
+                return await self._handshake(request, remote, permit)
         except RefusedError as refused:
             if refused.code is CloseCode.UNAVAILABLE:
                 return _unavailable(refused.error)
@@ -112,70 +112,72 @@ class Sessions:
                 request, CloseCode.CONNECTION_LIMIT, remote=remote, limit=full.limit
             )
 
-    async def _admit(self, request: web.Request, remote: str, permit: Permit) -> web.StreamResponse:
-        """Let a client in, at once or once it has said who it is.
+    async def _handshake(
+        self, request: web.Request, remote: str, permit: Permit
+    ) -> web.StreamResponse:
+        """Authenticate a client by its request, and serve it; or serve it up to its first message.
 
         Raises:
-            RefusedError: It is not let in.
-            FullError: There are as many connections as may be.
-            aiohttp.web.HTTPBadRequest: It does not shake hands as it should.
+            RefusedError: The client is refused.
+            FullError: A connection limit is reached.
+            aiohttp.web.HTTPBadRequest: Its request is no valid WebSocket handshake.
         """
         if self._hub.draining:
-            raise RefusedError(_GOING, CloseCode.UNAVAILABLE)
+            raise RefusedError(_SHUTTING_DOWN, CloseCode.UNAVAILABLE)
         identity, codec = await admit(request, self._settings.auth, self._authenticators)
         user = None if identity is None else identity.user
         record = NewConnection(secrets.token_urlsafe(12), user, remote)
         if identity is None:
-            return await self._introduce(request, record, codec, permit)
+            return await self._serve_unauthenticated(request, record, codec, permit)
         permit.identify(user)
-        return await self._connect(request, record, codec, identity)
+        return await self._serve_authenticated(request, record, codec, identity)
 
-    async def _connect(
+    async def _serve_authenticated(
         self, request: web.Request, record: NewConnection, codec: Codec, identity: Identity
     ) -> web.StreamResponse:
-        """Serve a client that is let in, with its state in Redis for as long as it is here."""
+        """Serve a client whose request authenticates it; its state is in Redis meanwhile."""
         try:
             await self._store.add(record)
         except Error as error:
             return _unavailable(error)
         try:
-            socket, connection, receiver = await self._open(request, record, codec, identity)
-            await self._serve(connection, receiver)
+            socket, connection, receiver = await self._upgrade(request, record, codec, identity)
+            await self._run(connection, receiver)
         finally:
             await self._remove(record)
         return socket
 
-    async def _introduce(
+    async def _serve_unauthenticated(
         self, request: web.Request, record: NewConnection, codec: Codec, permit: Permit
     ) -> web.StreamResponse:
-        """Serve a client that has yet to say who it is: before it does, there is nothing of it."""
-        socket, connection, receiver = await self._open(request, record, codec, ANONYMOUS)
+        """Serve a client that has yet to authenticate: until then it is not in Redis."""
+        socket, connection, receiver = await self._upgrade(request, record, codec, ANONYMOUS)
         permit.await_identity(partial(connection.close, CloseCode.AUTHENTICATION_TIMEOUT))
         try:
-            if await self._learn_identity(connection, receiver, permit):
+            if await self._authenticate(connection, receiver, permit):
                 try:
-                    await self._serve(connection, receiver)
+                    await self._run(connection, receiver)
                 finally:
                     await self._remove(connection)
             else:
-                if receiver.last is None:
+                if receiver.ended_by is None:
                     await receiver.run(connection)
                 await finish_close_handshake(connection, receiver)
         finally:
-            connection.gone()
+            connection.release()
         return socket
 
-    async def _learn_identity(
+    async def _authenticate(
         self, connection: Connection, receiver: Receiver, permit: Permit
     ) -> bool:
-        """Wait until a client has said who it is, and write its state.
+        """Authenticate a client by its first message, and write its state.
 
         Returns:
-            False if it has gone, or is closed.
+            False if it has left, or its connection is being closed.
         """
         timeout = self._settings.auth.timeout
         try:
-            with self._hub.waiting(connection):
+            with self._hub.authenticating(connection):
                 identity = await identify_by_message(
                     connection, receiver, self._authenticators, timeout=timeout
                 )
@@ -187,15 +189,15 @@ class Sessions:
                 await self._store.add(connection)
                 return True
         except (RefusedError, FullError, Error) as exc:
-            self._close_stranger(connection, exc)
+            self._close_refused(connection, exc)
         return False
 
-    # Turning away.
+    # Refusals.
 
-    def _close_stranger(
+    def _close_refused(
         self, connection: Connection, cause: RefusedError | FullError | Error
     ) -> None:
-        """Close the connection of a client that has said who it is, or not, to no avail."""
+        """Close the connection of a client that has failed to authenticate by its first message."""
         match cause:
             case RefusedError():
                 code, why = cause.code, cause.error.message
@@ -211,11 +213,11 @@ class Sessions:
     async def _turn_away(
         self, request: web.Request, code: CloseCode, **where: str
     ) -> web.StreamResponse:
-        """Accept the upgrade only to close it: a page can read a close code, but no HTTP status."""
+        """Upgrade a request only to close it: a page can read a close code, but no HTTP status."""
         reason = CLOSE_REASONS[code]
         self._log.info("turned a client away", reason=reason, **where)
         try:
-            with self._permits.take_leave():
+            with self._permits.turn_away():
                 socket = web.WebSocketResponse(
                     protocols=subprotocols(request), compress=False, timeout=CLOSE_TIMEOUT
                 )
@@ -224,15 +226,15 @@ class Sessions:
                 await socket.send_str(goodbye.decode())
                 await socket.close(code=code, message=reason.encode())
                 return socket
-        except FullError:  # each stays a moment, to read the code: too many would be a burden
+        except FullError:  # each stays a moment to read the code: their number is bounded as well
             return _unavailable(Error("unavailable", retry_after=CLOSE_TIMEOUT))
 
-    # Serving.
+    # The session.
 
-    async def _open(
+    async def _upgrade(
         self, request: web.Request, record: NewConnection, codec: Codec, identity: Identity
     ) -> tuple[Socket, Connection, Receiver]:
-        """Upgrade the request, and make the connection of its socket."""
+        """Upgrade the request, and make the connection."""
         limits = self._settings.limits
 
         def violated(code: CloseCode) -> None:
@@ -256,7 +258,7 @@ class Sessions:
         outbox: Callable[..., Outbox] = Outbox
         if socket.compress:
             outbox = partial(CompressedOutbox, send_frame=socket.send_frame)
-        elif isinstance(request.protocol, GuardedHandler) and not transport.get_extra_info(
+        elif isinstance(request.protocol, LimitedRequestHandler) and not transport.get_extra_info(
             "sslcontext"
         ):
             outbox = partial(Outbox, descriptor=transport.get_extra_info("socket").fileno())
@@ -280,16 +282,16 @@ class Sessions:
             reader=receiver,
             limits=limits,
         )
-        if isinstance(request.protocol, GuardedHandler):
+        if isinstance(request.protocol, LimitedRequestHandler):
             request.protocol.upgrade(connection)
         return socket, connection, receiver
 
-    async def _serve(self, connection: Connection, receiver: Receiver) -> None:
-        """Serve a client whose socket is open and whose state is in Redis, to its end."""
+    async def _run(self, connection: Connection, receiver: Receiver) -> None:
+        """Serve a client to its end; its socket is open, and its state is in Redis."""
         hooked = False
         try:
             try:
-                # It may have been revoked on its way here; from now on it is found in the hub.
+                # It may have been revoked meanwhile; from now on a revocation finds it in the hub.
                 self._authenticators.check(connection.identity, connection.id)
                 self._hub.add(connection)
                 hooked = True
@@ -310,7 +312,7 @@ class Sessions:
             await stop_requests(connection)
             self._topics.leave_all(connection)
             self._agents.leave(connection)
-            connection.gone()
+            connection.release()
             if hooked:
                 await self._hooks.disconnected(connection)
             _log.debug(
@@ -320,7 +322,7 @@ class Sessions:
             )
 
     async def _welcome(self, connection: Connection) -> None:
-        """Welcome a client, with the topics it is in from the first: events come behind that."""
+        """Send the welcome, with the topics it is a member of from the start, then their events."""
         try:
             own = await self._topics.join_own(connection)
         except Error as error:
@@ -345,15 +347,15 @@ class Sessions:
         membership.given = len(membership.joined)
 
     async def _remove(self, connection: Connection | NewConnection) -> None:
-        """A connection has ended, or was never opened: remove its state."""
+        """Remove a connection that has ended, or was never opened, from the hub and from Redis."""
         self._hub.discard(connection.id)
         try:
             await self._store.remove(connection)
-        except Error:  # Redis is away: its TTL removes it
+        except Error:  # Redis is away: the TTL removes it
             _log.debug("left to its TTL", connection=connection.id)
 
 
-#: Where an application has what serves its clients.
+#: The key of an application's sessions.
 SESSIONS: Final = web.AppKey("jackfield.sessions", Sessions)
 
 
@@ -366,7 +368,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         return await request.app[SESSIONS].serve(request)
     except web.HTTPBadRequest:
         return problem(Error("invalid_message", "The WebSocket handshake is not valid."), 400)
-    except ConnectionResetError:  # it left during the handshake: nobody is there to be answered
+    except ConnectionResetError:  # it left during the handshake: nobody reads an answer
         return web.Response()
 
 

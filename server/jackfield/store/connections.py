@@ -26,8 +26,8 @@ _BATCH: Final = 250
 #: index is what a reaper finds a dead node's connections by: it must still be there when the node's
 #: own hash has expired, for several turns of a reaper and an outage of minutes.
 _INDEX_TTLS: Final = 10
-#: What connections are batched by: a node's keys are of one slot, and the entries of users are sorted
-#: by theirs when the batch is written.
+#: What connections are batched by: a node's keys are of one slot, and the entries of users are
+#: sorted by theirs when the batch is written.
 _SLOT: Final = ""
 
 _T = TypeVar("_T")

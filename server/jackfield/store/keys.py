@@ -181,6 +181,11 @@ class Keys:
         """The channel on which this node learns what becomes of an agent's tasks."""
         return _filled("node_channel", agent=self.agent(name), node=self.node_id)
 
+    @staticmethod
+    def agent_of(channel: bytes) -> str:
+        """The agent of such a channel, which stands in its hash tag."""
+        return str(channel[channel.index(b"{a:") + 3 : channel.index(b"}")], "ascii")
+
     def task(self, agent: str, task: str) -> str:
         """The hash of a task."""
         return _filled("task_key", agent=self.agent(agent), task=task)

@@ -1,7 +1,7 @@
 """Logs, by structlog: for a person on a terminal, one JSON object a line anywhere else.
 
-Much of what is logged comes from strangers. None of it can pass for a line of its own or speak to
-the terminal, and what they alone can cause is logged sparingly.
+Much of what is logged comes from clients. None of it can pass for a line of its own or control the
+terminal, and what any client can cause is logged at a limited rate.
 """
 
 import logging
@@ -24,13 +24,13 @@ _LEVELS: Final = {
     "error": logging.ERROR,
 }
 
-#: Lines a second, and at once, that strangers can cause: enough to see what goes on.
-_SPARING_RATE: Final = 5
-_SPARING_BURST: Final = 50
+#: Lines a second, and at once, that clients can cause: enough to see what happens.
+_RATE: Final = 5
+_BURST: Final = 50
 
 
-class SparingLog:
-    """A log for what any stranger can cause as often as they like: it leaves out what is too much.
+class RateLimitedLog:
+    """A log for what any client can cause: lines past a rate are left out, and counted.
 
     Args:
         logger: Where to log.
@@ -38,9 +38,7 @@ class SparingLog:
         burst: Lines at once.
     """
 
-    def __init__(
-        self, logger: Any, *, rate: float = _SPARING_RATE, burst: int = _SPARING_BURST
-    ) -> None:
+    def __init__(self, logger: Any, *, rate: float = _RATE, burst: int = _BURST) -> None:
         self._logger = logger
         self._bucket = TokenBucket(rate, burst)
         self._left_out = 0

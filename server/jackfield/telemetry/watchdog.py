@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, Self
 
 import structlog
 
-from .log import SparingLog
+from .log import RateLimitedLog
 
 #: Ticks in the time after which the loop counts as blocked; by one more it may be noticed late.
 _TICKS: Final = 4
@@ -80,7 +80,7 @@ class Watchdog:
         self._blocked_after = blocked_after
         self._readers = readers
         self._interval = blocked_after / _TICKS
-        self._log = SparingLog(
+        self._log = RateLimitedLog(
             structlog.get_logger("jackfield"), rate=_REPORT_RATE, burst=_REPORT_BURST
         )
         self._thread: threading.Thread | None = None

@@ -54,7 +54,7 @@ class Members:
 
 
 def _send_to_group(connections: dict[Connection, None], data: bytes) -> None:
-    if len(connections) >= _MANY and next(iter(connections)).outbox.turn.is_first():
+    if len(connections) >= _MANY and next(iter(connections)).outbox.turn.take_first():
         send_to_all([connection.outbox for connection in connections], data)
     else:
         for connection in connections:

@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 
 from jackfield.store.topics import StoredTopic, TopicStore
-from jackfield.telemetry.log import SparingLog
+from jackfield.telemetry.log import RateLimitedLog
 from jackfield.wire.errors import Error
 
 from .encoding import Batch
@@ -15,7 +15,7 @@ from .feed import Feed, Members
 from .presence import TopicPresence
 
 #: A restarted Redis has all topics say the same at once.
-_log: Final = SparingLog(structlog.get_logger("jackfield"))
+_log: Final = RateLimitedLog(structlog.get_logger("jackfield"))
 
 #: Seconds between attempts to refill a gap while Redis is away, jittered: every topic has one.
 _RETRY_PAUSE: Final = 0.5

@@ -1,4 +1,4 @@
-"""Every error code and close code, and what each of them promises.
+"""Every error code, and what each of them promises.
 
 The codes are the wire contract: clients switch on them, so a code is never renamed and never
 changes whether it may be retried.
@@ -79,7 +79,7 @@ class Error(Exception):
         super().__init__(f"{code}: {self.message}")
 
     def as_dict(self) -> dict[str, Any]:
-        """The error object as it stands on the wire."""
+        """Return the error object as it stands on the wire."""
         return {
             "code": self.code,
             "message": self.message,
@@ -95,7 +95,7 @@ _MAX_FAULT_CHARACTERS: Final = 16_384
 
 
 def field_fault(pointer: str, code: str, message: str) -> dict[str, str]:
-    """One entry of an error's ``fields``.
+    """Return one entry of an error's ``fields``.
 
     Args:
         pointer: JSON Pointer (RFC 6901) to what is wrong.
@@ -106,7 +106,7 @@ def field_fault(pointer: str, code: str, message: str) -> dict[str, str]:
 
 
 def with_faults(code: str, faults: Sequence[dict[str, str]], message: str | None = None) -> Error:
-    """An error with ``fields``; of too many to tell, ``fields_omitted`` counts the rest.
+    """Return an error with ``fields``; of too many, ``fields_omitted`` counts the rest.
 
     Args:
         code: The error's code.

@@ -29,7 +29,7 @@ _pack_64_bit: Final = Struct("!BBQ").pack
 
 
 def frame(opcode: int, payload: bytes) -> bytes:
-    """One whole frame, ready for the socket.
+    """Return one whole frame, ready for the socket.
 
     Args:
         opcode: One of this module's opcodes.
@@ -44,7 +44,7 @@ def frame(opcode: int, payload: bytes) -> bytes:
 
 
 def split(whole: bytes) -> Iterator[tuple[int, bytes]]:
-    """Opcode and payload of each frame made by `frame`, one behind the other in any number.
+    """Return opcode and payload of each frame made by `frame`, one behind the other.
 
     For a writer that frames anew.
     """
@@ -60,13 +60,13 @@ def split(whole: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def close(code: int, reason: str = "") -> bytes:
-    """A close frame; the reason is cut to what a control frame holds."""
+    """Return a close frame; the reason is cut to what a control frame holds."""
     words = reason.encode()[:_MAX_REASON].decode(errors="ignore").encode()
     return frame(CLOSE, code.to_bytes(2) + words)
 
 
 def close_without_code() -> bytes:
-    """The answer to a close frame that carried no code (section 7.1.5)."""
+    """Return the answer to a close frame that carried no code (section 7.1.5)."""
     return frame(CLOSE, b"")
 
 

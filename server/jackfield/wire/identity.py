@@ -30,7 +30,7 @@ ANONYMOUS: Final = Identity(user=None)
 
 
 def is_user(text: object) -> bool:
-    """Whether a text can be a user's id: it must fit into the name of a topic, and into a key."""
+    """Return whether a text can be a user's id: it must fit into a topic's name and a key."""
     return (
         isinstance(text, str)
         and 1 <= len(text) <= MAX_USER_LENGTH

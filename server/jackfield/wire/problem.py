@@ -9,7 +9,7 @@ from .errors import Error
 
 
 def problem(error: Error, status: int, headers: Mapping[str, str] | None = None) -> web.Response:
-    """An error as an HTTP response (RFC 9457).
+    """Return an error as an HTTP response (RFC 9457).
 
     Args:
         error: The same error object as on the socket.

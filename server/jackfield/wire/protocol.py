@@ -1,4 +1,4 @@
-"""The wire format, as pure functions: decode an envelope; encode replies, errors, events.
+"""The wire format, as pure functions: decode a client's messages, encode the server's.
 
 A message is decoded once, by msgspec, straight into an `Envelope`. Only what msgspec refuses is
 looked at a second time, to say in the protocol's words what is wrong with it.
@@ -19,6 +19,7 @@ from .envelope import (
     explain_envelope,
 )
 from .errors import Error
+from .malformed import UNDECODABLE, Cause, cause_in_json, cause_in_message_pack, is_utf8
 
 __all__ = [
     "CODECS",
@@ -40,21 +41,25 @@ __all__ = [
 VERSION: Final = 1
 
 _TOO_DEEP: Final = "The message is nested too deeply."
-_NOT_UTF8: Final = "The message has text that is not UTF-8."
+_REASONS: Final = {
+    Cause.NOT_UTF8: "The message has text that is not UTF-8.",
+    Cause.TOO_DEEP: _TOO_DEEP,
+    Cause.OUT_OF_RANGE: "The message has a number that is out of range.",
+}
 
 
-class _Reply(msgspec.Struct, tag_field="type", tag="reply", gc=False):
+class _ReplyMessage(msgspec.Struct, tag_field="type", tag="reply", gc=False):
     id: MessageId
     payload: Any
 
 
-class _Chunk(msgspec.Struct, tag_field="type", tag="chunk", gc=False):
+class _ChunkMessage(msgspec.Struct, tag_field="type", tag="chunk", gc=False):
     id: MessageId
     seq: int
     payload: Any
 
 
-class _Stated(msgspec.Struct, tag_field="type", tag="chunk", gc=False):
+class _StateMessage(msgspec.Struct, tag_field="type", tag="chunk", gc=False):
     id: MessageId
     seq: int
     state: str
@@ -78,7 +83,7 @@ class Codec:
         self._encode: Callable[[Any], bytes] = format.Encoder().encode
 
     def decode(self, data: bytes) -> Envelope:
-        """The envelope in a message.
+        """Return the envelope in a message.
 
         Raises:
             MalformedError: It is not an envelope; the error says why.
@@ -86,7 +91,7 @@ class Codec:
         """
         try:
             return self._decode_envelope(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except UNDECODABLE:
             pass
         raise self._explain(data)
 
@@ -109,39 +114,35 @@ class Codec:
 
     def _explain(self, data: bytes) -> MalformedError:
         """Say what is wrong with a message that is not an envelope."""
-        encoding = "MessagePack"
-        if self.opcode == frames.TEXT:
-            encoding = "JSON"
-            if not _is_utf8(data):
-                raise NotUtf8Error
+        is_text = self.opcode == frames.TEXT
+        if is_text and not is_utf8(data):
+            raise NotUtf8Error
         try:
             value = self._decode_any(data)
-        except UnicodeDecodeError:  # of msgspec before 0.23
-            reason = _NOT_UTF8
-        except RecursionError:
-            reason = _TOO_DEEP
-        except msgspec.ValidationError:
-            reason = "The message has a number that is out of range."
-        except msgspec.DecodeError as exc:
-            reason = _NOT_UTF8 if "UTF-8" in str(exc) else f"The message is not valid {encoding}."
+        except UNDECODABLE:
+            cause = cause_in_json(data) if is_text else cause_in_message_pack(data)
         else:
             return MalformedError(*explain_envelope(value))
+        if cause is Cause.INVALID:
+            reason = f"The message is not valid {'JSON' if is_text else 'MessagePack'}."
+        else:
+            reason = _REASONS[cause]
         return MalformedError(Error("invalid_json", reason))
 
     def reply(self, message_id: MessageId, payload: Any) -> bytes:
-        """The message that answers a request. Raises whatever the payload can't be encoded for."""
-        return self._encode(_Reply(message_id, payload))
+        """Return the answer to a request. Raises whatever the payload can't be encoded for."""
+        return self._encode(_ReplyMessage(message_id, payload))
 
     def chunk(
         self, message_id: MessageId, seq: int, payload: Any, state: str | None = None
     ) -> bytes:
-        """The message that carries one part of a streamed answer, or tells what state it is in."""
+        """Return one part of a streamed answer, or news of the state it is in."""
         if state is not None:
-            return self._encode(_Stated(message_id, seq, state, payload))
-        return self._encode(_Chunk(message_id, seq, payload))
+            return self._encode(_StateMessage(message_id, seq, state, payload))
+        return self._encode(_ChunkMessage(message_id, seq, payload))
 
     def error(self, message_id: MessageId | None, error: Error) -> bytes:
-        """The message that refuses a request."""
+        """Return the message that refuses a request."""
         return self._encode({"type": "error", "id": message_id, "error": error.as_dict()})
 
     def welcome(
@@ -153,7 +154,7 @@ class Codec:
         limits: dict[str, int],
         topics: dict[str, Any],
     ) -> bytes:
-        """The first message of every connection.
+        """Return the first message of every connection.
 
         Args:
             connection: The connection's id.
@@ -173,15 +174,15 @@ class Codec:
         return self._encode({"type": "welcome", "payload": payload})
 
     def from_json(self, message: bytes) -> bytes:
-        """A whole message in JSON, in this encoding: events and presence travel in JSON."""
+        """Return a whole message in JSON in this encoding: events and presence travel in JSON."""
         return message if self.opcode == frames.TEXT else self._encode(_decode_json(message))
 
     def embed(self, message: bytes) -> Any:
-        """A whole message in JSON, as a value to encode within another message."""
+        """Return a whole message in JSON as a value to encode within another message."""
         return msgspec.Raw(message) if self.opcode == frames.TEXT else _decode_json(message)
 
     def goodbye(self, code: int, reason: str, *, reconnect: bool, after: float) -> bytes:
-        """The last message before the server closes with a code of the protocol.
+        """Return the last message before the server closes with a code of the protocol.
 
         Args:
             code: The close code that follows.
@@ -212,22 +213,22 @@ CODECS: Final = {codec.name: codec for codec in (JSON, MSGPACK)}
 
 
 def event_head(topic: str) -> bytes:
-    """The beginning of an event in JSON; its offset and `event_tail` follow."""
+    """Return the beginning of an event in JSON; its offset and `event_tail` follow."""
     return _EVENT_HEAD.replace(b"$topic", msgspec.json.encode(topic))
 
 
 def event_tail(payload: Any) -> bytes:
-    """The end of an event in JSON. Raises whatever the payload can't be encoded for."""
+    """Return the end of an event in JSON. Raises whatever the payload can't be encoded for."""
     return _EVENT_TAIL.replace(b"$payload", msgspec.json.encode(payload))
 
 
 def presence_head(topic: str) -> bytes:
-    """The beginning of a message about presence in JSON; what changed and a brace follow."""
+    """Return the beginning of a message about presence in JSON: what changed and a brace follow."""
     return b'{"type":"presence","topic":%b,' % msgspec.json.encode(topic)
 
 
 def presence_snapshot(head: bytes, presence: dict[str, Any]) -> bytes:
-    """A message that replaces all that was said about a topic's presence, in JSON.
+    """Return a message in JSON that replaces all that was said about a topic's presence.
 
     Args:
         head: Made by `presence_head`.
@@ -248,12 +249,4 @@ def _is_nested_deeper(payload: dict[str, Any], limit: int) -> bool:
         ]
         if not level:
             return False
-    return True
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
     return True

@@ -1,4 +1,4 @@
-"""How much is let in: a `Rate` as authors write it, and two buckets that keep to one."""
+"""Rate limits: a `Rate` as authors write it, and two token buckets that keep to one."""
 
 import math
 import re
@@ -24,7 +24,7 @@ class Rate(NamedTuple):
     period: int
 
     def allowance(self) -> "Allowance":
-        """A bucket that keeps to it."""
+        """Return a bucket that keeps to the rate."""
         return Allowance(self.amount / self.period, self.amount)
 
 

@@ -5,6 +5,7 @@ task object's beginning without its brace; ``$task`` and ``$state`` are words th
 and what stands for a whole value is JSON.
 """
 
+from string import Template
 from typing import Final
 
 import msgspec
@@ -47,3 +48,12 @@ TEMPLATES: Final = {
     "task_timed_out": _error("timeout", "The task did not end in time."),
     "answer_timed_out": _error("timeout", "Nobody has answered in time."),
 }
+
+
+def agent_canceled(task: str, attempt: int, error: Error) -> bytes:
+    """The message by which a node tells an instance that a task is no longer its own."""
+    return (
+        Template(TEMPLATES["agent_canceled"])
+        .substitute(task=task, attempt=attempt, error=msgspec.json.encode(error.as_dict()).decode())
+        .encode()
+    )

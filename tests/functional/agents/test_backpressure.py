@@ -25,13 +25,13 @@ async def test_chunks_are_written_together(
     servers: list[RunningServer], bot: Bot, ada: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[Outbox] = []
-    flush = Outbox._flush
+    flush = Outbox._write_queued
 
     def noted(outbox: Outbox) -> None:
         written.append(outbox)
         flush(outbox)
 
-    monkeypatch.setattr(Outbox, "_flush", noted)
+    monkeypatch.setattr(Outbox, "_write_queued", noted)
     await bot.register()
     called = await ada.begin()
     job = await bot.told()

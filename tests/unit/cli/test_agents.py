@@ -151,7 +151,7 @@ async def test_a_refusal_is_told_and_exits_with_1(server: Server) -> None:
     assert await run(server) == (1, "", "forbidden: No.\n  It needs the scopes ops.\n")
 
 
-async def test_a_line_that_is_lost_exits_with_1(server: Server) -> None:
+async def test_a_lost_connection_exits_with_1(server: Server) -> None:
     async def cut(peer: Peer, _message: Message) -> None:
         peer.cut()
 

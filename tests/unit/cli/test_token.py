@@ -1,15 +1,13 @@
 """`jackfield token`: tokens to develop with, and a look into any, without a secret printed."""
 
 import json
-import logging
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from click.testing import CliRunner, Result
 
 from jackfield.cli import main
@@ -23,17 +21,6 @@ def write_config(path: Path, **section: Any) -> Path:
     lines = [f"{name} = {json.dumps(value)}" for name, value in section.items()]
     file.write_text("\n".join(["[auth.jwt]", *lines]))
     return file
-
-
-@pytest.fixture(autouse=True)
-def _restored_logging() -> Iterator[None]:
-    """Each command sets up logging, to a standard error that ends with it."""
-    root = logging.getLogger()
-    handlers, level, configuration = root.handlers[:], root.level, structlog.get_config()
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.configure(**configuration)
 
 
 @pytest.fixture

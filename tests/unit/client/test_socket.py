@@ -12,6 +12,7 @@ from jackfield.client import ConnectionClosed, ConnectionFailed
 from jackfield.client import socket as client_socket
 from jackfield.client.socket import ClientSocket, close_socket, open_socket, receive
 from tests.support.peer import Peer, Server
+from tests.support.waiting import promptly
 
 #: How aiohttp names a connection in its errors.
 KEY = ConnectionKey(
@@ -114,7 +115,7 @@ async def test_closing_does_not_wait_for_a_server_that_is_stalled(
     await socket.send_str('{"type": "x"}')
     await peer.receive()  # the server reads nothing after this
     # Without the limit of its own, aiohttp would wait for ten seconds.
-    async with asyncio.timeout(9):
+    async with promptly():
         await close_socket(socket, 1000)
     assert socket.closed
 

@@ -131,11 +131,11 @@ async def test_a_lone_frame_is_not_copied() -> None:
 async def test_flush_writes_now_and_nothing_twice() -> None:
     recorded = Recorded()
     recorded.outbox.send(b"one")
-    recorded.outbox._flush()
+    recorded.outbox._write_queued()
     assert recorded.transport.written == [b"one"]
     recorded.outbox.send(b"two")
-    recorded.outbox._flush()
-    recorded.outbox._flush()
+    recorded.outbox._write_queued()
+    recorded.outbox._write_queued()
     await turns()
     assert recorded.transport.written == [b"one", b"two"]
 
@@ -185,7 +185,7 @@ async def test_a_client_is_cut_off_once(compressor: Any) -> None:
         recorded.outbox.send(b"x" * 10_000)
     await turns()
     recorded.outbox.send(b"late")
-    recorded.outbox._flush()
+    recorded.outbox._write_queued()
     await turns()
     assert recorded.stalls == 1
     assert recorded.transport.written == []
@@ -234,14 +234,14 @@ async def test_a_stream_goes_on_while_little_is_unsent() -> None:
     recorded = Recorded()
     recorded.outbox.send(b"x" * (ROOM - 1))
     with pytest.raises(StopIteration):
-        recorded.outbox.room().send(None)
+        recorded.outbox.wait_for_room().send(None)
     assert recorded.drains == []
 
 
 async def test_a_stream_waits_for_the_transport_once_a_write_is_full() -> None:
     recorded = Recorded()
     recorded.outbox.send(b"x" * ROOM)
-    await recorded.outbox.room()
+    await recorded.outbox.wait_for_room()
     assert recorded.drains == [1]
 
 
@@ -252,7 +252,7 @@ async def test_a_stream_is_told_that_there_is_no_room_any_more(
     recorded = Recorded()
     end(recorded.outbox)
     with pytest.raises(ConnectionError):
-        await recorded.outbox.room()
+        await recorded.outbox.wait_for_room()
 
 
 async def test_a_stream_is_told_of_a_connection_lost_while_it_waited(
@@ -266,7 +266,7 @@ async def test_a_stream_is_told_of_a_connection_lost_while_it_waited(
     monkeypatch.setattr(recorded.outbox, "_drain", lose)
     recorded.outbox.send(b"x" * ROOM)
     with pytest.raises(ConnectionResetError):
-        await recorded.outbox.room()
+        await recorded.outbox.wait_for_room()
 
 
 async def test_a_client_that_takes_nothing_for_the_write_timeout_is_cut_off() -> None:
@@ -367,7 +367,7 @@ async def test_a_compressed_stream_waits_until_all_before_it_is_written() -> Non
     recorded = Recorded(compressor=wait)
     recorded.outbox.send(frames.frame(frames.TEXT, b"one"))
     await turns()
-    waiting = asyncio.create_task(recorded.outbox.room())
+    waiting = asyncio.create_task(recorded.outbox.wait_for_room())
     await turns()
     assert not waiting.done()
     written.set()
@@ -536,7 +536,7 @@ def test_what_was_queued_before_the_close_arrives(run: Run) -> None:
         async with pair() as (outbox, transport, client, _):
             outbox.send(frames.close(1000))
             outbox.seal()
-            outbox._flush()
+            outbox._write_queued()
             transport.close()
             assert await read(client, 100) == frames.close(1000)
 

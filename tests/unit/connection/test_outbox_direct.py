@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from jackfield.connection.outbox import Outbox, Turn, send_to_all
+from jackfield.connection.outbox import LoopTurn, Outbox, send_to_all
 from jackfield.wire import frames
 
 #: Seconds: only a test that fails ever waits this long.
@@ -198,22 +198,22 @@ def test_a_client_that_vanishes_is_no_fault(run: Run) -> None:
 
 
 async def test_one_may_be_the_first_of_each_turn() -> None:
-    turn = Turn()
+    turn = LoopTurn()
     for _ in range(3):
-        assert turn.is_first()
-        assert not turn.is_first()
+        assert turn.take_first()
+        assert not turn.take_first()
         await asyncio.sleep(0)
 
 
 async def test_one_that_fails_in_its_turn_keeps_no_other_from_it() -> None:
-    turn, called, faults = Turn(), list[str](), list[dict[str, Any]]()
+    turn, called, faults = LoopTurn(), list[str](), list[dict[str, Any]]()
     asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
 
     def fail() -> None:
         raise RuntimeError
 
-    turn.call(fail)
-    turn.call(lambda: called.append("the other"))
+    turn.call_soon(fail)
+    turn.call_soon(lambda: called.append("the other"))
     await asyncio.sleep(0)
     assert called == ["the other"]
     assert [type(fault["exception"]) for fault in faults] == [RuntimeError]

@@ -8,7 +8,7 @@ from jackfield.config import load_settings
 from jackfield.connection.permits import FullError, Permits
 
 
-def places(**limits: int) -> Permits:
+def permits(**limits: int) -> Permits:
     return Permits(load_settings(None, {}, {"limits": limits}).limits)
 
 
@@ -17,7 +17,7 @@ def ignore() -> None:
 
 
 def test_places_are_given_back_and_taken_again() -> None:
-    full = places(connections=1)
+    full = permits(connections=1)
     for _ in range(3):
         with full.take("192.0.2.1"), pytest.raises(FullError, match=r"limits\.connections is"):
             full.take("192.0.2.2")
@@ -25,7 +25,7 @@ def test_places_are_given_back_and_taken_again() -> None:
 
 
 def test_each_address_has_its_own() -> None:
-    limited = places(connections_per_address=2)
+    limited = permits(connections_per_address=2)
     with limited.take("192.0.2.1"), limited.take("192.0.2.1"):
         with pytest.raises(FullError) as refused:
             limited.take("192.0.2.1")
@@ -43,26 +43,26 @@ def test_each_address_has_its_own() -> None:
     ],
 )
 def test_whoever_has_one_address_gains_nothing_by_the_next(one: str, other: str) -> None:
-    limited = places(connections_per_address=1)
+    limited = permits(connections_per_address=1)
     with limited.take(one), pytest.raises(FullError):
         limited.take(other)
 
 
 def test_the_next_network_is_somebody_elses() -> None:
-    limited = places(connections_per_address=1)
+    limited = permits(connections_per_address=1)
     with limited.take("2001:db8:1:2::1"), limited.take("2001:db8:1:3::1"):
         assert limited.taken == 2
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", ""])
 def test_this_machine_is_not_counted_by_address(address: str) -> None:
-    limited = places(connections_per_address=1)
+    limited = permits(connections_per_address=1)
     with limited.take(address), limited.take(address):
         assert dict(limited.by_address) == {}
 
 
 def test_each_user_has_its_own() -> None:
-    limited = places(connections_per_user=1)
+    limited = permits(connections_per_user=1)
     with limited.take("") as first, limited.take("") as second, limited.take("") as third:
         first.identify("alice")
         with pytest.raises(FullError) as refused:
@@ -73,7 +73,7 @@ def test_each_user_has_its_own() -> None:
 
 
 def test_nobody_is_not_counted_as_a_user() -> None:
-    limited = places(connections_per_user=1)
+    limited = permits(connections_per_user=1)
     with limited.take("") as first, limited.take("") as second:
         first.identify(None)
         second.identify(None)
@@ -81,7 +81,7 @@ def test_nobody_is_not_counted_as_a_user() -> None:
 
 
 def test_who_waits_longest_to_be_known_makes_room() -> None:
-    limited = places(unauthenticated=2)
+    limited = permits(unauthenticated=2)
     closed: list[Any] = []
     with limited.take("") as first, limited.take("") as second, limited.take("") as third:
         first.await_identity(lambda: closed.append(first))
@@ -94,9 +94,9 @@ def test_who_waits_longest_to_be_known_makes_room() -> None:
 
 
 def test_those_who_are_turned_away_are_not_too_many_either() -> None:
-    limited = places(unauthenticated=1)
-    with limited.take_leave(), pytest.raises(FullError), limited.take_leave():
+    limited = permits(unauthenticated=1)
+    with limited.turn_away(), pytest.raises(FullError), limited.turn_away():
         pass
-    with limited.take_leave():
-        assert limited.leaving == 1
-    assert limited.leaving == 0
+    with limited.turn_away():
+        assert limited.turned_away == 1
+    assert limited.turned_away == 0

@@ -21,7 +21,7 @@ def client(peer: str | None, *headers: str, trusted: Sequence[str] = TRUSTED) ->
     fields = CIMultiDict([("X-Forwarded-For", header) for header in headers])
     request: Any = SimpleNamespace(remote=peer, headers=fields)
     networks = [ip_network(network) for network in trusted]
-    return TrustedProxies(networks).client(cast("web.BaseRequest", request))
+    return TrustedProxies(networks).client_address(cast("web.BaseRequest", request))
 
 
 @pytest.mark.parametrize(
@@ -85,6 +85,6 @@ def test_a_proxy_that_is_not_trusted_is_told_of_once() -> None:
         remote="203.0.113.1", headers=CIMultiDict({"X-Forwarded-For": "198.51.100.1"})
     )
     with capture_logs() as logs:
-        proxies.client(request)
-        proxies.client(request)
+        proxies.client_address(request)
+        proxies.client_address(request)
     assert [(line["log_level"], line["remote"]) for line in logs] == [("warning", "203.0.113.1")]

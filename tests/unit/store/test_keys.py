@@ -35,6 +35,7 @@ def test_a_task_and_its_topic_are_of_the_slot_of_its_agent() -> None:
     assert {hash_tag(key) for key in made} == {"{a:echo}"}
     assert topic.meta == "p:{a:echo}:t:echo.abc:meta"
     assert keys.task("echo", "echo.abc") == "p:{a:echo}:task:echo.abc"
+    assert Keys("ü", "n").agent_of(Keys("ü", "n").agent_channel("echo").encode()) == "echo"
 
 
 @pytest.mark.parametrize("topic", ["task:Echo.abc", "task:echo", "task:echo.a:b", "task:}{.x"])

@@ -143,7 +143,7 @@ def test_a_request_that_is_not_http_leaves_no_traceback(
 def test_what_strangers_cause_is_logged_sparingly(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
-    sparing: Any = log.SparingLog(structlog.get_logger(), rate=1, burst=2)
+    sparing: Any = log.RateLimitedLog(structlog.get_logger(), rate=1, burst=2)
     with capture_logs() as logs:
         for number in range(10):
             sparing.info("turned away", number=number)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from jackfield.wire.errors import ERROR_CODES
-from jackfield.wire.tasks import TEMPLATES
+from jackfield.wire.errors import ERROR_CODES, Error
+from jackfield.wire.tasks import TEMPLATES, agent_canceled
 
 #: What holes are filled with: words for those within quotes, JSON for the others.
 HOLES = {
@@ -58,3 +58,11 @@ def test_an_error_keeps_what_its_code_promises(name: str, code: str) -> None:
     assert (error["code"], error["task"]) == (code, "echo.1")
     assert error["retryable"] is ERROR_CODES[code].retryable
     assert error["message"]
+
+
+def test_a_node_tells_of_a_lost_task_as_a_script_does() -> None:
+    error = Error("agent_gone", 'It is "gone".', task="echo.1")
+    assert json.loads(agent_canceled("echo.1", 2, error)) == {
+        "type": "agent.canceled",
+        "payload": {"task": "echo.1", "attempt": 2, "error": error.as_dict()},
+    }

@@ -27,6 +27,7 @@ from jackfield.client.errors import (
     RequestError,
     retry_after,
 )
+from jackfield.wire.agent_limits import AGENT_NAME, MAX_CAPACITY, MAX_SKILLS, SKILL_ID
 from jackfield.wire.close_codes import CloseCode
 
 from .payload_schema import AnySchema, read_schema
@@ -40,11 +41,6 @@ _Declared = TypeVar("_Declared", bound=SkillFunction)
 
 _log = logging.getLogger("jackfield.agent")
 
-_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
-_SKILL: Final = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
-#: The limits that a server sets to one agent.
-_MAX_CAPACITY: Final = 1000
-_MAX_SKILLS: Final = 64
 #: Seconds to wait for the reply to ``agent.unregister``: several round trips, and little beside the
 #: grace that follows.
 _UNREGISTER_TIMEOUT: Final = 5.0
@@ -96,13 +92,13 @@ class Agent:
         backoff: float = 0.5,
         max_backoff: float = 10.0,
     ) -> None:
-        if not _NAME.fullmatch(name):
+        if not re.fullmatch(AGENT_NAME, name):
             raise ValueError(
                 f"{name!r} is no name for an agent: lower-case letters, digits, '_' and '-', "
                 "at most 64, a letter first."
             )
-        if not 1 <= capacity <= _MAX_CAPACITY:
-            raise ValueError(f"An agent takes 1 to {_MAX_CAPACITY} tasks at once, not {capacity}.")
+        if not 1 <= capacity <= MAX_CAPACITY:
+            raise ValueError(f"An agent takes 1 to {MAX_CAPACITY} tasks at once, not {capacity}.")
         self.name = name
         self.url = url
         self.capacity = capacity
@@ -147,17 +143,15 @@ class Agent:
             TypeError: The function is not asynchronous, or the schema is not one.
         """
         what = f"The skill {id!r} of agent {self.name!r}"
-        if not _SKILL.fullmatch(id):
+        if not re.fullmatch(SKILL_ID, id):
             raise ValueError(
                 f"{id!r} is no id for a skill: lower-case letters, digits, '_', '.' and '-', at "
                 "most 64, a letter first."
             )
         if id in self._skills:
             raise ValueError(f"{what} is declared twice.")
-        if len(self._skills) >= _MAX_SKILLS:
-            raise ValueError(
-                f"The agent {self.name!r} has {_MAX_SKILLS} skills, as many as may be."
-            )
+        if len(self._skills) >= MAX_SKILLS:
+            raise ValueError(f"The agent {self.name!r} has {MAX_SKILLS} skills, as many as may be.")
         schema = read_schema(input, what)
 
         def declare(function: _Declared) -> _Declared:

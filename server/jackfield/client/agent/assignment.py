@@ -10,6 +10,7 @@ import msgspec
 
 from jackfield.client.errors import Rejected, RequestError
 from jackfield.client.message import Message, encode
+from jackfield.wire.agent_limits import MAX_WORDS
 from jackfield.wire.errors import CONTAINED, Error
 
 from .questions import Questions
@@ -27,8 +28,6 @@ _Outcome = tuple[str, Message]
 
 #: What the caller is told of an exception whose details are for the agent's log alone.
 _INTERNAL: Final = "The agent failed to handle this task."
-#: Characters of a failure's message that a server accepts.
-_MAX_MESSAGE: Final = 2000
 #: Faults of an input that a failure's message names: more would not be read.
 _MAX_FAULTS: Final = 5
 
@@ -108,7 +107,7 @@ class Assignment:
     def _failure(
         self, message: str, code: str | None = None, *, rejected: bool = False
     ) -> _Outcome:
-        payload: Message = {**self._attempt, "message": message[:_MAX_MESSAGE]}
+        payload: Message = {**self._attempt, "message": message[:MAX_WORDS]}
         if code is not None:
             payload["code"] = code
         if rejected:

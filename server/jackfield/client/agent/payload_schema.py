@@ -9,7 +9,7 @@ from marshmallow import Schema
 
 from jackfield.client.message import Message
 from jackfield.schema.json_schema import json_schema
-from jackfield.schema.skill_schemas import compile_schema
+from jackfield.schema.untrusted import compile_untrusted
 from jackfield.schema.validation import bind, resolve_nested
 from jackfield.wire.errors import Error
 
@@ -55,7 +55,7 @@ def read_schema(schema: AnySchema | None, what: str) -> PayloadSchema:
         described = msgspec.json.decode(msgspec.json.encode(json_schema(instance), enc_hook=str))
         load = bind(instance, what)
     try:
-        compile_schema(described, at="")
+        compile_untrusted(described, at="")
     except Error as error:
         (fault,) = error.extra["fields"]
         place = f" at {fault['pointer']}" if fault["pointer"] else ""

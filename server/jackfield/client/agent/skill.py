@@ -3,9 +3,10 @@
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from jackfield.client.message import Message
+from jackfield.wire.agent_limits import MAX_WORDS
 
 from .payload_schema import PayloadSchema
 
@@ -13,9 +14,6 @@ from .payload_schema import PayloadSchema
 SkillFunction = Callable[
     ..., Awaitable[Mapping[str, Any] | None] | AsyncIterator[Mapping[str, Any]]
 ]
-
-#: Characters of a description that a server accepts.
-_MAX_DESCRIPTION: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,7 @@ def describe(function: SkillFunction, description: str | None) -> str:
         ValueError: The given one is too long.
     """
     if description is None:
-        return inspect.cleandoc(function.__doc__ or "")[:_MAX_DESCRIPTION]
-    if len(description) > _MAX_DESCRIPTION:
-        raise ValueError(f"A description has at most {_MAX_DESCRIPTION} characters.")
+        return inspect.cleandoc(function.__doc__ or "")[:MAX_WORDS]
+    if len(description) > MAX_WORDS:
+        raise ValueError(f"A description has at most {MAX_WORDS} characters.")
     return description

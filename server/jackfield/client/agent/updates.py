@@ -8,12 +8,11 @@ import msgspec
 
 from jackfield.client.errors import JackfieldError, RequestError
 from jackfield.client.message import Message, encode
+from jackfield.wire.agent_limits import MAX_CHUNKS
 from jackfield.wire.errors import ERROR_CODES, Error
 
 from .registration import Registration
 
-#: Chunks of one update that the protocol allows.
-MAX_CHUNKS: Final = 1000
 #: Bytes of the chunks of one update: three quarters of the longest message that a server accepts by
 #: default, so that the rest of the message has room.
 MAX_BYTES: Final = 49_152

@@ -17,7 +17,7 @@ from typing import Any
 from marshmallow import Schema
 
 from .module import Module
-from .schemas import function
+from .schemas import function_lines
 from .understood import NotUnderstood
 
 __all__ = ["Compilation", "compile_schema"]
@@ -55,7 +55,9 @@ def compile_schema(schema: Schema, otherwise: Load | None = None) -> Compilation
     module = Module()
     try:
         entry = module.loader_of(schema)
-        source = "\n\n\n".join("\n".join(function(order, module)) for order in module.orders())
+        source = "\n\n\n".join(
+            "\n".join(function_lines(order, module)) for order in module.orders()
+        )
         code = compile(source, f"<loader of {type(schema).__name__}>", "exec")
     except NotUnderstood as exc:
         return Compilation(None, f"{module.place}: {exc}" if module.place else str(exc))

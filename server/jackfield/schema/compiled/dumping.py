@@ -31,7 +31,7 @@ _OWN_WAYS: Final = ("dump", "_serialize", "_invoke_dump_processors", "get_attrib
 
 
 def compile_dump(schema: Schema, within: frozenset[type[Schema]] = frozenset()) -> Dump:
-    """A function that returns what `schema.dump` of one object does.
+    """Return a function that does what `schema.dump` of one object does.
 
     Args:
         schema: The schema as it is now: later changes of its fields go unnoticed.

@@ -16,15 +16,13 @@ from typing import Any, Final
 
 from marshmallow import fields
 
-from .module import Lines, Module, indent, miss_if
+from .module import Emitter, Lines, Module, indent, miss_if
 from .understood import NotUnderstood, check_field
 from .validators import check_value
 
-Emitter = Callable[[Any, str, Module], Lines]
-
 
 def load_value(field: fields.Field[Any], value: str, module: Module) -> Lines:
-    """Lines that do what `field.deserialize` does with a value that is there.
+    """Return lines that do what `field.deserialize` does with a value that is there.
 
     Args:
         field: A field of the schema, or within one.

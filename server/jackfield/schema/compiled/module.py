@@ -1,7 +1,7 @@
 """What generated code is put together from: lines, names, and one function for each schema."""
 
 import re
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
@@ -12,6 +12,8 @@ from .understood import NotUnderstood, check_schema
 
 #: Lines of Python, indented relative to where they will stand.
 Lines = Iterator[str]
+#: Makes the lines for a field or a validator, of the variable that has the value.
+Emitter = Callable[[Any, str, "Module"], Lines]
 
 #: A field that makes another schema each time it is asked would keep the generator going for ever;
 #: no schema of a payload has so many within it.
@@ -26,12 +28,12 @@ class Miss(Exception):  # noqa: N818 - a way out, not an error
 
 
 def miss_if(condition: str) -> list[str]:
-    """Leave the payload to marshmallow where a condition holds."""
+    """Return lines that leave the payload to marshmallow where a condition holds."""
     return [f"if {condition}:", "    raise Miss"]
 
 
 def indent(lines: Iterable[str]) -> Lines:
-    """The lines as the body of a block."""
+    """Indent lines: they are the body of a block then."""
     for line in lines:
         yield f"    {line}" if line else line
 
@@ -69,7 +71,7 @@ class Module:
         self._loaders: dict[Hashable, str] = {}
 
     def new(self, name: str) -> str:
-        """A name that nothing has yet, made from this one, which begins with a letter."""
+        """Return a name that nothing has yet, made from this one, which begins with a letter."""
         name = re.sub(r"\W", "_", name, flags=re.ASCII)
         numbered = (name if number == 1 else f"{name}_{number}" for number in count(1))
         free = next(candidate for candidate in numbered if candidate not in self._taken)
@@ -77,7 +79,7 @@ class Module:
         return free
 
     def give(self, name: str, value: Any) -> str:
-        """The name by which the code reaches a value: this one, or one made from it."""
+        """Return the name by which the code reaches a value: this one, or one made from it."""
         if name in self.given and self.given[name] is value:
             return name
         name = self.new(name)
@@ -85,14 +87,14 @@ class Module:
         return name
 
     def constant(self, name: str, value: Any) -> str:
-        """A value as an expression: a literal where that reads well, else a name for it."""
+        """Return an expression for a value: a literal where that reads well, else a name."""
         small = type(value) is int and value.bit_length() < 64  # noqa: PLR2004 - a machine's word
         if small or value is None or type(value) in {bool, str}:
             return repr(value)
         return self.give(name, value)
 
     def loader_of(self, schema: Schema, unknown: types.UnknownOption | None = None) -> str:
-        """The name of the function that loads one object by a schema.
+        """Return the name of the function that loads one object by a schema.
 
         Schemas that load alike share it, or one that nests itself would have no end.
 
@@ -111,7 +113,7 @@ class Module:
         return self._loaders[signature]
 
     def orders(self) -> Iterator[Order]:
-        """The functions to generate, also those that come to be needed on the way."""
+        """Return the functions to generate, also those that come to be needed on the way."""
         yield from self._orders  # a list's iterator goes on to what is appended meanwhile
 
 

@@ -10,8 +10,8 @@ from .module import Lines, Module, Order, indent, miss_if
 from .understood import NotUnderstood
 
 
-def function(order: Order, module: Module) -> Lines:
-    """A function that makes the dictionary a schema loads from an object.
+def function_lines(order: Order, module: Module) -> Lines:
+    """Return the lines of a function that loads an object by a schema.
 
     Raises:
         NotUnderstood: The schema, or a field of it, is more than there is code for.

@@ -5,13 +5,11 @@ from typing import Any, Final
 
 from marshmallow import validate
 
-from .module import Lines, Module, indent, miss_if
-
-Emitter = Callable[[Any, str, Module], Lines]
+from .module import Emitter, Lines, Module, indent, miss_if
 
 
 def check_value(validator: Callable[[Any], Any], value: str, module: Module) -> Lines:
-    """Lines that hold a value against a validator.
+    """Return lines that check a value by a validator.
 
     Args:
         validator: Of a field of the schema.

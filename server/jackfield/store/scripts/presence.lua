@@ -1,6 +1,7 @@
 -- The part that scripts of presence share.
 -- KEYS: channel, nodes, who, info. The version of the members stands in `who` under '': it begins
 -- at the server's time in us, so that it never goes back, not even when all is lost.
+-- What makes keys and messages here are templates: see store/lua.py.
 local channel, nodes, who, info = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local version = redis.call('HGET', who, '')
 if not version then

@@ -5,6 +5,7 @@
 -- the start of its events up to the offset, how many to keep, its ttl in ms and how many events
 -- follow; then for each of these its rest, and '1' if it has a key, else ''.
 -- Returns for each event its epoch and offset, as one string.
+-- What makes keys and messages here are templates: see store/lua.py.
 local new_epoch, key_ttl = ARGV[1], ARGV[2]
 local positions, key, arg = {}, 1, 3
 while key <= #KEYS do

@@ -3,6 +3,7 @@
 -- KEYS: what all keys of the agent start with. ARGV: nothing.
 -- Returns how many calls wait, then its skills in turn with their digests and definitions, then '' and
 -- for each instance with a lease its capacity, how many tasks it has and its skills.
+-- What makes keys and messages here are templates: see store/lua.py.
 local agent = KEYS[1]
 local reply = {redis.call('HGET', agent_meta_key(agent), 'waiting') or '0'}
 for _, value in ipairs(redis.call('HGETALL', agent_skills_key(agent))) do

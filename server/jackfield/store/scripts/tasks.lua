@@ -2,6 +2,7 @@
 -- KEYS[1] is what all keys of the agent start with. ARGV[1] to ARGV[4]: an epoch for topics that
 -- have none, how many events of a task are kept, for how many ms it can be read after its end, and
 -- how often one is tried whose agent dies.
+-- What makes keys and messages here are templates: see store/lua.py.
 local agent, new_epoch = KEYS[1], ARGV[1]
 local keep, ttl, tries = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local agent_meta, leases, due = agent_meta_key(agent), leases_key(agent), due_key(agent)

@@ -192,7 +192,7 @@ async def test_to_stop_unregisters_and_lets_tasks_end(
     assert registry.received["complete"][0]["output"] == {"done": True}
 
 
-async def test_a_line_that_is_lost_while_stopping_is_opened_for_what_is_left(
+async def test_a_connection_lost_while_stopping_is_replaced_for_the_tasks_left(
     agent: Agent, registry: AgentRegistry
 ) -> None:
     go_on = asyncio.Event()

@@ -80,7 +80,7 @@ class Cost:
     nests_choices: bool
 
     def steps(self, value: Any, size: int, limit: int) -> int:
-        """How many steps a check of a value takes at the most.
+        """Return how many steps a check of a value takes at the most.
 
         Args:
             value: Decoded JSON.
@@ -98,7 +98,7 @@ class Cost:
 
 
 def cost_of(schema: Mapping[str, Any]) -> Cost:
-    """What a schema costs that is valid by its meta-schema.
+    """Return what a check by a schema costs, which is valid by its meta-schema.
 
     Raises:
         BadSchema: It unfolds to too much, or refers to what it may not.
@@ -107,7 +107,7 @@ def cost_of(schema: Mapping[str, Any]) -> Cost:
 
 
 def is_nested_deeper(encoded: bytes, limit: int) -> bool:
-    """Whether more objects and lists than this lie within each other, in JSON that is valid."""
+    """Return whether more objects and lists than this lie within each other, in valid JSON."""
     if encoded.count(b"{") + encoded.count(b"[") <= limit:
         return False
     depth = 0

@@ -1,9 +1,9 @@
-"""Skills: what an agent says it can do, and the check of their input by JSON Schema.
+"""JSON Schemas that strangers wrote, compiled, and the check of values by them.
 
 The schemas come from agents, and what is checked comes from anyone, so neither may cost a server
 much. A schema refers to nothing outside itself and nothing is ever fetched; its regular expressions
 take time in proportion to the text; and how much work a check can be is known before it is begun
-(`schema_cost`).
+(`untrusted_cost`).
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from jackfield.wire.errors import Error, field_fault, with_faults
 from jackfield.wire.pointer import pointer_to
 
 from .fault_code import snake_case
-from .schema_cost import MAX_VALUE_NESTING, BadSchema, Cost, cost_of, is_nested_deeper
+from .untrusted_cost import MAX_VALUE_NESTING, BadSchema, Cost, cost_of, is_nested_deeper
 
 #: Bytes of a schema as JSON: a skill's are a few hundred, and four fill a message.
 MAX_SCHEMA_BYTES: Final = 16_384
@@ -54,14 +54,65 @@ _NO_JSON: Final = (TypeError, ValueError, OverflowError, RecursionError, msgspec
 
 
 @dataclass(frozen=True, slots=True)
-class Checker:
-    """A compiled JSON Schema, for `check`."""
+class UntrustedSchema:
+    """A JSON Schema that a stranger wrote, compiled; made by `compile_untrusted`.
+
+    Attributes:
+        validator: The library's.
+        cost: How much work a check may be.
+    """
 
     validator: jsonschema_rs.Validator
     cost: Cost
 
+    def check(self, value: Any, at: str = "/input") -> None:
+        """Refuse a value that is not what the schema allows.
 
-def compile_schema(schema: Any, at: str = "/schema") -> Checker:
+        A fault's code is the keyword that refused, in snake case: ``type``, ``min_length``,
+        ``any_of``. Two are as everywhere in Jackfield: what lacks is ``required`` and what is too
+        much ``unknown``, and the pointer leads to the property itself.
+
+        Args:
+            value: Decoded JSON.
+            at: JSON Pointer to where it came.
+
+        Raises:
+            Error: ``invalid_payload``, with up to `MAX_FAULTS` faults.
+        """
+        try:
+            encoded = _encode(value)
+        except _NO_JSON:
+            raise _refused([field_fault(at, "invalid", "Cannot be written as JSON.")]) from None
+        size = len(encoded)
+        steps = self.cost.steps(value, size, _MAX_STEPS)
+        if (
+            steps > _MAX_STEPS
+            or size * self.cost.patterns > _MAX_MATCHES
+            or is_nested_deeper(encoded, MAX_VALUE_NESTING)
+        ):
+            words = "Too large, or nested too deeply, to be checked by its schema."
+            raise _refused([field_fault(at, "too_complex", words)])
+        if self.validator.is_valid(value):
+            return
+        errors = self._errors(value, steps)
+        faults = [fault for error in errors for fault in _faults(error, at)]
+        refused = _refused(faults[:MAX_FAULTS])
+        if (omitted := len(faults) - len(refused.extra["fields"])) > 0:
+            refused.extra["fields_omitted"] = omitted
+        raise refused
+
+    def _errors(self, value: Any, steps: int) -> Iterator[jsonschema_rs.ValidationError]:
+        """What is wrong: all of it, or the first if there may be too much."""
+        if steps <= _MAX_STEPS_TO_LIST:
+            yield from self.validator.iter_errors(value)
+        elif not self.cost.nests_choices:  # the first of those would list all below it
+            try:
+                self.validator.validate(value)
+            except jsonschema_rs.ValidationError as error:
+                yield error
+
+
+def compile_untrusted(schema: Any, at: str = "/schema") -> UntrustedSchema:
     """Compile a JSON Schema of objects; the same schema again costs little.
 
     The dialect is draft 2020-12 unless ``$schema`` says 2019-09 or draft-07. ``format`` is not
@@ -81,44 +132,6 @@ def compile_schema(schema: Any, at: str = "/schema") -> Checker:
         raise with_faults("invalid_payload", [fault], "A JSON Schema is not valid.") from None
 
 
-def check(checker: Checker, value: Any, at: str = "/input") -> None:
-    """Check a value by a schema.
-
-    A fault's code is the keyword that refused, in snake case: ``type``, ``min_length``, ``any_of``.
-    Two are as everywhere in Jackfield: what lacks is ``required`` and what is too much ``unknown``,
-    and the pointer leads to the property itself.
-
-    Args:
-        checker: The compiled schema.
-        value: Decoded JSON.
-        at: JSON Pointer to where it came.
-
-    Raises:
-        Error: ``invalid_payload``, with up to `MAX_FAULTS` faults.
-    """
-    try:
-        encoded = _encode(value)
-    except _NO_JSON:
-        raise _refused([field_fault(at, "invalid", "Cannot be written as JSON.")]) from None
-    size = len(encoded)
-    steps = checker.cost.steps(value, size, _MAX_STEPS)
-    if (
-        steps > _MAX_STEPS
-        or size * checker.cost.patterns > _MAX_MATCHES
-        or is_nested_deeper(encoded, MAX_VALUE_NESTING)
-    ):
-        words = "Too large, or nested too deeply, to be checked by its schema."
-        raise _refused([field_fault(at, "too_complex", words)])
-    if checker.validator.is_valid(value):
-        return
-    errors = _errors(checker, value, steps)
-    faults = [fault for error in errors for fault in _faults(error, at)]
-    refused = _refused(faults[:MAX_FAULTS])
-    if (omitted := len(faults) - len(refused.extra["fields"])) > 0:
-        refused.extra["fields_omitted"] = omitted
-    raise refused
-
-
 def _refused(faults: list[dict[str, str]]) -> Error:
     return with_faults("invalid_payload", faults, "The input is not valid.")
 
@@ -131,7 +144,7 @@ def _encoded(schema: Any) -> bytes:
 
 
 @lru_cache(maxsize=1024)  # every node checks the same few skills, call after call
-def _compile(encoded: bytes) -> Checker:
+def _compile(encoded: bytes) -> UntrustedSchema:
     if len(encoded) > MAX_SCHEMA_BYTES:
         raise BadSchema("", "length", f"Longer than {MAX_SCHEMA_BYTES} bytes.")
     if is_nested_deeper(encoded, MAX_SCHEMA_NESTING):
@@ -160,7 +173,7 @@ def _compile(encoded: bytes) -> Checker:
         raise _bad(error) from None
     except ValueError as error:
         raise BadSchema("", "invalid", _sentence(str(error))) from None
-    return Checker(validator, cost)
+    return UntrustedSchema(validator, cost)
 
 
 def _bad(error: jsonschema_rs.ValidationError) -> BadSchema:
@@ -170,17 +183,6 @@ def _bad(error: jsonschema_rs.ValidationError) -> BadSchema:
         words = "No regular expression that is taken: it is too large, not valid, or looks around."
         return BadSchema(pointer, "regexp", words)
     return BadSchema(pointer, snake_case(error.kind.name), _sentence(error.message))
-
-
-def _errors(checker: Checker, value: Any, steps: int) -> Iterator[jsonschema_rs.ValidationError]:
-    """What is wrong: all of it, or the first if there may be too much."""
-    if steps <= _MAX_STEPS_TO_LIST:
-        yield from checker.validator.iter_errors(value)
-    elif not checker.cost.nests_choices:  # the first of those would list all below it
-        try:
-            checker.validator.validate(value)
-        except jsonschema_rs.ValidationError as error:
-            yield error
 
 
 def _faults(error: jsonschema_rs.ValidationError, at: str) -> Iterator[dict[str, str]]:

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import Schema, fields, validate
 
-from jackfield.schema import skill_schemas as skills
+from jackfield.schema import untrusted
 from jackfield.schema.json_schema import json_schema
-from jackfield.schema.schema_cost import MAX_VALUE_NESTING
-from jackfield.schema.skill_schemas import MAX_FAULTS, check, compile_schema
+from jackfield.schema.untrusted import MAX_FAULTS, compile_untrusted
+from jackfield.schema.untrusted_cost import MAX_VALUE_NESTING
 from jackfield.wire.errors import Error
 
 JSON = st.recursive(
@@ -90,7 +90,7 @@ def refused(error: Error) -> list[tuple[str, str]]:
 def fault_of(schema: Any) -> tuple[str, str]:
     """What is wrong with a schema."""
     with pytest.raises(Error) as raised:
-        compile_schema(schema, "/skills/0/input")
+        compile_untrusted(schema, "/skills/0/input")
     (fault,) = refused(raised.value)
     return fault
 
@@ -98,14 +98,14 @@ def fault_of(schema: Any) -> tuple[str, str]:
 def faults_of(schema: dict[str, Any], value: Any) -> list[tuple[str, str]]:
     """What is wrong with a value."""
     with pytest.raises(Error) as raised:
-        check(compile_schema(schema), value)
+        compile_untrusted(schema).check(value)
     return refused(raised.value)
 
 
 def outcome(schema: Any, value: Any) -> Error | None:
     """Why a schema, or a value by it, is refused."""
     try:
-        check(compile_schema(schema), value)
+        compile_untrusted(schema).check(value)
     except Error as error:
         return error
     return None
@@ -115,8 +115,8 @@ def outcome(schema: Any, value: Any) -> Error | None:
 
 
 def test_a_value_that_fits_passes() -> None:
-    checker = compile_schema({"properties": {"text": {"type": "string"}}, "required": ["text"]})
-    check(checker, {"text": "hi", "more": [1, None]})
+    checker = compile_untrusted({"properties": {"text": {"type": "string"}}, "required": ["text"]})
+    checker.check({"text": "hi", "more": [1, None]})
 
 
 @pytest.mark.parametrize(
@@ -153,8 +153,7 @@ def test_a_fault_has_its_place_and_the_keyword_in_snake_case(
 def test_a_fault_is_told_in_words_that_do_not_repeat_the_value() -> None:
     properties = {"a": {"type": "string"}, "b": {"enum": ["x" * 3000]}, "c": {"minimum": 3}}
     with pytest.raises(Error) as raised:
-        check(
-            compile_schema({"properties": properties}),
+        compile_untrusted({"properties": properties}).check(
             {"a": {"secret": "s3cr3t"}, "b": "s3cr3t", "c": 1},
             "/payload/input",
         )
@@ -166,9 +165,9 @@ def test_a_fault_is_told_in_words_that_do_not_repeat_the_value() -> None:
 
 
 def test_of_many_faults_twenty_are_told_and_the_others_counted() -> None:
-    checker = compile_schema({"properties": {"a": {"items": {"type": "string"}}}})
+    checker = compile_untrusted({"properties": {"a": {"items": {"type": "string"}}}})
     with pytest.raises(Error) as raised:
-        check(checker, {"a": [1] * 50})
+        checker.check({"a": [1] * 50})
     assert len(raised.value.extra["fields"]) == MAX_FAULTS
     assert raised.value.extra["fields_omitted"] == 50 - MAX_FAULTS
 
@@ -187,8 +186,8 @@ def test_of_a_large_value_of_nested_choices_no_fault_is_told() -> None:
 
 @pytest.mark.parametrize("dialect", [{}, {"$schema": "http://json-schema.org/draft-07/schema#"}])
 def test_a_format_is_not_checked(dialect: dict[str, Any]) -> None:
-    checker = compile_schema({**dialect, "properties": {"at": {"format": "date-time"}}})
-    check(checker, {"at": "soon"})
+    checker = compile_untrusted({**dialect, "properties": {"at": {"format": "date-time"}}})
+    checker.check({"at": "soon"})
 
 
 def test_what_is_no_json_is_refused() -> None:
@@ -203,10 +202,10 @@ def test_the_schema_of_a_marshmallow_schema_refuses_what_it_does() -> None:
         text = fields.String(required=True, validate=validate.Length(1, 5))
         points = fields.List(fields.Nested(Point))
 
-    checker = compile_schema(json_schema(Input()))
-    check(checker, {"text": "hi", "points": [{"x": 1}]})
+    checker = compile_untrusted(json_schema(Input()))
+    checker.check({"text": "hi", "points": [{"x": 1}]})
     with pytest.raises(Error) as raised:
-        check(checker, {"text": "", "points": [{}], "other": 1})
+        checker.check({"text": "", "points": [{}], "other": 1})
     assert sorted(refused(raised.value)) == [
         ("/input/other", "unknown"),
         ("/input/points/0/x", "required"),
@@ -228,7 +227,7 @@ def test_a_schema_that_refers_to_itself_checks_all_levels() -> None:
         },
         "$ref": "#/$defs/tree",
     }
-    check(compile_schema(tree), nested(100, "left"))
+    compile_untrusted(tree).check(nested(100, "left"))
     assert faults_of(tree, {"left": {"right": {"up": 1}}}) == [("/input/left/right/up", "unknown")]
 
 
@@ -319,9 +318,12 @@ def test_many_patterns_are_not_matched_with_a_large_value() -> None:
 
 
 def test_a_schema_is_bounded_in_bytes_and_in_nesting() -> None:
-    assert fault_of({"description": "x" * skills.MAX_SCHEMA_BYTES}) == ("/skills/0/input", "length")
+    assert fault_of({"description": "x" * untrusted.MAX_SCHEMA_BYTES}) == (
+        "/skills/0/input",
+        "length",
+    )
     assert fault_of({"default": nested(32)}) == ("/skills/0/input", "nesting")
-    compile_schema({"default": nested(31), "description": "[{" * 20})
+    compile_untrusted({"default": nested(31), "description": "[{" * 20})
 
 
 def test_a_schema_that_contains_itself_is_refused() -> None:
@@ -351,7 +353,7 @@ def test_references_that_double_each_time_are_refused(keyword: str) -> None:
     }
     top = {"$defs": {"0": {"type": "object"}, **doubled}}
     assert fault_of({**top, "$ref": "#/$defs/39"})[1] == "too_complex"
-    compile_schema({**top, "$ref": "#/$defs/5"})
+    compile_untrusted({**top, "$ref": "#/$defs/5"})
 
 
 def test_a_schema_that_would_exhaust_the_stack_is_refused() -> None:
@@ -362,7 +364,7 @@ def test_a_schema_that_would_exhaust_the_stack_is_refused() -> None:
 
 def test_a_value_that_would_exhaust_the_stack_is_refused() -> None:
     schema = {"properties": {"a": {"$ref": "#"}}}
-    check(compile_schema(schema), nested(MAX_VALUE_NESTING))
+    compile_untrusted(schema).check(nested(MAX_VALUE_NESTING))
     assert faults_of(schema, nested(MAX_VALUE_NESTING + 1)) == [("/input", "too_complex")]
     deepest = nested(10 * sys.getrecursionlimit())
     assert faults_of(schema, deepest)[0][0] == "/input"
@@ -378,10 +380,10 @@ def test_a_value_is_not_looked_at_a_million_times() -> None:
 
 def test_a_value_that_is_looked_at_by_its_name_and_by_a_pattern_is_looked_at_twice() -> None:
     again = {"a": {"$ref": "#"}}
-    checker = compile_schema({"properties": again, "patternProperties": again})
-    check(checker, nested(10))
+    checker = compile_untrusted({"properties": again, "patternProperties": again})
+    checker.check(nested(10))
     with pytest.raises(Error) as raised:
-        check(checker, nested(40))
+        checker.check(nested(40))
     assert refused(raised.value) == [("/input", "too_complex")]
 
 
