@@ -1,5 +1,6 @@
 """`Node`: make the parts of one server process, and give each what it needs."""
 
+import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -88,6 +89,8 @@ class Node:
 
         self.topics = Topics(settings, registry.find_family, redis, keys)
         self.agents = Agents(settings, redis, keys, self.topics)
+        #: Where the WebSocket is for a client on this machine; known when the server listens.
+        self.address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.runtimes: dict[str, Runtime] = {}
         topic_access = TopicAccess(self.topics, limits, self._make_context)
         services = Services(
@@ -101,6 +104,7 @@ class Node:
             ),
             store=store,
             describe=registry.describe,
+            address=self.address,
         )
         for entry in registry.loaded:
             self.runtimes[entry.name] = Runtime(entry.name, self.id, entry.config, services)

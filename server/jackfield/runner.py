@@ -15,7 +15,7 @@ from aiohttp import web
 from .app import busy_threads, create_app, drain
 from .config import Settings
 from .node import NODE, Node
-from .session.listener import Site, listening_address
+from .session.listener import Site, listening_address, socket_address
 
 _log = structlog.get_logger("jackfield")
 
@@ -50,6 +50,7 @@ async def serve(settings: Settings, on_started: Callable[[str, Node], None] | No
             loop.add_signal_handler(signal.SIGHUP, site.reload_certificate)
         await site.start()
         address = listening_address(runner, settings.server)
+        app[NODE].address.set_result(socket_address(runner, settings.server))
         _log.info("serving", address=address, node=app[NODE].id)
         if on_started is not None:
             on_started(address, app[NODE])

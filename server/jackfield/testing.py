@@ -18,7 +18,7 @@ from .config import load_settings
 from .declaration.candidates import Candidate, discover
 from .node import NODE, Node
 from .plugin.plugin import Plugin
-from .session.listener import Site, listening_address
+from .session.listener import Site, listening_address, socket_address
 
 
 class RunningServer:
@@ -73,6 +73,7 @@ async def run_server(
     await runner.setup()
     try:
         await Site(runner, app[NODE].waiting_clients, settings.server).start()
+        app[NODE].address.set_result(socket_address(runner, settings.server))
         yield RunningServer(app, listening_address(runner, settings.server))
         await drain(app)
     finally:

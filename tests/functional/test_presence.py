@@ -38,7 +38,7 @@ def presence_keys(server: RunningServer, topic: str) -> list[str]:
     """Every key of a topic's presence but that of each node."""
     address = server.node.topics.find(topic)
     assert address is not None
-    keys = address.place.keys
+    keys = address.stored.keys
     return [keys.nodes, keys.who, keys.info]
 
 
@@ -291,7 +291,7 @@ async def test_what_is_written_again_is_announced_once(config: Config) -> None:
         await alice.subscribe("room:a")
         address = server.node.topics.find("room:a")
         assert address is not None
-        store, keys = server.node.topics._presence, address.place.keys
+        store, keys = server.node.topics._presence, address.stored.keys
         head = protocol.presence_head("room:a")
         written = MemberConnections(keys, head, "u:bob", 1, b'{"user":"bob"}')
         for attendance in (written, written, written._replace(connections=2), written):

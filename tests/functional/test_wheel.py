@@ -17,6 +17,11 @@ from tests.support.paths import ROOT
 # Installing from an index takes as long as the network does.
 pytestmark = pytest.mark.timeout(300)
 
+LOCK = ("--require-hashes", "--only-binary", ":all:", "-r", ROOT / "requirements" / "run.txt")
+#: Without an index and with the build tools that are here: nothing is installed that no lock names.
+OWN = ("--no-index", "--no-deps", "--no-build-isolation")
+QUIET = ("--quiet", "--disable-pip-version-check")
+
 
 def run(*command: str | Path, cwd: Path | None = None) -> str:
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
@@ -26,12 +31,14 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A virtual environment with nothing in it but Jackfield's wheel and what that asks for."""
+    """A virtual environment with nothing in it but Jackfield's wheel and what is locked for it."""
     folder = tmp_path_factory.mktemp("wheel")
     wheel = build(ROOT, folder)
     venv.create(folder / "venv", with_pip=True)
     python = folder / "venv" / "bin" / "python"
-    run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel)
+    run(python, "-m", "pip", "install", *QUIET, *LOCK)
+    run(python, "-m", "pip", "install", *QUIET, *OWN[:2], wheel)
+    run(python, "-m", "pip", "check")
     return python.parent
 
 
@@ -49,8 +56,7 @@ def build(source: Path, folder: Path) -> Path:
 
 def build_in_place(source: Path, folder: Path) -> Path:
     target = folder / f"wheel-{source.name}"
-    options = ("--quiet", "--disable-pip-version-check", "--no-deps", "--wheel-dir")
-    run(sys.executable, "-m", "pip", "wheel", *options, target, source)
+    run(sys.executable, "-m", "pip", "wheel", *QUIET, *OWN, "--wheel-dir", target, source)
     (wheel,) = target.glob("*.whl")
     return wheel
 
@@ -93,7 +99,7 @@ def test_the_readmes_plugin_loads_from_its_own_wheel(environment: Path, tmp_path
     (source / "setup.cfg").write_text(blocks["ini"])
     (source / "pyproject.toml").write_text(blocks["toml"])
     wheel = build_in_place(source, tmp_path)
-    run(environment / "pip", "install", "--quiet", "--disable-pip-version-check", wheel)
+    run(environment / "pip", "install", *QUIET, "--no-index", wheel)
 
     plugins = json.loads(run(environment / "jackfield", "plugins", "--json"))
     (greeter,) = (plugin for plugin in plugins if plugin["name"] == "greeter")

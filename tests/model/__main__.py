@@ -12,7 +12,7 @@ from tests.model.world import world
 @click.option(
     "--examples",
     type=click.IntRange(1),
-    default=200,
+    default=100,
     show_default=True,
     help="How many stories are played, each with topics and clients of its own.",
 )

@@ -19,7 +19,6 @@ from jackfield.testing import RunningServer, run_server
 from jackfield_chat import chat
 from jackfield_demo_agent import create_agent
 from jackfield_demo_agent.plugin import demo_agent
-from tests.support.valkeys import free_port
 from tests.support.waiting import wait_until
 
 CONFIG: dict[str, Any] = {"server": {"debug": True}, "auth": {"anonymous_scopes": ["agent"]}}
@@ -131,9 +130,7 @@ async def _is_idle(client: Client) -> bool:
 
 
 async def test_the_plugin_has_an_agent_beside_the_server_for_as_long_as_it_runs() -> None:
-    port = free_port()
-    own = {"demo_agent": {"url": f"ws://127.0.0.1:{port}/ws", "pace": 0}}
-    config = {**CONFIG, "server": {"port": port}, "plugins": own}
+    config = {**CONFIG, "plugins": {"demo_agent": {"run": True, "pace": 0}}}
     async with run_server(chat, demo_agent, config=config) as server, server.connect() as client:
 
         async def is_there() -> bool:
@@ -145,21 +142,19 @@ async def test_the_plugin_has_an_agent_beside_the_server_for_as_long_as_it_runs(
         assert output == {"text": SUMMARY}
 
 
-async def test_the_plugin_starts_no_agent_unless_it_is_told_where() -> None:
+async def test_the_plugin_starts_no_agent_unless_it_is_told_to() -> None:
     async with run_server(demo_agent, config=CONFIG) as server, server.connect() as client:
         assert server.node.registry.failed == []
         assert (await client.request("agent.list"))["agents"] == []
 
 
 async def test_a_plugin_whose_agent_is_not_let_in_says_so() -> None:
-    port = free_port()
-    own = {"demo_agent": {"url": f"ws://127.0.0.1:{port}/ws"}}
     with capture_logs() as logged:
 
         def told() -> list[str]:
             return [each["reason"] for each in logged if each["log_level"] == "error"]
 
-        async with run_server(demo_agent, config={"server": {"port": port}, "plugins": own}):
+        async with run_server(demo_agent, config={"plugins": {"demo_agent": {"run": True}}}):
             await wait_until(told)
     (reason,) = told()
     assert reason.startswith("forbidden: ")
@@ -215,9 +210,5 @@ async def test_the_command_tells_who_is_not_let_in() -> None:
 
 async def test_the_demo_has_the_agent_without_further_steps() -> None:
     demo = tomllib.loads(DEMO.read_text("utf-8"))
-    port = free_port()
-    assert demo["plugins"]["demo_agent"]["url"] == "ws://127.0.0.1:8080/ws"  # the default port
-    demo["plugins"]["demo_agent"]["url"] = f"ws://127.0.0.1:{port}/ws"
-    config = {**demo, "server": {"port": port}}
-    async with run_server(chat, demo_agent, config=config) as server, server.connect() as client:
+    async with run_server(chat, demo_agent, config=demo) as server, server.connect() as client:
         await wait_until(lambda: _has_agent(client))

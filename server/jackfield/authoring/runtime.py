@@ -1,5 +1,6 @@
 """`Runtime`: a plugin's part of the server it runs in, for its lifespan and background tasks."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
@@ -42,6 +43,16 @@ class Runtime:
         )
         #: What the lifespan yielded; None before, and for a plugin that has none.
         self.resource: Any = None
+
+    async def listening(self) -> str:
+        """Wait until this server accepts connections, which it does once all plugins have started.
+
+        A lifespan would wait for itself; this is for the tasks that it starts.
+
+        Returns:
+            Where its WebSocket is for a client on this machine: ``ws://127.0.0.1:8080/ws``.
+        """
+        return await asyncio.shield(self._services.address)
 
     async def publish(self, topic: str, payload: Any, /, *, key: str | None = None) -> Position:
         """Publish an event to a topic, for its members on all nodes.

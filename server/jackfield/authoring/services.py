@@ -1,5 +1,6 @@
 """`Services`: the parts of a node that contexts and runtimes work with."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -30,3 +31,4 @@ class Services:
     refresh: IdentityRefresh
     store: ConnectionStore
     describe: Callable[[frozenset[str], str | None], dict[str, Any]]
+    address: asyncio.Future[str]

@@ -8,6 +8,8 @@ from typing import Any
 import click
 import msgspec
 
+from jackfield.wire.malformed import UNDECODABLE
+
 from .connecting import INTERRUPTED, connected, read_duration, read_token, token_option, url_option
 from .options import epilog
 from .terminal import Failure, print_json
@@ -21,7 +23,7 @@ def _read_payload(
     text = sys.stdin.buffer.read() if given == b"-" else given
     try:
         payload = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+    except UNDECODABLE as exc:
         raise click.BadParameter(f"Not valid JSON: {exc}.", param_hint="JSON") from None
     if not isinstance(payload, dict):
         raise click.BadParameter("Not a JSON object, such as '{\"a\": 1}'.", param_hint="JSON")

@@ -76,7 +76,7 @@ def _explain(error: OSError, server: ServerSettings) -> str:
         case errno.EADDRINUSE:
             return (
                 f"Port {server.port} of {server.host} is in use: stop what listens there, or give "
-                "another with --port (0 takes any that is free)."
+                "another with --port or JACKFIELD__SERVER__PORT (0 takes any that is free)."
             )
         case errno.EADDRNOTAVAIL:
             return f"{server.host} of server.host is not an address of this machine."

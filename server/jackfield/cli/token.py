@@ -20,6 +20,7 @@ from jackfield.auth.jwt import JwtAuthenticator
 from jackfield.auth.keys import KeyKind, kinds
 from jackfield.config import ConfigError, Secret, parse_duration
 from jackfield.wire.errors import Error
+from jackfield.wire.malformed import UNDECODABLE
 
 from .options import config_option, epilog, not_valid, read_settings
 from .terminal import FAILED, Failure, one_line, out, print_json
@@ -211,7 +212,7 @@ def _unverified(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
             urlsafe_b64decode(part + "=" * (-len(part) % 4)) for part in token.split(".")
         )
         return _read_object(header), _read_object(claims)
-    except (ValueError, msgspec.MsgspecError, RecursionError):
+    except UNDECODABLE:
         raise Failure("This is not a JSON Web Token.") from None
 
 

@@ -11,6 +11,7 @@ import msgspec
 from aiohttp import WSMsgType
 
 from jackfield.wire.close_codes import CloseCode
+from jackfield.wire.malformed import UNDECODABLE
 
 from .errors import ConnectionClosed, ConnectionFailed
 from .message import Message, decode
@@ -95,7 +96,7 @@ async def raise_refusal(
     async with response:
         body = await response.read()
     problem = _ProblemDetails()
-    with suppress(msgspec.DecodeError, UnicodeDecodeError):
+    with suppress(*UNDECODABLE):
         problem = msgspec.json.decode(body, type=_ProblemDetails)
     after = response.headers.get("Retry-After", "")
     raise ConnectionFailed(
@@ -119,7 +120,7 @@ async def receive(socket: ClientSocket) -> tuple[Message, int]:
         case WSMsgType.TEXT:
             try:
                 return decode(frame.data), len(frame.data)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            except UNDECODABLE as error:
                 raise protocol_violation("text that is not a JSON object") from error
         case WSMsgType.BINARY:
             raise protocol_violation("a binary frame")

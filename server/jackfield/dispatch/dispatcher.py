@@ -76,8 +76,8 @@ class Dispatcher:
         self._loop = slow_requests.loop
         self._reply_bytes = limits.reply_bytes
         self._nesting = limits.nesting
-        #: Bytes by opcode: a message of no more can't be nested too deeply. Each level of JSON opens
-        #: and closes; one of MessagePack takes a byte.
+        #: Bytes by opcode: a message of no more can't be nested too deeply. Each level of JSON
+        #: opens and closes; one of MessagePack takes a byte.
         self._surely_flat = {TEXT: 2 * self._nesting, BINARY: self._nesting}
         #: Messages that were refused before their type was known, by error code.
         self.failures: Counter[str] = Counter()

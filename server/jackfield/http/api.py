@@ -22,6 +22,7 @@ from jackfield.store.tickets import TicketStore
 from jackfield.telemetry.incidents import error_of
 from jackfield.wire.errors import Error
 from jackfield.wire.identity import MAX_USER_LENGTH, Identity, is_user
+from jackfield.wire.malformed import UNDECODABLE
 from jackfield.wire.problem import problem
 
 #: Bytes of a body: enough for an id and a list of scopes.
@@ -134,7 +135,7 @@ async def _body(request: web.Request) -> dict[str, Any]:
             raise Error("too_large", f"The body is larger than {_MAX_BODY} bytes.", limit=_MAX_BODY)
     try:
         value = _decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNDECODABLE:
         raise Error("invalid_json", "The body is not valid JSON.") from None
     if not isinstance(value, dict):
         raise Error("invalid_json", "The body is not an object.")

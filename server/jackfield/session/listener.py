@@ -96,6 +96,13 @@ def listening_address(runner: web.BaseRunner, settings: ServerSettings) -> str:
     return _url(settings, host, port)
 
 
+def socket_address(runner: web.BaseRunner, settings: ServerSettings) -> str:
+    """Return where a client on this machine finds the WebSocket, as ``ws://host:port/ws``."""
+    host, port = runner.addresses[0][:2]
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - to be replaced
+    return _url(settings, reached, port).replace("http", "ws", 1) + "/ws"
+
+
 def _url(settings: ServerSettings, host: str, port: int) -> str:
     scheme = "http" if settings.tls_certificate is None else "https"
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

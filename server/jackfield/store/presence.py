@@ -2,7 +2,8 @@
 
 A member is there for as long as its node says so. Each node writes how many connections it has of a
 member, always the whole number, so that to write it again changes nothing. What a dead node leaves
-behind is removed, and announced, by the first who asks after the topic when it has expired.
+behind is removed, and announced, by the first script that touches the topic after it has expired:
+see `announce_dead_members.lua`.
 """
 
 import asyncio
@@ -16,9 +17,10 @@ from .arguments import flat, milliseconds, rows
 from .keys import TopicKeys
 from .lua import load
 
-_WRITE: Final = load("write_presence", "clock", "presence")
-_REFRESH: Final = load("refresh_presence", "clock", "presence")
-_READ: Final = load("read_presence", "clock", "presence")
+_PARTS: Final = ("clock", "presence", "announce_dead_members")
+_WRITE: Final = load("write_presence", *_PARTS)
+_REFRESH: Final = load("refresh_presence", *_PARTS)
+_READ: Final = load("read_presence", *_PARTS)
 
 
 class MemberConnections(NamedTuple):

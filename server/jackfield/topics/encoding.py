@@ -1,4 +1,4 @@
-"""How events become bytes for sockets: what was published is framed once, for all who get it."""
+"""Turn what is published on a topic's channel into WebSocket frames, once for all who get them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,10 +8,10 @@ from jackfield.wire.protocol import Codec
 
 
 class Batch:
-    """Consecutive messages of one topic; their frames are made once, for all who get them.
+    """Consecutive messages of one topic, and their frames, which all members share.
 
     Args:
-        first: The number of the first.
+        first: The number of the first message.
         messages: Whole messages in JSON.
     """
 
@@ -28,7 +28,10 @@ class Batch:
         return self.first + len(self.messages) - 1
 
     def frames(self, codec: Codec) -> bytes:
-        """All messages as frames, one behind the other."""
+        """Return the frames of all messages, one behind the other.
+
+        They are made once for each encoding; members of the same encoding share one object.
+        """
         made = self._frames.get(codec)
         if made is None:
             opcode, encode, frame = codec.opcode, codec.from_json, frames.frame
@@ -37,14 +40,20 @@ class Batch:
         return made
 
     def after(self, number: int) -> "Batch":
-        """Those of the messages that come after a number."""
+        """Return the messages that come after a number; there must be one at least."""
         if number < self.first:
             return self
         return Batch(number + 1, self.messages[number + 1 - self.first :])
 
 
 class Published(NamedTuple):
-    """What came over a channel: the kind of messages, their epoch, and the messages."""
+    """What a script published on a topic's channel.
+
+    Attributes:
+        kind: ``e`` for events, ``p`` for changes of presence.
+        epoch: The epoch of the events; ``-`` for presence, which has none.
+        batch: The messages for clients.
+    """
 
     kind: bytes
     epoch: str
@@ -52,7 +61,11 @@ class Published(NamedTuple):
 
 
 def parse(data: bytes) -> Published:
-    """What a script published: a line of kind, epoch, first number and sizes; then the messages."""
+    """Take apart what a script published, by the templates of `jackfield.store.channels`.
+
+    Args:
+        data: A line of kind, epoch, first number and sizes, then the messages end to end.
+    """
     end = data.index(b"\n")
     kind, epoch, first, sizes = data[:end].split(b" ")
     start = end + 1

@@ -1,4 +1,4 @@
-"""A connection on its way into a topic: what it is told of it first, and what comes behind that."""
+"""Join a topic in two steps: read where it stands, then add the member behind the reply."""
 
 from typing import Any
 
@@ -11,69 +11,72 @@ from .membership import MEMBERSHIP
 
 
 class Join:
-    """A connection on its way into an audience.
+    """A connection that is about to join an audience; made by `prepare_join`.
 
     Args:
         audience: The audience.
         connection: The connection.
+
+    Attributes:
+        recovery: Where the topic stands, and what the connection has missed.
+        presence_version: The version of the presence that the connection joined with.
     """
 
-    __slots__ = ("_done", "audience", "connection", "presence", "read")
+    __slots__ = ("_has_ended", "audience", "connection", "presence_version", "recovery")
 
-    read: Recovery
+    recovery: Recovery
 
     def __init__(self, audience: Audience, connection: Connection) -> None:
         self.audience = audience
         self.connection = connection
-        #: The version of the presence that the connection joined with.
-        self.presence = 0
-        self._done = False
-        audience.begin_use()
+        self.presence_version = 0
+        self._has_ended = False
+        audience.begin_join()
 
     @property
     def topic(self) -> str:
-        """The name of the topic."""
+        """The topic's name."""
         return self.audience.topic
 
     @property
     def position(self) -> Position:
         """Where the topic stands; what comes behind that is sent once it is joined."""
-        return Position(self.read.epoch, self.read.offset)
+        return Position(self.recovery.epoch, self.recovery.offset)
 
     def activate(self) -> None:
-        """Make the connection a member, once it has been told where the topic stands."""
-        if self._done:
+        """Make the connection a member, right after it was told where the topic stands."""
+        if self._has_ended:
             return
         membership = self.connection[MEMBERSHIP]
         if membership.has_left:
             self.abandon()
             return
-        self._done = True
+        self._has_ended = True
         audience, connection = self.audience, self.connection
         if connection not in audience.members:
             audience.members.add(connection)
             membership.joined.append(audience)
-        events, read = audience.events, self.read
-        if read.epoch == events.epoch and events.has_since(read.offset):
-            events.admit(connection, read.offset)
+        events, recovery = audience.events, self.recovery
+        if recovery.epoch == events.epoch and events.has_since(recovery.offset):
+            events.admit(connection, recovery.offset)
         else:
             connection.refuse(None, audience.gap.loss())
         if audience.presence is not None:
-            audience.presence.feed.admit(connection, self.presence)
-        audience.end_use()
+            audience.presence.feed.admit(connection, self.presence_version)
+        audience.end_join()
 
     def abandon(self) -> None:
-        """The connection does not become a member; no effect once it has."""
-        if self._done:
+        """Leave the connection out; no effect after `activate`."""
+        if self._has_ended:
             return
-        self._done = True
+        self._has_ended = True
         audience = self.audience
         if audience.presence is not None and self.connection not in audience.members:
-            audience.presence.depart(self.connection)
-        audience.end_use()
+            audience.presence.remove(self.connection)
+        audience.end_join()
 
 
-async def begin_join(
+async def prepare_join(
     audience: Audience,
     connection: Connection,
     since: Position | None,
@@ -87,10 +90,10 @@ async def begin_join(
     Args:
         audience: The topic's members.
         connection: The connection.
-        since: Up to where it knows the topic already, if it does.
-        info: What others see of it.
-        max_bytes: Of the events it has missed.
-        replay: Whether those are all there are.
+        since: Up to where it knows the topic already; None if it doesn't.
+        info: What others see of it, beside who it is.
+        max_bytes: Bytes of the events it has missed, at most.
+        replay: Whether it has missed all that are kept.
 
     Returns:
         Where the topic stands; what comes behind that is sent once `Join.activate` is called.
@@ -102,8 +105,8 @@ async def begin_join(
     try:
         await audience.open()
         if audience.presence is not None:
-            join.presence = await audience.presence.attend(connection, info)
-        join.read = await audience.read(since, max_bytes, replay=replay)
+            join.presence_version = await audience.presence.add(connection, info)
+        join.recovery = await audience.read(since, max_bytes, replay=replay)
     except BaseException:
         join.abandon()
         raise

@@ -15,10 +15,10 @@ class JoinedTopic(Protocol):
 
     @property
     def topic(self) -> str:
-        """Its name."""
+        """The topic's name."""
 
     def leave(self, connection: Connection) -> None:
-        """The connection is no member any more."""
+        """Remove the connection from the members."""
 
 
 class PendingJoin(AfterReply, Protocol):
@@ -26,11 +26,11 @@ class PendingJoin(AfterReply, Protocol):
 
     @property
     def topic(self) -> str:
-        """Its name."""
+        """The topic's name."""
 
     @property
     def position(self) -> Position:
-        """Where it stands; what comes behind that is sent once it is joined."""
+        """Where the topic stands; what comes behind that is sent once it is joined."""
 
 
 class Membership:
@@ -38,11 +38,11 @@ class Membership:
 
     Attributes:
         joined: Those it is in.
-        given: How many of them it did not ask for.
-        early_joins: What hooks have it join before it is welcomed; None once it is.
-        has_left: Whether it has ended, and joins no more.
+        given: How many of these the server has it join; they don't count against its limit.
+        early_joins: Those that hooks have it join before the welcome; None once that is sent.
+        has_left: Whether the connection has ended, and joins no more.
         publish_lock: Held while one of its publications is prepared; made for the first.
-        publish_bucket: What it may still publish; made for the first.
+        publish_bucket: How much it may still publish; made for the first.
     """
 
     __slots__ = (

@@ -19,6 +19,7 @@ from .envelope import (
     explain_envelope,
 )
 from .errors import Error
+from .malformed import UNDECODABLE, Cause, cause_in_json, cause_in_message_pack, is_utf8
 
 __all__ = [
     "CODECS",
@@ -40,7 +41,11 @@ __all__ = [
 VERSION: Final = 1
 
 _TOO_DEEP: Final = "The message is nested too deeply."
-_NOT_UTF8: Final = "The message has text that is not UTF-8."
+_REASONS: Final = {
+    Cause.NOT_UTF8: "The message has text that is not UTF-8.",
+    Cause.TOO_DEEP: _TOO_DEEP,
+    Cause.OUT_OF_RANGE: "The message has a number that is out of range.",
+}
 
 
 class _ReplyMessage(msgspec.Struct, tag_field="type", tag="reply", gc=False):
@@ -86,7 +91,7 @@ class Codec:
         """
         try:
             return self._decode_envelope(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except UNDECODABLE:
             pass
         raise self._explain(data)
 
@@ -109,23 +114,19 @@ class Codec:
 
     def _explain(self, data: bytes) -> MalformedError:
         """Say what is wrong with a message that is not an envelope."""
-        encoding = "MessagePack"
-        if self.opcode == frames.TEXT:
-            encoding = "JSON"
-            if not _is_utf8(data):
-                raise NotUtf8Error
+        is_text = self.opcode == frames.TEXT
+        if is_text and not is_utf8(data):
+            raise NotUtf8Error
         try:
             value = self._decode_any(data)
-        except UnicodeDecodeError:  # of msgspec before 0.23
-            reason = _NOT_UTF8
-        except RecursionError:
-            reason = _TOO_DEEP
-        except msgspec.ValidationError:
-            reason = "The message has a number that is out of range."
-        except msgspec.DecodeError as exc:
-            reason = _NOT_UTF8 if "UTF-8" in str(exc) else f"The message is not valid {encoding}."
+        except UNDECODABLE:
+            cause = cause_in_json(data) if is_text else cause_in_message_pack(data)
         else:
             return MalformedError(*explain_envelope(value))
+        if cause is Cause.INVALID:
+            reason = f"The message is not valid {'JSON' if is_text else 'MessagePack'}."
+        else:
+            reason = _REASONS[cause]
         return MalformedError(Error("invalid_json", reason))
 
     def reply(self, message_id: MessageId, payload: Any) -> bytes:
@@ -248,12 +249,4 @@ def _is_nested_deeper(payload: dict[str, Any], limit: int) -> bool:
         ]
         if not level:
             return False
-    return True
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
     return True

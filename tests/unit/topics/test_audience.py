@@ -11,8 +11,9 @@ from jackfield.store.keys import Keys
 from jackfield.store.topics import Recovery, StoredTopic
 from jackfield.topics.audience import Audience
 from jackfield.topics.encoding import Batch, Published
-from jackfield.topics.join import Join, begin_join
+from jackfield.topics.join import Join, prepare_join
 from jackfield.topics.membership import MEMBERSHIP, Membership
+from jackfield.topics.topic import Topic
 from jackfield.wire import frames, protocol
 from jackfield.wire.errors import Error
 from jackfield.wire.protocol import JSON
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from jackfield.connection.connection import Connection
 
 FAMILY = Plugin("test").topic("a", AnyPayload, history=100, ttl="1h")
-PLACE = StoredTopic(Keys("test", "node").topic("a"), 100, 3_600_000)
+STORED = StoredTopic(Keys("test", "node").topic("a"), 100, 3600)
+TOPIC = Topic("a", FAMILY, {}, STORED, protocol.event_head("a"))
 
 
 def event(number: int) -> bytes:
@@ -50,7 +52,7 @@ class FakeRedis:
         self.reads: list[tuple[Position | None, asyncio.Future[Recovery]]] = []
         self.subscriptions: list[asyncio.Future[None]] = []
 
-    async def read(self, _place: StoredTopic, since: Position | None, **_: Any) -> Recovery:
+    async def read(self, _stored: StoredTopic, since: Position | None, **_: Any) -> Recovery:
         future: asyncio.Future[Recovery] = asyncio.get_running_loop().create_future()
         self.reads.append((since, future))
         return await future
@@ -107,13 +109,11 @@ class Stage:
         self.emptied = 0
         fake: Any = self.redis
         self.audience = Audience(
-            "a",
-            FAMILY,
-            PLACE,
+            TOPIC,
             store=fake,
             bus=fake,
             presence=fake,
-            gate=asyncio.Semaphore(),
+            refills=asyncio.Semaphore(),
             on_empty=self.emptied_now,
         )
 
@@ -131,7 +131,7 @@ class Stage:
         return fake
 
     async def join(self, fake: FakeConnection, since: Position | None = None) -> Join:
-        return await begin_join(self.audience, cast("Connection", fake), since, max_bytes=1000)
+        return await prepare_join(self.audience, cast("Connection", fake), since, max_bytes=1000)
 
 
 async def test_all_that_join_at_once_open_it_once() -> None:
@@ -150,7 +150,7 @@ async def test_all_that_join_at_once_open_it_once() -> None:
         join.activate()
     stage.audience.receive(published(8))
     for fake, join in zip(fakes, joins, strict=True):
-        assert fake.got == list(range(join.read.offset + 1, 9))
+        assert fake.got == list(range(join.recovery.offset + 1, 9))
     assert stage.redis.reads == []
 
 
@@ -160,7 +160,7 @@ async def test_a_channel_that_was_interrupted_while_it_opened_is_looked_at_again
     await wait_until(lambda: stage.redis.subscriptions)
     stage.redis.subscriptions.pop().set_result(None)
     await wait_until(lambda: stage.redis.reads)
-    stage.audience.hold()  # the channel was subscribed anew: 6 and 7 were missed
+    stage.audience.suspect()  # the channel was subscribed anew: 6 and 7 were missed
     await stage.redis.answer(read(5))
     await wait_until(lambda: len(stage.redis.reads) == 2)
     answers = {None: read(7), Position("e", 5): read(7, 5)}  # to the one that joins, and to fill
@@ -170,7 +170,7 @@ async def test_a_channel_that_was_interrupted_while_it_opened_is_looked_at_again
     join.activate()
     assert stage.audience.position == Position("e", 7)
     stage.audience.receive(published(8))
-    assert fake.got == list(range(join.read.offset + 1, 9))
+    assert fake.got == list(range(join.recovery.offset + 1, 9))
 
 
 async def test_a_check_while_a_gap_is_filled_sends_nothing_twice() -> None:
@@ -178,7 +178,7 @@ async def test_a_check_while_a_gap_is_filled_sends_nothing_twice() -> None:
     fake = await stage.open()
     stage.audience.receive(published(2))
     await wait_until(lambda: stage.redis.reads)
-    stage.audience.hold()
+    stage.audience.suspect()
     stage.audience.receive(published(3))
     await stage.audience.check(Position("e", 0))  # was read before any of it
     stage.audience.receive(published(1))  # late
@@ -188,23 +188,23 @@ async def test_a_check_while_a_gap_is_filled_sends_nothing_twice() -> None:
     # And once more, since something may have been missed after it had been read.
     assert await stage.redis.answer(read(4, 3)) == ("e", 3)
     assert fake.got == [1, 2, 3, 4]
-    assert stage.audience.events.in_sync
+    assert not stage.audience.events.is_paused
 
 
 async def test_what_comes_while_it_is_looked_for_is_sent_once() -> None:
     stage = Stage()
     fake = await stage.open()
-    stage.audience.gap.refill()
+    stage.audience.gap.start()
     await wait_until(lambda: stage.redis.reads)
-    stage.audience.hold()
+    stage.audience.suspect()
     await stage.audience.check(Position("e", 0))
     stage.audience.receive(published(1))
     await stage.redis.answer(read(1, 0))
     assert fake.got == [1]
     stage.audience.receive(published(2))
-    await stage.redis.answer(read(2, 1))  # it was looked again, for what `hold` was told of
+    await stage.redis.answer(read(2, 1))  # it was looked again, for what `suspect` was told of
     assert fake.got == [1, 2]
-    assert stage.audience.events.in_sync
+    assert not stage.audience.events.is_paused
 
 
 async def test_a_gap_of_many_pages_is_filled_before_anything_newer() -> None:
@@ -217,13 +217,13 @@ async def test_a_gap_of_many_pages_is_filled_before_anything_newer() -> None:
     assert await stage.redis.answer(read(10, 3, upto=7)) == ("e", 3)
     assert await stage.redis.answer(read(10, 7)) == ("e", 7)
     assert fake.got == list(range(1, 11))
-    assert stage.audience.events.in_sync
+    assert not stage.audience.events.is_paused
 
 
 async def test_nothing_missed_is_nothing_filled() -> None:
     stage = Stage()
     fake = await stage.open(5)
-    stage.audience.hold()
+    stage.audience.suspect()
     stage.audience.receive(published(6))
     await stage.audience.check(Position("e", 5))
     assert fake.got == [6]
@@ -266,7 +266,7 @@ async def test_another_epoch_is_told_before_anybody_joins_in_it() -> None:
     assert fake.got == [("new", 0), 1]
     await stage.redis.answer(read(1, epoch="new", recovered=False))
     join = await joining
-    assert (join.read.epoch, join.read.offset) == ("new", 1)
+    assert (join.recovery.epoch, join.recovery.offset) == ("new", 1)
     join.activate()
     stage.audience.receive(published(2, epoch="new"))
     assert fake.got == [("new", 0), 1, 2]

@@ -66,8 +66,8 @@ def begun(*fakes: FakeConnection, position: int = 0, epoch: str = "e") -> Feed:
     for fake in fakes:
         members.add(member(fake))
     feed = Feed(members)
-    feed.move(epoch, position)
-    assert not feed.release(feed.held)
+    feed.skip_to(epoch, position)
+    assert not feed.resume(feed.buffered)
     return feed
 
 
@@ -77,7 +77,7 @@ def test_what_comes_in_order_is_handed_on_at_once() -> None:
     assert not feed.receive("e", batch(1, 1))
     assert not feed.receive("e", batch(2, 4))
     assert one.got == two.got == [1, 2, 3, 4]
-    assert feed.position == 4
+    assert feed.offset == 4
 
 
 def test_all_members_of_one_encoding_get_the_same_object() -> None:
@@ -101,12 +101,12 @@ def test_behind_a_gap_all_is_held_until_that_is_filled() -> None:
     feed = begun(fake)
     assert feed.receive("e", batch(3, 3))
     assert not feed.receive("e", batch(4, 5))
-    assert feed.held == 2
+    assert feed.buffered == 2
     assert fake.got == []
-    stale = feed.held
+    stale = feed.buffered
     feed.send(batch(1, 3))
-    assert not feed.release(stale)
-    assert feed.in_sync
+    assert not feed.resume(stale)
+    assert not feed.is_paused
     assert fake.got == [1, 2, 3, 4, 5]
 
 
@@ -116,23 +116,23 @@ def test_a_second_gap_behind_the_first_is_found() -> None:
     feed.receive("e", batch(3, 3))
     feed.receive("e", batch(6, 6))
     feed.send(batch(1, 2))
-    assert feed.release(feed.held)
+    assert feed.resume(feed.buffered)
     assert fake.got == [1, 2, 3]
     feed.send(batch(4, 5))
-    assert not feed.release(feed.held)
+    assert not feed.resume(feed.buffered)
     assert fake.got == [1, 2, 3, 4, 5, 6]
 
 
 def test_more_than_is_held_is_fetched_again() -> None:
     fake = FakeConnection()
     feed = begun(fake)
-    feed.hold()
+    feed.pause()
     for number in range(1, 2502):
         feed.receive("e", batch(number, number))
-    assert feed.held <= 1001
-    assert feed.release(feed.held)  # whoever fills the gap must read on
+    assert feed.buffered <= 1001
+    assert feed.resume(feed.buffered)  # whoever fills the gap must read on
     feed.send(batch(1, 2501))
-    assert not feed.release(feed.held)
+    assert not feed.resume(feed.buffered)
     assert fake.got == list(range(1, 2502))
 
 
@@ -142,21 +142,21 @@ def test_another_epoch_is_a_gap_and_what_came_of_the_one_before_is_dropped() -> 
     assert feed.receive("new", batch(1, 1))
     feed.receive("e", batch(6, 6))
     feed.receive("new", batch(2, 2))
-    stale = feed.held
-    feed.move("new", 0)
+    stale = feed.buffered
+    feed.skip_to("new", 0)
     feed.send(batch(1, 1))
-    assert not feed.release(stale)
+    assert not feed.resume(stale)
     assert fake.got == [1, 2]
 
 
 def test_another_epoch_that_began_while_the_gap_was_filled_is_a_gap_again() -> None:
     fake = FakeConnection()
     feed = begun(fake)
-    feed.hold()
-    stale = feed.held
+    feed.pause()
+    stale = feed.buffered
     feed.receive("new", batch(1, 1))
     feed.send(batch(1, 2))  # of the old one
-    assert feed.release(stale)
+    assert feed.resume(stale)
     assert fake.got == [1, 2]
 
 
@@ -166,8 +166,8 @@ def test_whoever_joins_gets_what_it_does_not_know_however_far_the_feed_is(positi
     members = Members()
     members.add(member(early))
     feed = Feed(members)
-    feed.move("e", 1)
-    feed.release(0)
+    feed.skip_to("e", 1)
+    feed.resume(0)
     feed.begin_join()  # and learns that it knows all up to `position`, which the feed may not have
     feed.receive("e", batch(2, 2))
     feed.receive("e", batch(3, 3))
@@ -184,7 +184,7 @@ def test_what_was_lost_during_a_join_is_not_hidden() -> None:
     feed = begun()
     feed.begin_join()
     feed.receive("e", batch(1, 2))
-    feed.move("e", 7)  # the history had no more
+    feed.skip_to("e", 7)  # the history had no more
     feed.send(batch(8, 9))
     assert not feed.has_since(2)
     assert feed.has_since(7)
@@ -194,8 +194,8 @@ def test_what_was_lost_during_a_join_is_not_hidden() -> None:
 def test_whoever_left_knows_nothing_when_it_comes_back() -> None:
     fake, members = FakeConnection(), Members()
     feed = Feed(members)
-    feed.move("e", 0)
-    feed.release(0)
+    feed.skip_to("e", 0)
+    feed.resume(0)
     feed.begin_join()
     members.add(member(fake))
     feed.admit(member(fake), 5)
@@ -263,8 +263,8 @@ class Following(RuleBasedStateMachine):
     @initialize(position=st.integers(0, 3))
     def begin(self, position: int) -> None:
         self.published = position
-        self.feed.move("e", position)
-        self.feed.release(0)
+        self.feed.skip_to("e", position)
+        self.feed.resume(0)
 
     @rule(count=st.integers(1, 4))
     def publish_and_lose(self, count: int) -> None:
@@ -283,23 +283,23 @@ class Following(RuleBasedStateMachine):
         self.come(first, data.draw(st.integers(first, self.published)))
 
     def come(self, first: int, last: int) -> None:
-        was_in_sync = self.feed.in_sync
+        was_paused = self.feed.is_paused
         has_gap = self.feed.receive("e", batch(first, last))
-        assert not (has_gap and not was_in_sync)
-        assert self.feed.in_sync is (was_in_sync and not has_gap)
+        assert not (has_gap and was_paused)
+        assert self.feed.is_paused is (was_paused or has_gap)
 
     @rule()
     def suspect(self) -> None:
-        self.feed.hold()
+        self.feed.pause()
 
-    @precondition(lambda self: not self.feed.in_sync)
+    @precondition(lambda self: self.feed.is_paused)
     @rule(data=st.data())
     def refill(self, data: st.DataObject) -> None:
-        upto = data.draw(st.integers(self.feed.position, self.published))
-        stale = data.draw(st.integers(0, self.feed.held))
-        if upto > self.feed.position:
-            self.feed.send(batch(self.feed.position + 1, upto))
-        self.feed.release(stale)
+        upto = data.draw(st.integers(self.feed.offset, self.published))
+        stale = data.draw(st.integers(0, self.feed.buffered))
+        if upto > self.feed.offset:
+            self.feed.send(batch(self.feed.offset + 1, upto))
+        self.feed.resume(stale)
 
     @rule(codec=st.sampled_from([JSON, MSGPACK]))
     def begin_join(self, codec: Codec) -> None:
@@ -325,16 +325,16 @@ class Following(RuleBasedStateMachine):
         self.members.discard(member(fake))
         self.feed.forget(member(fake))
         known = len(fake.got)
-        self.feed.hold()
-        if self.published > self.feed.position:
-            self.feed.send(batch(self.feed.position + 1, self.published))
-        self.feed.release(self.feed.held)
+        self.feed.pause()
+        if self.published > self.feed.offset:
+            self.feed.send(batch(self.feed.offset + 1, self.published))
+        self.feed.resume(self.feed.buffered)
         assert len(fake.got) == known
 
     @invariant()
     def each_has_all_up_to_where_the_feed_is_in_order_and_once(self) -> None:
         for fake in self.fakes:
-            assert fake.got == list(range(fake.start + 1, self.feed.position + 1))
+            assert fake.got == list(range(fake.start + 1, self.feed.offset + 1))
 
 
 TestFollowing = Following.TestCase

@@ -38,15 +38,6 @@ local function count(node, member, connections, head, seen)
     end
   end
 end
--- What dead nodes left behind: whoever removes it announces it.
-local function reap(head)
-  for _, node in ipairs(redis.call('ZRANGE', nodes, '-inf', now, 'BYSCORE')) do
-    for _, member in ipairs(redis.call('HKEYS', topic_here_key(channel, node))) do
-      count(node, member, 0, head, '{}')
-    end
-    redis.call('ZREM', nodes, node)
-  end
-end
 local function finish(ttl)
   if #messages > 0 then
     redis.call('HSET', who, '', string.format('%.0f', version))

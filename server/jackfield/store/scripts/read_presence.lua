@@ -4,7 +4,7 @@
 -- Returns the version, how many members there are, then of each in turn its connections and what
 -- others see of it.
 local head, ttl, most = ARGV[1], ARGV[2], tonumber(ARGV[3])
-reap(head)
+announce_dead_members(head)
 local reply = {finish(ttl), redis.call('HLEN', who) - 1}
 local members = redis.call('HGETALL', who)
 for i = 1, #members, 2 do

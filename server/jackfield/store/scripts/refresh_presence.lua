@@ -6,7 +6,7 @@
 local node, ttl, head, members = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 redis.call('ZADD', nodes, now + ttl, node)
 local known = redis.call('HKEYS', topic_here_key(channel, node))
-reap(head)
+announce_dead_members(head)
 local reply = {finish(ttl)}
 if #known ~= members then
   reply[2] = '1'

@@ -8,5 +8,5 @@ for arg = 4, #ARGV, 3 do
   local member, connections, seen = unpack(ARGV, arg, arg + 2)
   count(node, member, tonumber(connections), head, seen)
 end
-reap(head)
+announce_dead_members(head)
 return finish(ttl)

@@ -15,6 +15,7 @@ const WORDS = {
   open: "Open",
   waiting: "Waiting to connect again",
   offline: "The browser is offline",
+  idle: "Closed as idle until something is asked",
   closed: "Closed",
 };
 

@@ -56,7 +56,7 @@ function standing() {
   const { state, identity, beats } = session;
   const lamp = document.getElementById("lamp");
   set(lamp, "data-state", state);
-  const words = { connecting: "Connecting", open: "Open", waiting: "Reconnecting", offline: "Offline", closed: "Closed" };
+  const words = { connecting: "Connecting", open: "Open", waiting: "Reconnecting", offline: "Offline", idle: "Idle", closed: "Closed" };
   const who = state === "open" && identity ? ` · ${identity.user ?? "anonymous"}` : "";
   say(document.getElementById("standing"), `${words[state] ?? state}${who}`);
   const latency = beats.findLast((beat) => beat.latency !== null)?.latency;

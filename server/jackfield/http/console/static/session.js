@@ -57,7 +57,7 @@ export class Session extends Emitter {
     this.ended = null;
     this.described = { types: [], topics: [] };
     this.identity = null;
-    const client = connect(new URL("ws", document.baseURI), { token: () => stored() || null, openTimeout: OPENING });
+    const client = connect(new URL("ws", document.baseURI), { token: () => stored() || undefined, openTimeout: OPENING });
     this.client = client;
     const on = (name, listener) => this.#offs.push(client.on(name, listener));
     on("state", (state) => this.emit("state", state));

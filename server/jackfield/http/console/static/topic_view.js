@@ -83,14 +83,16 @@ export class TopicView {
     subscription.on("event", ours((event) => this.#take(event)));
     subscription.on("gap", ours((gap) => this.#gap(gap)));
     subscription.on("error", ours((error) => this.#fail(error)));
-    if (!this.#family || this.#family.presence) subscription.on("presence", ours(({ members }) => this.#drawMembers(members)));
-    subscription.ready.then(
+    subscription.on("close", ours((error) => error && this.#end(error)));
+    if (!this.#family || this.#family.presence) subscription.on("presence", ours((change) => this.#drawMembers(change)));
+    subscription.on(
+      "ready",
       ours((position) => {
+        put(this.#trouble);
         say(this.#standing, "Subscribed");
         this.#stand(position);
         this.#changed();
       }),
-      () => {}, // the error tells
     );
   }
 
@@ -146,16 +148,20 @@ export class TopicView {
     this.#soon();
   }
 
+  /** It is tried again, or there is no presence, or it ends. */
   #fail(error) {
-    // Without presence the events come all the same.
-    const ended = !this.#subscription?.position;
-    if (ended && error.code !== "connection_closed") say(this.#standing, "Not subscribed");
-    put(this.#trouble, errorView(error), ended && button("Try again", () => this.follow(), { class: "small" }));
+    put(this.#trouble, errorView(error));
     this.#changed();
   }
 
-  #drawMembers(members) {
-    this.#present = members.length;
+  #end(error) {
+    if (error.code !== "connection_closed") say(this.#standing, "Not subscribed");
+    put(this.#trouble, errorView(error), button("Try again", () => this.follow(), { class: "small" }));
+    this.#changed();
+  }
+
+  #drawMembers({ members, count: all }) {
+    this.#present = all;
     const name = ({ user, connection, info, connections = 1 }) =>
       h(
         "li",
@@ -167,9 +173,9 @@ export class TopicView {
       );
     put(
       this.#members,
-      h("p", { class: "soft", role: "status" }, many(members.length, "member")),
+      h("p", { class: "soft", role: "status" }, many(all, "member")),
       h("ul", { class: "stack", "aria-label": `Members of ${this.name}` }, members.slice(0, SHOWN).map(name)),
-      members.length > SHOWN && h("p", { class: "soft" }, `${count(members.length - SHOWN)} more are not shown.`),
+      all > SHOWN && h("p", { class: "soft" }, `${count(all - SHOWN)} more are not shown.`),
     );
   }
 
