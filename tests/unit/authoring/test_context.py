@@ -1,5 +1,6 @@
 """A context hands plugin code its connection, its request and its plugin, and nothing more."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -81,6 +82,7 @@ class World:
             refresh=cast(Any, self.refresh),
             store=cast(Any, None),
             describe=describe,
+            address=asyncio.get_running_loop().create_future(),
         )
         self.connected = Connected(identity=IDENTITY)
         self.connection = self.connected.connection

@@ -1,5 +1,6 @@
 """A runtime is a plugin's part of its server, and publishes by it."""
 
+import asyncio
 from typing import Any, cast
 
 from jackfield import Runtime
@@ -24,11 +25,12 @@ def runtime(topics: Topics) -> Runtime:
         refresh=cast(Any, None),
         store=cast(Any, None),
         describe=cast(Any, None),
+        address=asyncio.get_running_loop().create_future(),
     )
     return Runtime("chat", "node", {"size": 5}, services)
 
 
-def test_it_knows_its_plugin_and_node() -> None:
+async def test_it_knows_its_plugin_and_node() -> None:
     made = runtime(Topics())
     assert (made.plugin, made.node, made.config, made.resource) == (
         "chat",
@@ -50,3 +52,15 @@ async def test_it_publishes_to_topics_users_and_everyone() -> None:
         ("user:bob", {"n": 2}, "k"),
         ("broadcast", {"n": 3}, "k"),
     ]
+
+
+async def test_it_tells_where_the_server_listens_once_it_does() -> None:
+    made = runtime(Topics())
+    given_up, waiting = (asyncio.create_task(made.listening()) for _ in range(2))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    await asyncio.wait([given_up])
+    assert not waiting.done()
+    made._services.address.set_result("ws://127.0.0.1:8080/ws")
+    assert await waiting == "ws://127.0.0.1:8080/ws"
+    assert await made.listening() == "ws://127.0.0.1:8080/ws"

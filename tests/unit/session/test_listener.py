@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ import trustme
 from aiohttp import web
 
 from jackfield.config import ServerSettings, load_settings
-from jackfield.session.listener import Site, listening_address
+from jackfield.session.listener import Site, listening_address, socket_address
 from jackfield.session.request_heads import WaitingClients
 from jackfield.telemetry.log import RateLimitedLog
 from tests.support.connected import limits_of
@@ -75,6 +76,20 @@ async def test_it_listens_on_a_free_port() -> None:
         assert site.name == "http://127.0.0.1:0"
         answer, _ = await get(address)
         assert answer.endswith(b"hello")
+
+
+@pytest.mark.parametrize(
+    ("bound", "reached"),
+    [
+        (("0.0.0.0", 8080), "127.0.0.1:8080"),
+        (("::", 8080, 0, 0), "[::1]:8080"),
+        (("192.0.2.1", 80), "192.0.2.1:80"),
+    ],
+)
+def test_a_client_on_this_machine_finds_its_websocket(bound: tuple[Any, ...], reached: str) -> None:
+    runner: Any = SimpleNamespace(addresses=[bound])
+    assert socket_address(runner, settings()) == f"ws://{reached}/ws"
+    assert socket_address(runner, settings(tls_certificate="a.pem")) == f"wss://{reached}/ws"
 
 
 async def test_its_clients_are_those_that_are_bounded() -> None:
