@@ -24,7 +24,7 @@ def collector(routing: Routing, **parts: Any) -> NodeCollector:
         "waiting_clients": [None] * 6,
         "watchdog": SimpleNamespace(lag=0.25, blocked=Counter({("chat", "chat.send"): 7})),
         "topics": topics,
-        "agents": SimpleNamespace(instances=8, called=9, following=10, dropped=11),
+        "agents": SimpleNamespace(instances=8, called=9, followed=10, dropped=11),
         "registry": routing.registry,
         "dispatcher": routing.dispatcher,
         **parts,

@@ -39,7 +39,7 @@ class Nothing:
 
     is_ready = True
 
-    def cover(self, *_: object) -> bool:
+    def is_revoked(self, *_: object) -> bool:
         return False
 
 

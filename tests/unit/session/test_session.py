@@ -55,7 +55,7 @@ class Revoked:
     def __init__(self) -> None:
         self.users: set[str] = set()
 
-    def cover(self, identity: Identity, connection_id: str | None = None) -> bool:
+    def is_revoked(self, identity: Identity, connection_id: str | None = None) -> bool:
         return connection_id is not None and identity.user in self.users
 
 
