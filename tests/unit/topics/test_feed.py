@@ -1,15 +1,13 @@
 """A feed hands on each message once and in order, however it gets them; nobody misses any."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from jackfield.topics.encoding import Batch, parse
+from jackfield.topics.encoding import Batch
 from jackfield.topics.feed import Feed, Members
 from jackfield.wire import frames, protocol
 from jackfield.wire.protocol import JSON, MSGPACK, Codec
@@ -229,24 +227,6 @@ def test_whoever_joins_again_is_sent_what_came_since_the_position_it_was_told() 
     feed.end_join()
     feed.receive("e", batch(7, 7))
     assert fake.got == [6, 6, 7]
-
-
-@given(
-    kind=st.sampled_from([b"e", b"p"]),
-    epoch=st.text("abc-_", min_size=1),
-    first=st.integers(1, 2**53 - 1),
-    messages=st.lists(st.binary(min_size=1, max_size=200), min_size=1, max_size=9),
-)
-def test_what_a_script_publishes_comes_apart_again(
-    kind: bytes, epoch: str, first: int, messages: Sequence[bytes]
-) -> None:
-    sizes = b",".join(b"%d" % len(each) for each in messages)
-    data = b"%b %b %d %b\n%b" % (kind, epoch.encode(), first, sizes, b"".join(messages))
-    published = parse(data)
-    assert (published.kind, published.epoch) == (kind, epoch)
-    assert published.batch.first == first
-    assert published.batch.messages == messages
-    assert published.batch.last == first + len(messages) - 1
 
 
 class Following(RuleBasedStateMachine):
