@@ -317,6 +317,60 @@ def test_the_first_batch_of_a_turn_is_written_at_once_to_many_members(
     assert all(fake.got == [1, 2] for fake in fakes)
 
 
+def test_all_behind_a_second_gap_is_still_buffered() -> None:
+    fake = FakeConnection()
+    feed = begun(fake)
+    for number in (3, 6, 7, 8):
+        feed.receive("e", batch(number, number))
+    feed.send(batch(1, 2))
+    assert feed.resume(feed.buffered)
+    assert feed.buffered == 3
+    feed.send(batch(4, 5))
+    assert not feed.resume(feed.buffered)
+    assert fake.got == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_what_a_member_knew_of_another_epoch_counts_no_more() -> None:
+    fake = FakeConnection()
+    feed = begun(fake)
+    feed.admit(member(fake), 9)
+    feed.skip_to("e", 1)
+    assert feed.floor(member(fake)) == 9
+    feed.skip_to("new", 1)
+    assert feed.floor(member(fake)) == 0
+    feed.receive("new", batch(2, 2))
+    assert fake.got == [2]
+
+
+def test_a_floor_is_forgotten_once_the_feed_has_come_to_it() -> None:
+    knowing, other = FakeConnection(), FakeConnection()
+    feed = begun(knowing, other)
+    feed.admit(member(knowing), 3)
+    feed.receive("e", batch(1, 2))
+    assert feed.floor(member(knowing)) == 3
+    assert feed.floor(member(other)) == 0
+    feed.receive("e", batch(3, 3))
+    assert feed.floor(member(knowing)) == 0
+    assert knowing.outbox.sent == []
+    feed.receive("e", batch(4, 4))
+    assert knowing.got == [4]
+    assert other.got == [1, 2, 3, 4]
+
+
+def test_what_is_sent_is_kept_until_the_last_join_has_ended() -> None:
+    feed = begun()
+    feed.begin_join()
+    feed.begin_join()
+    feed.receive("e", batch(1, 1))
+    feed.end_join()
+    feed.receive("e", batch(2, 2))
+    assert feed.has_since(0)
+    feed.end_join()
+    assert not feed.has_since(1)
+    feed.receive("e", batch(3, 3))
+    assert not feed.has_since(2)
+
+
 class Following(RuleBasedStateMachine):
     """Messages come late, twice, in pieces or not at all, and members come and go."""
 
