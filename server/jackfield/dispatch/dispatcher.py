@@ -152,7 +152,7 @@ class Dispatcher:
 
         The connection holds the request, and the request the task, until it has ended.
         """
-        request.task = self._loop.create_task(self._run_beside(request))
+        request.own_task = self._loop.create_task(self._run_beside(request))
 
     def _check_in_flight(
         self, connection: Connection, route: Route, message_id: MessageId | None
@@ -174,8 +174,8 @@ class Dispatcher:
             raise Error("unavailable", "The server is shutting down.", retry_after=_RETRY_AFTER)
 
     async def _run_beside(self, request: Request[Route]) -> None:
-        assert request.task is not None  # noqa: S101 - `start` has set it
-        await self.run(request, request.task)
+        assert request.own_task is not None  # noqa: S101 - `start` has set it
+        await self.run(request, request.own_task)
 
     async def run(self, request: Request[Route], task: "asyncio.Task[Any]") -> None:
         """Call the handler, and send its reply or its error.

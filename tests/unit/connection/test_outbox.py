@@ -140,6 +140,31 @@ async def test_flush_writes_now_and_nothing_twice() -> None:
     assert recorded.transport.written == [b"one", b"two"]
 
 
+async def test_a_flush_writes_in_this_turn() -> None:
+    recorded = Recorded()
+    recorded.outbox.send(b"one")
+    flushing = recorded.outbox.flush()
+    with pytest.raises(StopIteration):
+        flushing.send(None)
+    assert recorded.transport.written == [b"one"]
+
+
+async def test_a_compressed_flush_waits_until_all_is_written() -> None:
+    written = asyncio.Event()
+
+    async def wait(_: bytes) -> None:
+        await written.wait()
+
+    recorded = Recorded(compressor=wait)
+    await recorded.outbox.flush()  # there is nothing to wait for
+    recorded.outbox.send(frames.frame(frames.TEXT, b"one"))
+    flushing = asyncio.create_task(recorded.outbox.flush())
+    await turns()
+    assert (len(recorded.frames), flushing.done()) == (1, False)
+    written.set()
+    await asyncio.wait_for(flushing, PATIENCE)
+
+
 async def test_unsent_counts_here_and_in_the_transport() -> None:
     recorded = Recorded(waiting=5)
     assert recorded.outbox.unsent == 5

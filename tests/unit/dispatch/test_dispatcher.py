@@ -136,8 +136,8 @@ async def test_a_handler_that_returns_nothing_replies_with_an_empty_object(world
 async def test_a_message_without_an_id_has_no_reply_and_is_counted(world: World) -> None:
     await world.run(world.connection, message("test.any", None))
     assert world.client.sent() == []
-    assert world.ending.called == [{}]
-    assert world.routes["test.any"].replies == 1
+    await world.run(world.connection, message("test.any", None))
+    assert world.routes["test.any"].replies == 2
     assert world.connection.requests == {}
 
 
@@ -170,6 +170,8 @@ async def test_what_is_no_message_is_refused_under_its_id_and_counted(
     answer = world.only()
     assert (answer["error"]["code"], answer["id"]) == (code, message_id)
     assert dict(world.dispatcher.failures) == {code: 1}
+    world.dispatcher.accept(world.connection, data)
+    assert dict(world.dispatcher.failures) == {code: 2}
 
 
 async def test_text_that_is_not_utf8_is_the_receivers_to_refuse(world: World) -> None:
@@ -217,6 +219,7 @@ async def test_no_name_is_suggested_that_the_connection_may_not_use(world: World
 async def test_names_are_suggested_ten_times(world: World) -> None:
     told = [world.refusal(message("test.limit", n))["suggestions"][:1] for n in range(12)]
     assert told == [["test.limited"]] * 10 + [[]] * 2
+    assert dict(world.dispatcher.failures) == {"unknown_type": 12}
     another = Connected()
     world.dispatcher.accept(another.connection, message("test.limit"))
     assert error_of(another.sent()[0])["suggestions"][0] == "test.limited"
@@ -303,9 +306,12 @@ async def test_a_scope_that_is_lacking_is_refused_with_all_that_are_needed(world
 async def test_a_type_has_a_rate_of_its_own(world: World) -> None:
     for _ in range(2):
         world.accept(world.connection, message("test.limited", None)).finish()
+    assert world.failures("test.limited") == {}
     error = world.refusal(message("test.limited"))
     assert error["code"] == "rate_limited"
     assert 1799 < error["retry_after"] <= 1800
+    world.refusal(message("test.limited"))
+    assert world.failures("test.limited") == {"rate_limited": 2}
     world.accept(world.connection, message("test.any"))
 
 
@@ -446,8 +452,8 @@ async def test_what_waits_for_a_reply_is_abandoned_where_there_is_an_error(world
 def started(world: World, data: bytes) -> tuple[Request[Route], "asyncio.Task[None]"]:
     request = world.accept(world.connection, data)
     world.dispatcher.start(request)
-    assert request.task is not None
-    return request, request.task
+    assert request.own_task is not None
+    return request, request.own_task
 
 
 async def test_a_request_that_is_started_begins_in_the_next_turn_and_is_held(world: World) -> None:
@@ -474,9 +480,9 @@ async def test_one_that_is_stopped_is_answered_with_the_reason(world: World) -> 
 
 
 async def test_one_that_is_stopped_before_it_begins_is_not_called(world: World) -> None:
-    request, task = started(world, message("test.beside"))
+    request, task = started(world, message("test.beside", 1))
     request.stop(Error("cancelled"))
-    await asyncio.wait([task])
+    await task
     in_order = world.accept(world.connection, message("test.any", 2))
     in_order.stop(Error("cancelled"))
     current = asyncio.current_task()
@@ -484,7 +490,9 @@ async def test_one_that_is_stopped_before_it_begins_is_not_called(world: World) 
     await world.dispatcher.run(in_order, current)
     assert current.cancelling() == 0
     assert world.ending.called == []
-    assert error_of(world.client.sent()[-1])["code"] == "cancelled"
+    assert world.connection.requests == {}
+    answers = [(each["id"], error_of(each)["code"]) for each in world.client.sent()]
+    assert answers == [(1, "cancelled"), (2, "cancelled")]
 
 
 async def test_one_that_is_cancelled_from_outside_is_not_answered(world: World) -> None:

@@ -44,7 +44,7 @@ def test_any_mapping_becomes_a_dictionary(result: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "result", [Data(1), Struct(1), msgspec.Raw(b'{"n":1}')], ids=lambda each: type(each).__name__
+    "result", [Data(1), Struct(1), pytest.param(msgspec.Raw(b'{"n":1}'), id="Raw")], ids=repr
 )
 def test_what_is_encoded_as_an_object_is_passed_on(result: Any) -> None:
     assert as_payload(result) is result
@@ -53,7 +53,7 @@ def test_what_is_encoded_as_an_object_is_passed_on(result: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "result", [1, "text", [1], ("a", 1), True, Data, object()], ids=lambda each: type(each).__name__
+    "result", [1, "text", [1], ("a", 1), True, Data, pytest.param(object(), id="object")], ids=repr
 )
 def test_anything_else_is_a_fault_of_the_plugin(result: Any) -> None:
     with pytest.raises(PayloadError, match=f"not {type(result).__name__}$"):
