@@ -20,8 +20,12 @@ async def test_a_compressed_flush_waits_until_all_is_written() -> None:
 
     recorded = Recorded(compressor=wait)
     await recorded.outbox.flush()  # there is nothing to wait for
-    recorded.outbox.send(frames.frame(frames.TEXT, b"one"))
-    flushing = asyncio.create_task(recorded.outbox.flush())
+
+    async def send_and_flush() -> None:
+        recorded.outbox.send(frames.frame(frames.TEXT, b"one"))
+        await recorded.outbox.flush()
+
+    flushing = asyncio.create_task(send_and_flush())
     await turns()
     assert (len(recorded.frames), flushing.done()) == (1, False)
     written.set()
