@@ -371,6 +371,32 @@ def test_what_is_sent_is_kept_until_the_last_join_has_ended() -> None:
     assert not feed.has_since(2)
 
 
+def test_who_joins_can_be_sent_what_comes_after_the_present_and_no_more() -> None:
+    feed = begun(position=5)
+    assert feed.has_since(5)
+    assert not feed.has_since(4)
+
+
+def test_who_knows_just_what_was_sent_is_sent_nothing_and_has_no_floor() -> None:
+    fake = FakeConnection()
+    feed = begun(fake)
+    feed.begin_join()
+    feed.receive("e", batch(1, 2))
+    fake.outbox.sent.clear()
+    feed.admit(member(fake), 2)
+    assert feed.floor(member(fake)) == 0
+    assert fake.outbox.sent == []
+
+
+def test_of_who_has_left_nothing_is_kept() -> None:
+    fake = FakeConnection()
+    feed = begun(fake)
+    feed.admit(member(fake), 5)
+    feed.forget(member(fake))
+    assert feed.floor(member(fake)) == 0
+    feed.forget(member(fake))
+
+
 class Following(RuleBasedStateMachine):
     """Messages come late, twice, in pieces or not at all, and members come and go."""
 
