@@ -83,6 +83,23 @@ def begun(*fakes: FakeConnection, position: int = 0, epoch: str = "e") -> Feed:
     return feed
 
 
+def test_members_are_those_who_joined_and_have_not_left_each_once() -> None:
+    one, two, three = FakeConnection(), FakeConnection(MSGPACK), FakeConnection()
+    members = Members()
+    assert member(one) not in members
+    members.discard(member(one))
+    for fake in (one, two, one):
+        members.add(member(fake))
+    assert len(members) == 2
+    assert set(members) == {member(one), member(two)}
+    assert member(one) in members
+    assert member(three) not in members
+    members.discard(member(one))
+    members.discard(member(three))
+    assert list(members) == [member(two)]
+    assert member(one) not in members
+
+
 def test_what_comes_in_order_is_handed_on_at_once() -> None:
     one, two = FakeConnection(), FakeConnection(MSGPACK)
     feed = begun(one, two)
