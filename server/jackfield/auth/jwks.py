@@ -1,12 +1,17 @@
 """`KeySet`: the public keys that an issuer publishes (RFC 7517), fetched where nobody waits for it.
 
 Whoever connects can name a key that there isn't, and so ask for the set to be fetched. However
-many do, it is fetched at most once in a while, and a set that can't be fetched leaves the last one
-in force.
+many do, it is fetched only so often, and a set that can't be fetched leaves the last one in force.
+
+A key that was published a moment ago is one that there isn't, too. So what one stranger asks for
+does not use up all fetches, and where none is left, the set is fetched as soon as one is: whoever
+waits that long finds the key, or learns that there is none.
 """
 
 import asyncio
+import math
 import random
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -24,8 +29,13 @@ _log = structlog.get_logger("jackfield")
 #: Seconds between two fetches when nothing asks for one. A key that is withdrawn is used no longer
 #: than this; issuers announce a new one for longer.
 _INTERVAL: Final = 600.0
-#: Seconds from one fetch to the next that an unknown key may cause.
+#: Seconds in which unknown keys may cause one fetch, and how many fetches they may save up.
 _COOLDOWN: Final = 30.0
+_BURST: Final = 4
+#: Unknown keys that are remembered, to tell those that are not there from those not looked for.
+_MAX_MISSED: Final = 1024
+#: Seconds after which one that was not there may be there: well past any client's next attempt.
+_FORGOTTEN: Final = 300.0
 #: Seconds that a fetch may take.
 _TIMEOUT: Final = 5.0
 #: Seconds after a fetch that failed until the next; doubled each time, up to the second.
@@ -56,7 +66,7 @@ class KeySet:
         url: Where they are published.
         algorithms: Those that may be used at all.
         interval: Seconds between two fetches when nothing asks for one.
-        cooldown: Seconds from one fetch to the next that an unknown key may cause.
+        cooldown: Seconds in which unknown keys may cause one fetch.
     """
 
     def __init__(
@@ -77,7 +87,13 @@ class KeySet:
         self._has_failed = False
         self._fetching: asyncio.Task[bool] | None = None
         self._waiting = 0
-        self._next_at = 0.0
+        #: When all fetches that unknown keys may cause would be there again.
+        self._full_at = 0.0
+        #: When the last fetch that has succeeded began.
+        self._fetched_at = -math.inf
+        #: Since when each unknown key is looked for, by a hash of it: strangers choose its length.
+        self._missed: OrderedDict[int, float] = OrderedDict()
+        self._planned: asyncio.TimerHandle | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._session: aiohttp.ClientSession | None = None
 
@@ -87,10 +103,14 @@ class KeySet:
             timeout=aiohttp.ClientTimeout(total=_TIMEOUT), auto_decompress=False
         )
         await asyncio.wait([self._fetch_once()])
+        # Those that come first have caused none yet, and may: one after a cooldown.
+        self._full_at = asyncio.get_running_loop().time() + _BURST * self._cooldown
         self._keeping = asyncio.create_task(self._keep())
 
     async def close(self) -> None:
         """Fetch no more."""
+        if self._planned is not None:
+            self._planned.cancel()
         tasks = [task for task in (self._keeping, self._fetching) if task is not None]
         for task in tasks:
             task.cancel()
@@ -118,24 +138,61 @@ class KeySet:
         Raises:
             Error: ``unavailable``: no key was ever fetched, or too many wait for one.
         """
-        now = asyncio.get_running_loop().time()
+        missed = hash((key_id, algorithm))
+        if missed not in self._missed:
+            self._missed[missed] = asyncio.get_running_loop().time()
+            if len(self._missed) > _MAX_MISSED:
+                self._missed.popitem(last=False)
         is_fetching = self._fetching is not None and not self._fetching.done()
-        if is_fetching or now >= self._next_at:
+        if is_fetching or self._may_fetch_in() <= 0:
             if self._waiting >= _MAX_WAITING:
                 raise Error("unavailable", retry_after=_TIMEOUT)
             self._waiting += 1
             try:
-                await asyncio.wait([self._fetch_once()])
+                await asyncio.wait([self._fetch_for_unknown()])
             finally:
                 self._waiting -= 1
         if not self._is_fetched:
             raise Error("unavailable", retry_after=_LAST_PAUSE)
         return self.find(key_id, algorithm)
 
+    def wait_for(self, key_id: str | None, algorithm: str) -> float:
+        """Return how many seconds to wait for a key that `look_for` has not found; 0 if in vain.
+
+        The set is fetched by then, unless the issuer is away.
+
+        Args:
+            key_id: Its id.
+            algorithm: What it is wanted for.
+        """
+        if self._has_failed:
+            return _LAST_PAUSE
+        if self._missed.get(hash((key_id, algorithm)), math.inf) <= self._fetched_at:
+            return 0
+        wait = self._may_fetch_in()
+        if self._planned is None and wait > 0:
+            loop = asyncio.get_running_loop()
+            self._planned = loop.call_later(wait, self._fetch_for_unknown)
+        return max(wait, 0)
+
+    def _may_fetch_in(self) -> float:
+        """Return in how many seconds an unknown key may cause a fetch; 0 or less: now."""
+        spare = (_BURST - 1) * self._cooldown
+        return self._full_at - spare - asyncio.get_running_loop().time()
+
+    def _fetch_for_unknown(self) -> "asyncio.Task[bool]":
+        """Fetch the set because of a key that is not in it; whoever joins spends nothing."""
+        if self._planned is not None:
+            self._planned.cancel()
+            self._planned = None
+        if self._fetching is None or self._fetching.done():
+            now = asyncio.get_running_loop().time()
+            self._full_at = max(self._full_at, now) + self._cooldown
+        return self._fetch_once()
+
     def _fetch_once(self) -> "asyncio.Task[bool]":
         """Fetch the set in a task that all share who want it now."""
         if self._fetching is None or self._fetching.done():
-            self._next_at = asyncio.get_running_loop().time() + self._cooldown
             self._fetching = asyncio.create_task(self._fetch())
         return self._fetching
 
@@ -153,6 +210,7 @@ class KeySet:
 
     async def _fetch(self) -> bool:
         """Fetch the set, once; what is there stays if that fails."""
+        began = asyncio.get_running_loop().time()
         try:
             keys = self._choose(await self._download())
         except (aiohttp.ClientError, TimeoutError, OSError, _UnusableError) as exc:
@@ -168,7 +226,9 @@ class KeySet:
         if self._has_failed or not self._is_fetched:
             _log.info("fetched the keys of an issuer", url=self._url, keys=len(keys))
         self._keys = keys
-        self._is_fetched, self._has_failed = True, False
+        self._is_fetched, self._has_failed, self._fetched_at = True, False, began
+        while self._missed and next(iter(self._missed.values())) < began - _FORGOTTEN:
+            self._missed.popitem(last=False)
         return True
 
     async def _download(self) -> bytes:

@@ -78,6 +78,12 @@ class Error(Exception):
         self.extra = extra
         super().__init__(f"{code}: {self.message}")
 
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds to wait before the same may succeed; None if the error does not say."""
+        after: float | None = self.extra.get("retry_after")
+        return after
+
     def as_dict(self) -> dict[str, Any]:
         """Return the error object as it stands on the wire."""
         return {

@@ -4,6 +4,7 @@ A message is decoded once, by msgspec, straight into an `Envelope`. Only what ms
 looked at a second time, to say in the protocol's words what is wrong with it.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -151,7 +152,7 @@ class Codec:
         connection: str,
         user: str | None,
         heartbeat: float,
-        limits: dict[str, int],
+        limits: dict[str, Any],
         topics: dict[str, Any],
     ) -> bytes:
         """Return the first message of every connection.
@@ -192,7 +193,8 @@ class Codec:
         """
         payload: dict[str, Any] = {"code": code, "reason": reason, "reconnect": reconnect}
         if reconnect:
-            payload["after"] = round(after, 1)
+            # Up: who comes back too early would be turned away again.
+            payload["after"] = math.ceil(10 * after) / 10
         return self._encode({"type": "goodbye", "payload": payload})
 
 
