@@ -81,6 +81,7 @@ async def test_an_answer_has_the_protocols_exact_bytes(config: Config) -> None:
                 "idle_timeout": 0,
             },
             "topics": {"broadcast": {"epoch": broadcast["epoch"], "offset": 0}},
+            "features": ["request.pause"],
         }
         await wire.send_text('{"type":"session.ping","id":7,"payload":{"a":[1,"\\u00e9"]}}')
         assert await wire.receive_text() == '{"type":"reply","id":7,"payload":{"a":[1,"é"]}}'

@@ -133,19 +133,23 @@ async def refusals(server: RunningServer, text: str) -> list[Any]:
     return said
 
 
+def ahead(claim: str, seconds: float) -> Any:
+    return {claim: time.time() + seconds}
+
+
 @pytest.mark.parametrize("claim", ["iat", "nbf"])
 async def test_a_token_of_a_fast_clock_is_refused_for_the_difference(
     config: Config, tmp_path: Path, capfd: pytest.CaptureFixture[str], claim: str
 ) -> None:
     auth = {**config, "auth": {"jwt": jwt_section(tmp_path)}}
     async with run_server(config=auth) as server:
-        for said in await refusals(server, token(**{claim: time.time() + 12})):
+        for said in await refusals(server, token(**ahead(claim, 12))):
             assert (said["code"], said["reconnect"]) == (4006, True)
             assert 0 < said["after"] <= 2.2  # it may differ by ten seconds anyway
-        for said in await refusals(server, token(**{claim: time.time() + 90})):
+        for said in await refusals(server, token(**ahead(claim, 90))):
             assert (said["code"], said["reconnect"]) == (4501, False)
         # What is wrong for another reason stays so.
-        expired = token(exp=time.time() - 60, **{claim: time.time() + 12})
+        expired = token(exp=time.time() - 60, **ahead(claim, 12))
         assert [said["code"] for said in await refusals(server, expired)] == [4002, 4002]
     assert "clock skew" in capfd.readouterr().out
 

@@ -182,6 +182,21 @@ class Connection:
         request = self.requests.get(message_id)
         return request is not None and request.stop(Error("cancelled"))
 
+    def pause(self, message_id: MessageId, *, wait: bool) -> bool:
+        """Have a stream wait for its client, or go on.
+
+        Returns:
+            False if no stream of that id is running.
+        """
+        request = self.requests.get(message_id)
+        if request is None or not request.options.streams:
+            return False
+        if wait:
+            request.pause()
+        else:
+            request.resume()
+        return True
+
     def stop_requests(self, reason: Error, *, streams_only: bool = False) -> None:
         """Stop all requests that are running.
 

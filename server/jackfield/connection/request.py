@@ -46,6 +46,7 @@ class Request(Generic[Options_co]):
         "id",
         "key",
         "options",
+        "resumed",
         "stop_reason",
         "task",
         "timer",
@@ -72,6 +73,8 @@ class Request(Generic[Options_co]):
         self.done = False
         #: What waits for the reply: topics that the connection joins, tasks that it is sent.
         self.after_reply: list[AfterReply] | None = None
+        #: Set while its stream may go on; made when it is first paused.
+        self.resumed: asyncio.Event | None = None
 
     def start_timeout(self) -> None:
         """Start the timer of its timeout, if it has a timeout and the timer isn't started."""
@@ -95,6 +98,17 @@ class Request(Generic[Options_co]):
         if self.task is not None:
             self.task.cancel()
         return True
+
+    def pause(self) -> None:
+        """Have its stream wait before the next chunk, until `resume`."""
+        if self.resumed is None:
+            self.resumed = asyncio.Event()
+        self.resumed.clear()
+
+    def resume(self) -> None:
+        """Have its stream go on; no effect if it was not paused."""
+        if self.resumed is not None:
+            self.resumed.set()
 
     def uncancel(self) -> bool:
         """Take back the cancellation that `stop` made; see `asyncio.Task.uncancel`.

@@ -27,6 +27,7 @@ from jackfield.store.connections import ConnectionStore
 from jackfield.telemetry.log import RateLimitedLog
 from jackfield.topics.membership import MEMBERSHIP, PendingJoin
 from jackfield.topics.topics import Topics
+from jackfield.wire import protocol
 from jackfield.wire.close_codes import CloseCode
 from jackfield.wire.errors import Error
 from jackfield.wire.identity import ANONYMOUS, Identity
@@ -304,6 +305,7 @@ class Sessions:
                 user=connection.user,
                 heartbeat=self._settings.connections.heartbeat,
                 limits=self._told_limits,
+                features=protocol.FEATURES,
                 topics={join.topic: join.position._asdict() for join in joins},
             )
         )

@@ -5,7 +5,7 @@ looked at a second time, to say in the protocol's words what is wrong with it.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -40,6 +40,8 @@ __all__ = [
 ]
 
 VERSION: Final = 1
+#: What this server can do beyond the first of version 1, by the message types.
+FEATURES: Final = ("request.pause",)
 
 _TOO_DEEP: Final = "The message is nested too deeply."
 _REASONS: Final = {
@@ -154,6 +156,7 @@ class Codec:
         heartbeat: float,
         limits: dict[str, Any],
         topics: dict[str, Any],
+        features: Sequence[str] = (),
     ) -> bytes:
         """Return the first message of every connection.
 
@@ -163,8 +166,9 @@ class Codec:
             heartbeat: Seconds between the server's pings.
             limits: What the client must keep to, by the names of the configuration.
             topics: Epoch and offset of each topic that it is in by itself.
+            features: What this server can do beyond the first of version 1.
         """
-        payload = {
+        payload: dict[str, Any] = {
             "connection": connection,
             "user": user,
             "protocol": VERSION,
@@ -172,6 +176,8 @@ class Codec:
             "limits": limits,
             "topics": topics,
         }
+        if features:
+            payload["features"] = features
         return self._encode({"type": "welcome", "payload": payload})
 
     def from_json(self, message: bytes) -> bytes:
