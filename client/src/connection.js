@@ -12,7 +12,8 @@ const TOKEN_EXPIRED = 4002;
 const STEADY = 5000;
 // A server may close who has nothing under way, for this reason.
 const IDLE = "idle";
-// Milliseconds, as all that follow: how often it is looked whether the line lives, and how late such a look is where the machine slept.
+// Milliseconds, as all that follow: how often it is looked whether the line lives, and how late such
+// a look is where the machine slept.
 const TICK = 1000;
 const SLEPT = 2000;
 // How long a line that may be dead has to answer.

@@ -157,7 +157,7 @@ async def _running_node(
         stack.push_async_callback(_remove_state, node)
         stack.callback(node.expiry.close)
         with contextlib.suppress(Error):  # Redis is away: no client is served before it is back
-            await node.revocations.look()
+            await node.revocations.poll()
         await stack.enter_async_context(_in_background(node.revocations.run()))
         await stack.enter_async_context(_in_background(node.heartbeat.run()))
         await stack.enter_async_context(_in_background(node.agents.run()))

@@ -97,7 +97,7 @@ async def test_ten_thousand_random_keys_cost_one_fetch(issuer: Issuer) -> None:
 async def test_a_new_key_is_learnt_from_the_first_token_that_names_it(issuer: Issuer) -> None:
     async with keys_of(issuer, cooldown=0) as keys:
         issuer.keys = [jwk("ES256", "P-256", 1, kid="two")]
-        assert await keys.look_for("two", "ES256") is not None
+        assert await keys.fetch("two", "ES256") is not None
         assert keys.find("one", "ES256") is None  # withdrawn
 
 
@@ -105,10 +105,10 @@ async def test_a_strangers_key_does_not_spend_the_fetch_of_a_fresh_one(issuer: I
     async with keys_of(issuer, cooldown=0.05) as keys:
         # Some time passes without a stranger, and saves up fetches.
         await wait_until(lambda: keys._may_fetch_in() <= -0.1)
-        assert await keys.look_for("made up", "ES256") is None
+        assert await keys.fetch("made up", "ES256") is None
         assert keys.wait_for("made up", "ES256") == 0  # it was looked for: there is none
         issuer.keys.append(jwk("ES256", "P-256", 1, kid="two"))
-        assert await keys.look_for("two", "ES256") is not None
+        assert await keys.fetch("two", "ES256") is not None
     assert issuer.fetched == 3
 
 
@@ -116,7 +116,7 @@ async def test_a_fresh_key_is_there_once_the_wait_is_over(issuer: Issuer) -> Non
     async with keys_of(issuer, cooldown=0.2) as keys:
         issuer.keys.append(jwk("ES256", "P-256", 1, kid="two"))
         for kid in ("made up", "two"):
-            assert await keys.look_for(kid, "ES256") is None
+            assert await keys.fetch(kid, "ES256") is None
             assert 0 < keys.wait_for(kid, "ES256") <= 0.2
         # Nobody has to come back for it, and a stranger in between puts nothing off.
         await wait_until(lambda: keys.find("two", "ES256") is not None)
@@ -127,20 +127,20 @@ async def test_a_fresh_key_is_there_once_the_wait_is_over(issuer: Issuer) -> Non
 async def test_while_the_issuer_is_away_an_unknown_key_is_unknown_for_now(issuer: Issuer) -> None:
     async with keys_of(issuer, cooldown=0) as keys:
         issuer.answer = web.Response(status=503)
-        assert await keys.look_for("two", "ES256") is None
+        assert await keys.fetch("two", "ES256") is None
         assert keys.wait_for("two", "ES256") > 0
 
 
 async def test_all_who_ask_at_once_share_one_fetch(issuer: Issuer) -> None:
     async with keys_of(issuer, cooldown=0) as keys:
-        asked = [keys.look_for(secrets.token_hex(4), "ES256") for _ in range(50)]
+        asked = [keys.fetch(secrets.token_hex(4), "ES256") for _ in range(50)]
         assert set(await asyncio.gather(*asked)) == {None}
     assert issuer.fetched == 2
 
 
 async def test_only_so_many_wait_for_a_fetch(issuer: Issuer) -> None:
     async with keys_of(issuer, cooldown=0) as keys:
-        asked = [keys.look_for(secrets.token_hex(4), "ES256") for _ in range(500)]
+        asked = [keys.fetch(secrets.token_hex(4), "ES256") for _ in range(500)]
         outcomes = await asyncio.gather(*asked, return_exceptions=True)
     refused = [each for each in outcomes if isinstance(each, Error)]
     assert len(refused) == 400
@@ -168,7 +168,7 @@ async def test_what_is_no_key_set_leaves_the_last_one_in_force(
 ) -> None:
     async with keys_of(issuer, cooldown=0) as keys:
         issuer.answer = answer
-        assert await keys.look_for("two", "ES256") is None
+        assert await keys.fetch("two", "ES256") is None
         assert keys.find("one", "ES256") is not None
     assert issuer.fetched == 2
 
@@ -186,7 +186,7 @@ async def test_an_issuer_that_is_away_at_the_start_keeps_nobody_from_starting(
     issuer.answer = web.Response(status=500)
     async with keys_of(issuer) as keys:
         with pytest.raises(Error) as caught:
-            await keys.look_for("one", "ES256")
+            await keys.fetch("one", "ES256")
         assert caught.value.code == "unavailable"
         issuer.answer = None
         await wait_until(lambda: keys.find("one", "ES256") is not None)

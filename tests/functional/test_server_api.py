@@ -421,7 +421,7 @@ async def test_nobody_is_let_in_before_it_is_known_what_is_revoked(
         raise Error("unavailable")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Revocations, "look", away)
+        patched.setattr(Revocations, "poll", away)
         async with run_server(config=api) as server:
             with pytest.raises(Exception, match="503"):
                 await close_code(server, **bearer())

@@ -191,4 +191,4 @@ async def sweep(server: RunningServer, agent: str = "echo") -> None:
 async def beat(server: RunningServer, agent: str = "echo") -> None:
     """Renew leases and look for what was missed, as every node does it three times a lease."""
     agents = server.node.agents
-    await agents._upkeep.beat(agents.channels.by_agent[agent])
+    await agents._upkeep.renew(agents.channels.by_agent[agent])

@@ -14,11 +14,9 @@ from jackfield.connection.new_connection import NewConnection
 from jackfield.connection.outbox import Outbox
 from jackfield.connection.running import RunningRequest
 from jackfield.wire import frames
+from jackfield.wire.close_codes import CloseCode
 from jackfield.wire.identity import ANONYMOUS, Identity
 from jackfield.wire.protocol import JSON, Codec
-
-#: A close as `Connected.sent` has it: the code and the reason.
-Close = tuple[int, str]
 
 
 class KeepingTransport(asyncio.Transport):
@@ -127,6 +125,10 @@ class Connected:
                 yield int.from_bytes(payload[:2]), payload[2:].decode()
             else:
                 yield frames.frame(opcode, payload)
+
+    def closed_with(self) -> CloseCode | None:
+        """The code that the server has closed it with."""
+        return self.connection.closing
 
     def close(self) -> None:
         """Leave no timer behind."""

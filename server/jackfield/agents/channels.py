@@ -11,12 +11,13 @@ from typing import Final
 from jackfield.store.keys import Keys
 from jackfield.topics.topics import Topics
 
-from .call import Call
 from .instance import REGISTRATION, ConnectedInstance
 from .task import read_records
+from .task_events import TaskEvents
 
-#: Looks at lines that nobody needs until they are given up; to make one costs a round trip.
-_IDLE_LOOKS: Final = 60
+#: Sweeps, one a second, for which a channel that nobody uses is kept: to open one costs a round
+#: trip.
+_IDLE_SWEEPS: Final = 60
 
 
 class AgentChannel:
@@ -27,86 +28,89 @@ class AgentChannel:
         name: The channel's name.
     """
 
-    __slots__ = ("agent", "calls", "idle", "instances", "name", "users")
+    __slots__ = ("agent", "followed", "idle_sweeps", "instances", "name", "users")
 
     def __init__(self, agent: str, name: str) -> None:
         self.agent = agent
         self.name = name
+        #: The agent's instances that are connected here, by their ids.
         self.instances: dict[str, ConnectedInstance] = {}
-        self.calls: dict[str, list[Call]] = {}
-        #: Looks since somebody needed it, and how many need it without listening yet.
-        self.idle = 0
+        #: The tasks that are followed here; one may be by several callers.
+        self.followed: dict[str, list[TaskEvents]] = {}
+        #: How many use it without being an instance or following a task yet.
         self.users = 0
+        #: For how many sweeps nobody has used it.
+        self.idle_sweeps = 0
 
-    def add(self, call: Call) -> None:
-        """A call is followed."""
-        self.calls.setdefault(call.task, []).append(call)
+    def follow(self, events: TaskEvents) -> None:
+        """Hand on the events of a task."""
+        self.followed.setdefault(events.task, []).append(events)
 
-    def remove(self, call: Call) -> None:
-        """A call is followed no more; no effect the second time."""
-        calls = self.calls.get(call.task, [])
-        if call in calls:
-            calls.remove(call)
-            if not calls:
-                del self.calls[call.task]
+    def unfollow(self, events: TaskEvents) -> None:
+        """Hand on no more of them; no effect the second time."""
+        same_task = self.followed.get(events.task, [])
+        if events in same_task:
+            same_task.remove(events)
+            if not same_task:
+                del self.followed[events.task]
 
     def restore(self, instance: ConnectedInstance, former: ConnectedInstance | None) -> None:
-        """An instance that took the place of another was not to have it."""
-        self.forget(instance)
+        """Give the place of an instance that was not registered back to the one before it."""
+        self.remove(instance)
         if former is not None:
             self.instances.setdefault(former.id, former)
 
-    def forget(self, instance: ConnectedInstance) -> None:
-        """An instance is here no more, unless another connection is that instance by now."""
+    def remove(self, instance: ConnectedInstance) -> None:
+        """Remove an instance, unless another connection is that instance by now."""
         if self.instances.get(instance.id) is instance:
             del self.instances[instance.id]
 
-    def look_again(self) -> None:
-        """What calls have missed is to be read."""
-        for calls in self.calls.values():
-            for call in calls:
-                call.look_again()
+    def catch_up(self) -> None:
+        """Read for all followed tasks what may have been missed."""
+        for same_task in self.followed.values():
+            for events in same_task:
+                events.catch_up()
 
     def receive(self, data: bytes) -> None:
         """Hand on what came over the channel."""
         for words, body in read_records(data):
             if words[0] == "e":
                 _, task, epoch, offset = words
-                for call in self.calls.get(task, ()):
-                    call.receive(epoch, int(offset), body)
+                for events in self.followed.get(task, ()):
+                    events.receive(epoch, int(offset), body)
             else:
-                self._order(words, body)
+                self._hand_on_order(words, body)
 
-    def _order(self, words: list[str], body: bytes) -> None:
+    def _hand_on_order(self, words: list[str], body: bytes) -> None:
         _, instance_id, task, attempt, verb, *number = words
         instance = self.instances.get(instance_id)
         if instance is None:
             return
         if verb == "moved":  # it has come back at another node
-            self.forget(instance)
+            self.remove(instance)
             instance.connection[REGISTRATION].instance = None
         else:
             instance.obey(task, int(attempt), verb, body, int(number[0]) if number else 0)
 
 
 class AgentChannels:
-    """All lines of one node.
+    """All channels of one node.
 
     Args:
         keys: The keys of this node.
         topics: The node's topics, whose bus is used.
-        on_gap: Called with a line when something may have been missed.
+        on_gap: Called with a channel when something may have been missed.
     """
 
     def __init__(self, keys: Keys, topics: Topics, on_gap: Callable[[AgentChannel], None]) -> None:
         self._keys = keys
         self._topics = topics
-        self._tell_gap = on_gap
+        self._report_gap = on_gap
         self.by_agent: dict[str, AgentChannel] = {}
 
     @asynccontextmanager
-    async def taken(self, agent: str) -> AsyncIterator[AgentChannel]:
-        """The line of an agent, which listens at least until it is given back.
+    async def use(self, agent: str) -> AsyncIterator[AgentChannel]:
+        """Open the channel of an agent, or use the one there is; it stays open meanwhile.
 
         Raises:
             Error: ``unavailable``: Redis is away.
@@ -115,7 +119,7 @@ class AgentChannels:
         if channel is None:
             channel = self.by_agent[agent] = AgentChannel(agent, self._keys.agent_channel(agent))
         channel.users += 1
-        channel.idle = 0
+        channel.idle_sweeps = 0
         try:
             await self._topics.listen(channel.name, self._on_message, self._on_gap)
             yield channel
@@ -123,12 +127,13 @@ class AgentChannels:
             channel.users -= 1
 
     def close_idle(self) -> None:
-        """Give up lines that nobody has needed for long."""
+        """Count a sweep, and close the channels that nobody has used for long."""
         for channel in list(self.by_agent.values()):
-            channel.idle = (
-                0 if channel.instances or channel.calls or channel.users else channel.idle + 1
-            )
-            if channel.idle > _IDLE_LOOKS:
+            if channel.instances or channel.followed or channel.users:
+                channel.idle_sweeps = 0
+                continue
+            channel.idle_sweeps += 1
+            if channel.idle_sweeps > _IDLE_SWEEPS:
                 del self.by_agent[channel.agent]
                 self._topics.stop_listening(channel.name)
 
@@ -140,4 +145,4 @@ class AgentChannels:
     def _on_gap(self, name: bytes) -> None:
         channel = self.by_agent.get(self._keys.agent_of(name))
         if channel is not None:
-            self._tell_gap(channel)
+            self._report_gap(channel)

@@ -1,4 +1,4 @@
-"""Calls that the server's own code makes: a plugin's, in a handler or in the background."""
+"""Calls that plugins make, in a handler or in the background: `call_agent` and `stream_agent`."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,18 +9,18 @@ import msgspec
 from jackfield.wire.errors import Error
 
 from .agents import Agents
-from .followed_task import CallOptions
-from .task import ENDED, Progress
+from .call import CallOptions
+from .task import ENDED, Progress, output_of
 
 
 async def call_agent(
     agents: Agents, agent: str | None, skill: str | None, **options: Any
 ) -> dict[str, Any]:
     """Call an agent and wait for its output; the options are those of `CallOptions`."""
-    async with _called(agents, agent, skill, **options) as (task, progress):
+    async with _calling(agents, agent, skill, **options) as (task, progress):
         async for event in progress:
             if event.state in ENDED:
-                output: dict[str, Any] = msgspec.json.decode(bytes(result_of(event, task)))
+                output: dict[str, Any] = msgspec.json.decode(bytes(output_of(event, task)))
                 return output
     raise AssertionError("a task's progress ends with its end")
 
@@ -29,37 +29,23 @@ async def stream_agent(
     agents: Agents, agent: str | None, skill: str | None, **options: Any
 ) -> AsyncGenerator[dict[str, Any], None]:
     """Call an agent and iterate over its chunks; the options are those of `CallOptions`."""
-    async with _called(agents, agent, skill, **options) as (task, progress):
+    async with _calling(agents, agent, skill, **options) as (task, progress):
         async for event in progress:
             if event.kind == "chunks":
                 for chunk in event.chunks:
                     yield msgspec.json.decode(bytes(chunk))
             elif event.state in ENDED:
-                result_of(event, task)
-
-
-def result_of(event: Progress, task: str) -> msgspec.Raw:
-    """The output that the last event of a task tells.
-
-    Raises:
-        Error: It has not completed: why.
-    """
-    if event.state == "completed":
-        return event.output
-    told: dict[str, Any] = msgspec.json.decode(bytes(event.error))
-    told.setdefault("task", task)
-    raise Error(
-        told.pop("code"), told.pop("message"), retryable=told.pop("retryable", False), **told
-    )
+                output_of(event, task)
 
 
 @asynccontextmanager
-async def _called(
+async def _calling(
     agents: Agents, agent: str | None, skill: str | None, **options: Any
 ) -> AsyncIterator[tuple[str, AsyncIterator[Progress]]]:
+    """Make a call, and cancel it if the context is left before its end."""
     known = await agents.directory.find(agent, skill)
-    following = await agents.call(CallOptions(known, **options))
+    call = await agents.call(CallOptions(known, **options))
     try:
-        yield following.task, following.progress()
+        yield call.task, call.progress()
     finally:
-        following.stop(Error("cancelled", "The caller has left."))
+        call.stop(Error("cancelled", "The caller has left."))

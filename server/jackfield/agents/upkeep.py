@@ -1,4 +1,4 @@
-"""What a node does for agents unasked: leases, missed orders and events, and what is due."""
+"""`Upkeep`: renew leases, read what was missed, and end what is due, for the agents of one node."""
 
 import asyncio
 from typing import Final
@@ -17,13 +17,14 @@ from .task import ENDED
 
 _log = structlog.get_logger("jackfield")
 
-#: Seconds between two looks for what is due: one call for each agent, however many tasks wait.
-_SWEEP: Final = 1.0
-#: Sweeps between two looks at agents that this node has nothing to do with: others may have died.
+#: Seconds between two sweeps for what is due: one call for each agent, however many tasks wait.
+_SWEEP_INTERVAL: Final = 1.0
+#: Sweeps between two of all agents, those this node has nothing to do with too: the nodes that had
+#: may have died.
 _SWEEPS_OF_ALL: Final = 10
-#: A third of the lease passes between two signs of life: two may be lost.
-_BEATS: Final = 3
-#: Topics of one look. Redis does one in 8 us, and nothing else meanwhile.
+#: Renewals in the time of a lease: two may be lost.
+_RENEWALS: Final = 3
+#: Topics of one call. Redis does one in 8 us, and nothing else meanwhile.
 _BATCH: Final = 250
 
 
@@ -33,8 +34,8 @@ class Upkeep:
     Args:
         store: The agents in Redis.
         topics: The topics in Redis.
-        lines: The node's lines.
-        lease: Seconds that an instance keeps its tasks without a sign of life.
+        channels: The node's channels.
+        lease: Seconds that an instance keeps its tasks without a renewal.
     """
 
     def __init__(
@@ -46,57 +47,66 @@ class Upkeep:
         self._lease = lease
 
     async def run(self) -> None:
-        """Go on until cancelled."""
+        """Sweep and renew until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._sweep_for_ever())
-            tasks.create_task(self._beat_for_ever())
+            tasks.create_task(self._renew_for_ever())
 
     async def _sweep_for_ever(self) -> None:
         turn = 0
         while True:
-            await asyncio.sleep(_SWEEP)
+            await asyncio.sleep(_SWEEP_INTERVAL)
             turn += 1
             try:
-                await self._sweep(everyone=turn % _SWEEPS_OF_ALL == 0)
+                await self.sweep(everyone=turn % _SWEEPS_OF_ALL == 0)
             except Error:  # Redis is away; the heartbeat says so
                 continue
             except Exception:  # noqa: BLE001 - what is due must be done, whatever came of this time
-                _log.exception("a look for due tasks failed")
+                _log.exception("a sweep for due tasks failed")
 
-    async def _sweep(self, *, everyone: bool) -> None:
+    async def sweep(self, *, everyone: bool) -> None:
+        """End what is due, and close channels that nobody uses.
+
+        Args:
+            everyone: Whether of all agents, or only of those that this node has to do with.
+
+        Raises:
+            Error: ``unavailable``: Redis is away.
+        """
         self._channels.close_idle()
         names = set(self._channels.by_agent)
         if everyone:
             names.update(await self._store.agents())
         await self._store.sweep(names)
 
-    async def _beat_for_ever(self) -> None:
+    async def _renew_for_ever(self) -> None:
         while True:
-            await asyncio.sleep(self._lease / _BEATS)
+            await asyncio.sleep(self._lease / _RENEWALS)
             for channel in list(self._channels.by_agent.values()):
-                await self.beat(channel)
+                await self.renew(channel)
 
-    async def beat(self, channel: AgentChannel) -> None:
-        """Renew the leases of an agent's instances, and make up for what was missed."""
+    async def renew(self, channel: AgentChannel) -> None:
+        """Renew the leases of an agent's instances, and read what was missed; log what fails."""
         try:
             instances = list(channel.instances.values())
             if instances:
                 found = await self._store.refresh(channel.agent, [each.id for each in instances])
                 for instance, tasks in zip(instances, found, strict=True):
                     await self._reconcile(channel, instance, tasks)
-            await self._look_at_calls(channel)
-        except Error:  # Redis is away; the next beat does it
+            await self._check_followed(channel)
+        except Error:  # Redis is away; the next renewal does it
             return
         except Exception:  # noqa: BLE001 - the others' leases are to be renewed all the same
             _log.exception("an agent's lease was not renewed", agent=channel.agent)
 
-    async def _look_at_calls(self, channel: AgentChannel) -> None:
-        calls = [call for calls in channel.calls.values() for call in calls]
-        for start in range(0, len(calls), _BATCH):
-            batch = calls[start : start + _BATCH]
-            positions = await self._topics.refresh([call.place for call in batch])
-            for call, position in zip(batch, positions, strict=True):
-                call.compare(position)
+    async def _check_followed(self, channel: AgentChannel) -> None:
+        """Have the events of followed tasks compared with where their topics stand."""
+        followed = [events for same_task in channel.followed.values() for events in same_task]
+        for start in range(0, len(followed), _BATCH):
+            batch = followed[start : start + _BATCH]
+            positions = await self._topics.refresh([events.stored for events in batch])
+            for events, position in zip(batch, positions, strict=True):
+                events.compare(position)
 
     async def _reconcile(
         self, channel: AgentChannel, instance: ConnectedInstance, tasks: list[HeldTask] | None
@@ -119,7 +129,7 @@ class Upkeep:
                 instance.cancel(task)
 
     async def _has(self, instance: ConnectedInstance, task: str) -> bool:
-        """Whether a task came to an instance since it was looked."""
+        """Tell whether a task has come to an instance since its tasks were read."""
         fields = await self._store.read_task(task)
         state = str(fields.get("state", b""), "ascii")
         return fields.get("instance") == instance.id.encode() and state not in ENDED

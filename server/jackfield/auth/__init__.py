@@ -1,4 +1,4 @@
-"""Who a connection belongs to, and what an authenticator is that finds it out.
+"""`Authenticator`: what finds out who a connection belongs to, and what it is given.
 
 An authenticator is found by its entry point in the group ``jackfield.authenticators``, the built-in
 ones as well, and is used where the configuration asks for it (see `auth.loading`).
@@ -36,10 +36,10 @@ class Credentials:
 
 
 class Authenticator(Protocol):
-    """Tells whose a connection is.
+    """Finds out who a connection belongs to.
 
-    One that is an asynchronous context manager as well is entered when the server starts, and left
-    when it stops.
+    One that is an asynchronous context manager as well is entered when the server starts, and
+    exited when it stops.
     """
 
     async def authenticate(self, credentials: Credentials) -> Identity | None:
@@ -49,24 +49,24 @@ class Authenticator(Protocol):
             credentials: What was sent.
 
         Returns:
-            Whose the connection is; None to leave it to the other authenticators.
+            Who the connection belongs to; None to leave it to the other authenticators.
 
         Raises:
-            Error: It is this one's to judge, and refused: ``unauthenticated``, ``token_expired``,
-                or ``unavailable`` if it can't be told now.
+            Error: No other is to be asked: ``unauthenticated``, ``token_expired``, or
+                ``unavailable`` if it can't be told now.
         """
 
 
 class Anonymous:
-    """Lets in whoever sends nothing, as nobody.
+    """Accepts clients that send nothing, as anonymous ones.
 
     Args:
-        scopes: What nobody may do.
+        scopes: The scopes of an anonymous client.
     """
 
     def __init__(self, scopes: Iterable[str] = ()) -> None:
-        self._nobody = Identity(None, frozenset(scopes)) if scopes else ANONYMOUS
+        self._identity = Identity(None, frozenset(scopes)) if scopes else ANONYMOUS
 
     async def authenticate(self, credentials: Credentials) -> Identity | None:
-        """Nobody, for a client that sent nothing."""
-        return self._nobody if credentials.source == "none" else None
+        """Return the anonymous identity for a client that sent nothing."""
+        return self._identity if credentials.source == "none" else None

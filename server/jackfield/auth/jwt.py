@@ -29,7 +29,7 @@ from .jwks import KeySet
 from .keys import ALGORITHMS, Key, KeyKind, kinds, public_key, secret_key
 
 _skew_log: Final = RateLimitedLog(structlog.get_logger("jackfield"))
-#: Seconds. Clocks that differ by more are to be set, and a token is not to outlive itself by more.
+#: Seconds. Clocks that differ by more should be set, and no token should be accepted for longer.
 _MAX_LEEWAY: Final = 300.0
 #: Seconds since the epoch: the end of the year 9999, past which no date is one.
 _LATEST: Final = 253_402_300_800
@@ -43,8 +43,8 @@ _SCOPE_CLAIMS: Final = ("scope", "scopes", "scp")
 #: Where the key may come from.
 _KEY_SOURCES: Final = ("secret_file", "secret_env", "public_key_file", "jwks_url")
 
-#: What is wrong with a token, by what PyJWT raises; the first that fits. Its own words may quote
-#: the token.
+#: What is wrong with a token, by what PyJWT raises, whose own words may quote the token; the first
+#: that fits.
 _FAULTS: Final = (
     (exceptions.InvalidSignatureError, "Its signature is wrong."),
     (exceptions.InvalidAudienceError, "It is for another audience."),
@@ -110,7 +110,7 @@ class JwtSchema(Schema):
     def one_key_that_fits(
         self, data: Mapping[str, Any], original: Mapping[str, Any], **_: Any
     ) -> None:
-        """Every fault of a key is found at the start, and none when the first token comes."""
+        """Find every fault of a key when the server starts, and not when the first token comes."""
         given = [name for name in _KEY_SOURCES if original.get(name) is not None]
         if len(given) != 1:
             raise ValidationError(
@@ -137,7 +137,7 @@ class JwtSchema(Schema):
 
 
 def static_key(config: Mapping[str, Any]) -> Key:
-    """The key of a configuration that has it at hand.
+    """Make the key of a configuration that has a secret or a public key.
 
     Args:
         config: What `JwtSchema` has loaded.
@@ -169,29 +169,29 @@ _read_header: Final = msgspec.json.Decoder(_RawHeader).decode
 
 
 def read_header(token: str) -> Header:
-    """The header of a token, of which nothing is verified yet.
+    """Read the header of a token, of which nothing is verified yet.
 
     Raises:
-        Error: ``unauthenticated``: there is none that can be read, or it has a ``crit``: what that
-            lists must be understood (RFC 7515, section 4.1.11), and there is nothing that is.
+        Error: ``unauthenticated``: it can't be read, or has a ``crit``: what that lists must be
+            understood (RFC 7515, section 4.1.11), and no extension is.
     """
     encoded = token.partition(".")[0]
     try:
         # An overlong header is refused by its token's length.
         header = _read_header(urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
     except UNDECODABLE:
-        raise _refused("It can't be read.") from None
+        raise _invalid("It can't be read.") from None
     if header.crit is not msgspec.UNSET:
-        raise _refused("It has a critical extension, and none is supported.")
+        raise _invalid("It has a critical extension, and none is supported.")
     return Header(header.alg, header.kid)
 
 
 class Verifier:
-    """Verifies tokens against what they must all have.
+    """Verifies the signature and the claims of tokens.
 
     Args:
-        audience: Whom they must be for.
-        issuer: Who must have made them.
+        audience: What their ``aud`` must name.
+        issuer: What their ``iss`` must be.
         leeway: Seconds by which the issuer's clock may differ.
     """
 
@@ -204,7 +204,7 @@ class Verifier:
         )
 
     def claims(self, token: str, key: Key) -> dict[str, Any]:
-        """The claims of a token that is valid by PyJWT.
+        """Return the claims of a token that is valid by PyJWT.
 
         Raises:
             Error: ``unauthenticated`` or ``token_expired``: it isn't.
@@ -232,12 +232,12 @@ class Verifier:
         except exceptions.ExpiredSignatureError:
             raise Error("token_expired") from None
         except exceptions.MissingRequiredClaimError as exc:
-            raise _refused(f"It lacks the claim {exc.claim!r}.") from None
+            raise _invalid(f"It lacks the claim {exc.claim!r}.") from None
         except exceptions.PyJWTError as exc:
             words = (words for kind, words in _FAULTS if isinstance(exc, kind))
-            raise _refused(next(words, "It can't be read.")) from None
+            raise _invalid(next(words, "It can't be read.")) from None
         except Exception:  # noqa: BLE001 - PyJWT 2.13 lets out what int() says of a claim
-            raise _refused("It can't be read.") from None
+            raise _invalid("It can't be read.") from None
 
     def _immature(self, claims: Mapping[str, Any]) -> Error:
         """Return why a token that is valid from a later time on is refused, and for how long.
@@ -247,7 +247,7 @@ class Verifier:
         at, claim = max((_time(claims[name], name), name) for name in _BEGINNINGS if name in claims)
         ahead = at - time.time()
         if ahead > _MAX_AHEAD:
-            return _refused("It is not valid yet.")
+            return _invalid("It is not valid yet.")
         _skew_log.warning(
             "clock skew: a token is valid from a later time on; set the clocks of its issuer and "
             "of this server, or raise leeway in [auth.jwt]",
@@ -256,17 +256,17 @@ class Verifier:
             leeway=self._leeway,
         )
         wait = max(ahead - self._leeway, 0.1)
-        return _refused_for_now(f"It is not valid for another {wait:.1f} s.", wait)
+        return _invalid_for_now(f"It is not valid for another {wait:.1f} s.", wait)
 
     def verify(self, token: str, key: Key) -> Identity:
-        """Whose a token is.
+        """Return the identity that a token proves.
 
         Raises:
             Error: ``unauthenticated`` or ``token_expired``: it is not valid.
         """
         claims = self.claims(token, key)
         if not is_user(claims["sub"]):
-            raise _refused(
+            raise _invalid(
                 f"Its subject is not a text of 1 to {MAX_USER_LENGTH} printable characters."
             )
         issued_at = claims.get("iat")
@@ -280,14 +280,14 @@ class Verifier:
 
 
 def _time(value: object, claim: str) -> float:
-    """A date of a token (RFC 7519, section 2: a number); PyJWT takes whatever `int` does."""
+    """Check a date of a token (RFC 7519, section 2: a number); PyJWT takes whatever `int` does."""
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _LATEST:
         return float(value)
-    raise _refused(f"Its claim {claim!r} is not a time.")
+    raise _invalid(f"Its claim {claim!r} is not a time.")
 
 
 def _scopes(claims: Mapping[str, Any]) -> frozenset[str]:
-    """What a token allows: providers differ in how they write it (RFC 8693, section 4.2)."""
+    """Return the scopes of a token; providers write them differently (RFC 8693, section 4.2)."""
     scopes: set[str] = set()
     for name in _SCOPE_CLAIMS:
         value = claims.get(name, "")
@@ -296,24 +296,24 @@ def _scopes(claims: Mapping[str, Any]) -> frozenset[str]:
         elif isinstance(value, list) and all(isinstance(scope, str) for scope in value):
             scopes.update(value)
         else:
-            raise _refused(f"Its claim {name!r} is neither a text nor a list of texts.")
+            raise _invalid(f"Its claim {name!r} is neither a text nor a list of texts.")
     return frozenset(scopes)
 
 
-def _refused(why: str) -> Error:
+def _invalid(why: str) -> Error:
     return Error("unauthenticated", f"The token is not valid. {why}")
 
 
-def _refused_for_now(why: str, after: float) -> Error:
+def _invalid_for_now(why: str, after: float) -> Error:
     """Return a refusal that passes by itself, after so many seconds."""
-    error = _refused(why)
+    error = _invalid(why)
     error.retryable = True
     error.extra["retry_after"] = round(after + 0.05, 1)
     return error
 
 
 class JwtAuthenticator:
-    """Takes JSON Web Tokens from a header, a cookie or a message.
+    """Accepts JSON Web Tokens from a header, a cookie or a message.
 
     Args:
         config: What `JwtSchema` has loaded.
@@ -346,7 +346,7 @@ class JwtAuthenticator:
             await self._key_set.close()
 
     async def authenticate(self, credentials: Credentials) -> Identity | None:
-        """Whose a token is; None for what is no JSON Web Token."""
+        """Return the identity that a token proves; None for what is not a JSON Web Token."""
         token = credentials.token
         # A token has no place in a URL, and so none where tickets come from.
         if credentials.source in ("none", "ticket") or token.count(".") != 2:  # noqa: PLR2004 - RFC 7515, section 7.1
@@ -354,30 +354,30 @@ class JwtAuthenticator:
         return self._verifier.verify(token, await self.find_key(token))
 
     async def find_key(self, token: str) -> Key:
-        """The key that a token claims to be signed with.
+        """Find the key that a token claims to be signed with.
 
         Raises:
             Error: ``unauthenticated``: there is no such key, retryable if the issuer may have
                 published it since it was last asked; ``unavailable``: there is none at all yet.
         """
         if len(token) > MAX_TOKEN_LENGTH or not token.isascii():
-            raise _refused("It can't be read.")
+            raise _invalid("It can't be read.")
         header = read_header(token)
         if header.algorithm not in self._algorithms:
-            raise _refused("Its algorithm is not one of those allowed.")
+            raise _invalid("Its algorithm is not one of those allowed.")
         if self._key is not None:
             return self._key
         assert self._key_set is not None  # noqa: S101 - there is one of the two
         key = self._key_set.find(header.key_id, header.algorithm)
         if key is None:
-            key = await self._key_set.look_for(header.key_id, header.algorithm)
+            key = await self._key_set.fetch(header.key_id, header.algorithm)
         if key is None and (wait := self._key_set.wait_for(header.key_id, header.algorithm)):
-            raise _refused_for_now("There is no such key yet.", wait)
+            raise _invalid_for_now("There is no such key yet.", wait)
         if key is None:
-            raise _refused("There is no such key.")
+            raise _invalid("There is no such key.")
         return key
 
     @property
     def verifier(self) -> Verifier:
-        """What is asked of a token beyond its signature."""
+        """What verifies the tokens."""
         return self._verifier

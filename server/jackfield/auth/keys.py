@@ -1,7 +1,7 @@
-"""The keys that tokens are verified with, and which algorithm each of them is for.
+"""`Key`: what tokens are verified with, and the algorithms it is for.
 
-An algorithm is only ever used with a key of its own kind: a public key is no secret, and whoever
-could have it taken for one would sign with it (RFC 8725, section 2.1).
+An algorithm is only used with a key of its own kind. A public key is known to everybody: if it were
+taken for a secret, everybody could sign (RFC 8725, section 2.1).
 """
 
 from base64 import urlsafe_b64encode
@@ -19,7 +19,7 @@ from jwt.algorithms import HMACAlgorithm
 
 PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 
-#: Bits of the shortest RSA key that is taken (RFC 7518, section 3.3).
+#: Bits of the shortest RSA key that is accepted (RFC 7518, section 3.3).
 _RSA_BITS: Final = 2048
 
 
@@ -34,7 +34,7 @@ class KeyKind(StrEnum):
     ED25519 = "Ed25519"
 
 
-#: What each algorithm needs (RFC 7518, section 3; RFC 8037).
+#: The kind of key that each algorithm needs (RFC 7518, section 3; RFC 8037).
 ALGORITHMS: Final = {
     "HS256": KeyKind.SECRET,
     "HS384": KeyKind.SECRET,
@@ -69,28 +69,28 @@ class Key:
     algorithms: tuple[str, ...]
 
 
-class _Examined(HMACAlgorithm):
-    """HMAC with a secret that has been looked at before.
+class _CheckedHMAC(HMACAlgorithm):
+    """HMAC with a secret that was checked before.
 
-    PyJWT looks anew for each token whether it isn't a key or a certificate in disguise, which takes
-    a third of the time that verifying one does.
+    PyJWT checks for each token whether the secret isn't a key or a certificate, which takes a third
+    of the time that verifying the token does.
     """
 
     def prepare_key(self, key: str | bytes) -> bytes:
-        """The secret as it is."""
+        """Return the secret as it is."""
         return key if isinstance(key, bytes) else key.encode()
 
 
 def kinds(algorithms: Sequence[str]) -> list[KeyKind]:
-    """What kinds of key some algorithms need, each once."""
+    """Return the kinds of key that some algorithms need, each once."""
     return list(dict.fromkeys(ALGORITHMS[name] for name in algorithms))
 
 
 def secret_key(secret: str, algorithms: Sequence[str]) -> Key:
-    """A secret as a key.
+    """Make a key of a secret.
 
     Raises:
-        ValueError: It can't be that: the words say why, and don't quote it.
+        ValueError: It is no usable secret: the message says why, and doesn't quote it.
     """
     for name in algorithms:
         if ALGORITHMS[name] is not KeyKind.SECRET:
@@ -118,15 +118,15 @@ def secret_key(secret: str, algorithms: Sequence[str]) -> Key:
     encoded = str(urlsafe_b64encode(material).rstrip(b"="), "ascii")
     prepared = PyJWK({"kty": "oct", "k": encoded, "alg": algorithms[0]})
     assert isinstance(prepared.Algorithm, HMACAlgorithm)  # noqa: S101 - as all are of secrets
-    prepared.Algorithm = _Examined(prepared.Algorithm.hash_alg)
+    prepared.Algorithm = _CheckedHMAC(prepared.Algorithm.hash_alg)
     return Key(prepared, tuple(algorithms))
 
 
 def public_key(pem: str, algorithms: Sequence[str]) -> Key:
-    """A public key in PEM as a key.
+    """Make a key of a public key in PEM.
 
     Raises:
-        ValueError: It can't be that: the words say why, and don't quote it.
+        ValueError: It is no usable key: the message says why, and doesn't quote it.
     """
     if "PRIVATE KEY-----" in pem:
         raise ValueError("This is a private key: the server needs the public one, and no other")
@@ -149,14 +149,14 @@ def public_key(pem: str, algorithms: Sequence[str]) -> Key:
 
 
 def jwk_key(jwk: Mapping[str, Any], algorithms: Sequence[str]) -> Key | None:
-    """A public key of a JSON Web Key Set (RFC 7517) as a key.
+    """Make a key of a public key of a JSON Web Key Set (RFC 7517).
 
     Args:
         jwk: The key as its set has it.
         algorithms: Those that may be used at all.
 
     Returns:
-        None if it is none to verify tokens with by any of these.
+        The key; None if tokens can't be verified with it by any of these algorithms.
     """
     if jwk.get("kty") == "oct" or jwk.get("use", "sig") != "sig":
         return None
@@ -177,10 +177,10 @@ def jwk_key(jwk: Mapping[str, Any], algorithms: Sequence[str]) -> Key | None:
 
 
 def _kind(material: object) -> KeyKind | None:
-    """What a public key is; None if it is not of use here.
+    """Return the kind of a public key; None if no algorithm is for it.
 
     Raises:
-        ValueError: It is, and is too short.
+        ValueError: It is too short.
     """
     match material:
         case RSAPublicKey():

@@ -1,4 +1,4 @@
-"""A live connection's change of identity: `auth.refresh`, and what follows from it."""
+"""`IdentityRefresh`: exchange the token of a live connection for a newer one, and what follows."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -11,13 +11,13 @@ from .expiry import Expiry
 
 
 class IdentityRefresh:
-    """Swaps the identity of live connections.
+    """Exchanges the identity of live connections.
 
     Args:
-        authenticators: What tells whose a token is.
-        expiry: What watches when identities run out.
-        check_again: Called with a connection whose identity has changed: each takes from it what
-            it may not have any more.
+        authenticators: Find out whose a token is.
+        expiry: Closes connections whose identity has run out.
+        check_again: Each is called with a connection whose identity has changed, and takes from it
+            what it may not have any more.
     """
 
     def __init__(
@@ -31,17 +31,17 @@ class IdentityRefresh:
         self._check_again = check_again
 
     async def refresh(self, connection: Connection, token: str) -> float | None:
-        """Swap the identity of a connection for a new one of the same user.
+        """Exchange the identity of a connection for a new one of the same user.
 
-        What the new one may no longer do ends: requests that need a scope which is gone are
-        stopped, and topics are left.
+        Requests that need a scope which the new one lacks are stopped, and so is what
+        `check_again` finds.
 
         Args:
             connection: The connection.
             token: What proves the new identity.
 
         Returns:
-            When it runs out, in seconds since the epoch; None if never.
+            When the new identity runs out, in seconds since the epoch; None if never.
 
         Raises:
             Error: ``unauthenticated`` or ``token_expired``: the token is not valid; ``forbidden``:
@@ -56,7 +56,7 @@ class IdentityRefresh:
             raise Error("forbidden", "The token is another user's.")
         connection.identify(identity)
         try:
-            # It may have been revoked, or the connection, while that was found out.
+            # It, or the connection, may have been revoked while the authenticators were asked.
             self._authenticators.check(identity, connection.id)
         except RefusedError as refused:
             connection.close(refused.code)

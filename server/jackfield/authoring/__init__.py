@@ -1,1 +1,1 @@
-"""What a plugin's code is handed."""
+"""What a plugin's code is called with."""

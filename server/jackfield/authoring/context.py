@@ -122,16 +122,16 @@ class Context:
         return self._connection.pause(message_id, wait=wait)
 
     async def refresh_identity(self, token: str) -> float | None:
-        """Swap the identity of this connection for that of a newer token of the same user.
+        """Replace the identity of this connection by that of a newer token of the same user.
 
-        What it may no longer do ends: requests that need a scope which is gone are stopped, and
-        topics are left, of which the client is told.
+        Requests that need a scope which the new identity lacks are stopped, and topics that it may
+        not join are left; the client is told so.
 
         Args:
-            token: What any of the server's authenticators takes.
+            token: A token for any of the server's authenticators.
 
         Returns:
-            When it runs out, in seconds since the epoch; None if it never does.
+            When the identity expires, in seconds since the epoch; None if it never does.
 
         Raises:
             Error: ``unauthenticated`` or ``token_expired`` if the token is not valid, ``forbidden``

@@ -14,9 +14,9 @@ from .services import Services
 
 
 class Runtime:
-    """What a plugin's lifespan is given: its part of the server it runs in.
+    """A plugin's part of the server it runs in: what its lifespan is called with.
 
-    It may be kept for background tasks, which publish by it.
+    It may be kept for background tasks, which can publish and call agents with it.
 
     Attributes:
         plugin: The plugin's name.

@@ -23,6 +23,7 @@ class Services:
         refresh: Replaces the identity of a connection.
         store: The connections' state in Redis.
         describe: Describes message types and topics; see `Registry.describe`.
+        address: The address of the WebSocket, once the server listens; see `Runtime.listening`.
     """
 
     topics: Topics

@@ -85,7 +85,7 @@ class ConnectionSettings:
 
     heartbeat: float
     ttl: float
-    when_full: str
+    when_full: str = "refuse"
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,8 +44,9 @@ class Permits:
         #: Clients that are being turned away.
         self.turned_away = 0
         self.by_address: Counter[str] = Counter()
-        #: Those of each user, the oldest first.
-        self.by_user: dict[str, list[Permit]] = {}
+        self.by_user: Counter[str] = Counter()
+        #: Those of each user, the oldest first; only where one may be displaced.
+        self.held: dict[str, list[Permit]] = {}
 
     @property
     def unidentified(self) -> int:
@@ -144,12 +145,12 @@ class Permit:
         """
         if user is not None:
             permits = self._permits
-            held = permits.by_user.get(user, [])
-            if len(held) >= permits.limits.connections_per_user:
-                if not permits.displace:
-                    raise FullError("connections_per_user")
-                held[0]._make_room()  # noqa: SLF001 - of this class
-            permits.by_user.setdefault(user, []).append(self)
+            if permits.displace:
+                held = permits.held.get(user, [])
+                if len(held) >= permits.limits.connections_per_user:
+                    held[0]._make_room()  # noqa: SLF001 - of this class
+                permits.held.setdefault(user, []).append(self)
+            _count(permits.by_user, user, permits.limits, "connections_per_user")
             self._user = user
         self._permits.waiting.pop(self, None)
 
@@ -171,11 +172,14 @@ class Permit:
 
     def _leave_user(self) -> None:
         user, self._user = self._user, None
-        if user is not None:
-            held = self._permits.by_user[user]
-            held.remove(self)
-            if not held:
-                del self._permits.by_user[user]
+        if user is None:
+            return
+        permits = self._permits
+        _uncount(permits.by_user, user)
+        if permits.displace:
+            permits.held[user].remove(self)
+            if not permits.held[user]:
+                del permits.held[user]
 
 
 @lru_cache(4096)

@@ -46,6 +46,7 @@ class Request(Generic[Options_co]):
         "id",
         "key",
         "options",
+        "own_task",
         "resumed",
         "stop_reason",
         "task",
@@ -65,7 +66,10 @@ class Request(Generic[Options_co]):
         self.data = data
         #: Its key in `Connection.requests`: its id, or the request itself if it has none.
         self.key: object = self if message_id is None else message_id
-        #: The task that its handler runs in; None before it begins.
+        #: The task that was made for it, if it runs beside others.
+        self.own_task: asyncio.Task[Any] | None = None
+        #: The task that its handler runs in; None before it begins, as a task that is cancelled
+        #: then would never run, and so never answer.
         self.task: asyncio.Task[Any] | None = None
         self.timer: asyncio.TimerHandle | None = None
         #: The error that its client gets, once it is stopped.

@@ -20,7 +20,7 @@ from jackfield.connection.slot import Slot
 from jackfield.schema.payload import as_payload
 from jackfield.telemetry.incidents import report
 from jackfield.wire.errors import CONTAINED, Error, field_fault, with_faults
-from jackfield.wire.frames import frame
+from jackfield.wire.frames import BINARY, TEXT, frame
 from jackfield.wire.protocol import MalformedError, MessageId
 
 from .rate_limits import check_rate, rounded_up
@@ -77,8 +77,9 @@ class Dispatcher:
         self._loop = slow_requests.loop
         self._reply_bytes = limits.reply_bytes
         self._nesting = limits.nesting
-        #: Bytes: a message of no more can't be nested too deeply, as each level opens and closes.
-        self._surely_flat = 2 * self._nesting
+        #: Bytes by opcode: a message of no more can't be nested too deeply. Each level of JSON
+        #: opens and closes; one of MessagePack takes a byte.
+        self._surely_flat = {TEXT: 2 * self._nesting, BINARY: self._nesting}
         #: Messages that were refused before their type was known, by error code.
         self.failures: Counter[str] = Counter()
 
@@ -93,7 +94,7 @@ class Dispatcher:
         """
         try:
             envelope = connection.codec.decode(data)
-            if len(data) > self._surely_flat:
+            if len(data) > self._surely_flat[connection.codec.opcode]:
                 connection.codec.check_nesting(data, envelope, self._nesting)
         except MalformedError as exc:
             self.failures[exc.error.code] += 1
@@ -152,7 +153,7 @@ class Dispatcher:
 
         The connection holds the request, and the request the task, until it has ended.
         """
-        request.task = self._loop.create_task(self._run_beside(request))
+        request.own_task = self._loop.create_task(self._run_beside(request))
 
     def _check_in_flight(
         self, connection: Connection, route: Route, message_id: MessageId | None
@@ -174,8 +175,8 @@ class Dispatcher:
             raise Error("unavailable", "The server is shutting down.", retry_after=_RETRY_AFTER)
 
     async def _run_beside(self, request: Request[Route]) -> None:
-        assert request.task is not None  # noqa: S101 - `start` has set it
-        await self.run(request, request.task)
+        assert request.own_task is not None  # noqa: S101 - `start` has set it
+        await self.run(request, request.own_task)
 
     async def run(self, request: Request[Route], task: "asyncio.Task[Any]") -> None:
         """Call the handler, and send its reply or its error.

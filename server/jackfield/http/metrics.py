@@ -116,7 +116,7 @@ class NodeCollector(Collector):
         yield GaugeMetricFamily(
             "jackfield_agent_calls_followed",
             "Tasks whose callers at this node wait for what becomes of them.",
-            value=agents.following,
+            value=agents.followed,
         )
         yield CounterMetricFamily(
             "jackfield_agent_reports_dropped",

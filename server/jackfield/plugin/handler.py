@@ -1,4 +1,4 @@
-"""One message type of a plugin, as declared."""
+"""`Handler`: the declaration of one message type."""
 
 import inspect
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from jackfield.wire.rates import Rate
 
 
 class HandlerKind(Enum):
-    """How a handler is run, told from how it is written."""
+    """How a handler is run; its function's kind decides."""
 
     ASYNC = "async"
     THREAD = "thread"
@@ -21,18 +21,18 @@ class HandlerKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """One message type of a plugin, as declared.
+    """The declaration of one message type.
 
     Attributes:
         type: The message type.
-        function: What the author wrote.
+        function: The author's function.
         kind: How it is run.
-        schema: What its payload must be.
-        reply: What its reply, or each chunk of a stream, is; None where it isn't declared.
-        scopes: What a connection's identity must all have.
-        rate: How many of a connection's messages it takes; None for as many as come.
-        dump: Whether what it answers goes through ``reply``'s `dump`.
-        timeout: Seconds it may take; None for the server's default (no limit for a stream).
+        schema: The schema of its payload.
+        reply: The schema of its reply, or of each chunk of a stream; None if it isn't declared.
+        scopes: The scopes that a connection's identity must have, all of them.
+        rate: How many of its messages a connection may send; None for no limit.
+        dump: Whether its replies and chunks are made by the `dump` of ``reply``.
+        timeout: Seconds that it may take; None for the server's default (no limit for a stream).
         concurrent: Whether a connection's messages of this type may run side by side.
     """
 

@@ -1,4 +1,4 @@
-"""The functions that a plugin's author writes, by what they are called with."""
+"""The types of the functions that a plugin's author writes, beside handlers."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
@@ -6,14 +6,13 @@ from typing import Any
 from jackfield.authoring.context import Context
 from jackfield.authoring.runtime import Runtime
 
-#: Runs the rest of the chain: the next middleware, or at last the handler itself.
+#: Calls the next middleware, or the handler behind the last one.
 CallNext = Callable[[Context, Any], Awaitable[Any]]
-
 
 Middleware = Callable[[Context, Any, CallNext], Awaitable[Any]]
 
-
+#: Runs when a client has connected, or when its connection has ended.
 Hook = Callable[[Context], Awaitable[None]]
 
-
+#: Starts what a plugin needs up to its one ``yield``, and stops it after that.
 Lifespan = Callable[[Runtime], AsyncGenerator[Any, None]]

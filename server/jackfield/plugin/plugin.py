@@ -1,7 +1,7 @@
-"""`Plugin`: what an author declares. Nothing here runs a message; `registry` and `dispatch` do.
+"""`Plugin`: what an author declares. Nothing here handles a message: `dispatch` does.
 
-Everything that can be told from a declaration alone is checked as it is made, so that a wrong one
-fails on the author's machine, in words, and not on a client's message.
+All that a declaration alone shows to be wrong is refused as it is made: it fails on the author's
+machine, with words, and not at a client's message.
 """
 
 import inspect
@@ -23,7 +23,6 @@ from .handler import Handler, HandlerKind
 from .hooks import Hook, Lifespan, Middleware
 
 F = TypeVar("F", bound=Callable[..., Any])
-
 
 _PLUGIN_NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 _MESSAGE_TYPE: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
@@ -229,8 +228,8 @@ class Plugin:
     def on_connect(self, function: F) -> F:
         """Run an async function of a `Context` for each new connection, before its welcome.
 
-        An `Error` raised in it refuses the connection: the client is told, then closed, with
-        4006 (come back) if the error is retryable and with 4503 (don't) if it is not.
+        An `Error` raised in it refuses the connection: the client gets the error, and is closed
+        with 4006 (come back) if it is retryable, with 4503 (don't) if it is not.
         """
         self._check.call(function, "on_connect", ("ctx",))
         self.connect_hooks.append(function)

@@ -65,11 +65,11 @@ async def stream_until_held(
     bot: Bot, job: Message, server: RunningServer
 ) -> tuple[int, asyncio.Task[Message]]:
     """Stream large chunks until the answer to one waits: how many there were, and that one."""
-    go, sent = held_task(server, job).go, 0
+    resumed, sent = held_task(server, job).resumed, 0
     while True:
         updating = asyncio.create_task(bot.update(job, {"n": sent, "x": LARGE}, seq=sent))
         sent += 1
-        await wait_until(lambda held=updating: held.done() or go._waiters)  # type: ignore[misc]
+        await wait_until(lambda held=updating: held.done() or resumed._waiters)  # type: ignore[misc]
         if not updating.done():
             return sent, updating
 
@@ -89,9 +89,9 @@ async def test_a_caller_that_does_not_read_holds_its_agent_and_nothing_is_lost(
         job = await bot.told()
         await called.news("working")
         ada.socket.transport.pause_reading()
-        ((call,),) = there.node.agents.channels.by_agent["echo"].calls.values()
+        ((events,),) = there.node.agents.channels.by_agent["echo"].followed.values()
         sent, updating = await stream_until_held(bot, job, here)
-        assert call._bytes <= 600_000
+        assert events._bytes <= 600_000
         if not waits:
             for _ in range(40):
                 rude = {"task": job["task"], "attempt": 1, "seq": sent}
@@ -103,8 +103,8 @@ async def test_a_caller_that_does_not_read_holds_its_agent_and_nothing_is_lost(
                 return int(fields["seq"]) == sent
 
             await wait_until(is_stored)
-            await wait_until(lambda: call._is_behind)
-            assert call._bytes <= 1_048_576
+            await wait_until(lambda: events._is_behind)
+            assert events._bytes <= 1_048_576
         ada.socket.transport.resume_reading()
         for number in range(sent):
             assert (await called.chunk())["n"] == number
@@ -136,7 +136,7 @@ async def test_an_agent_is_not_held_for_the_caller_of_a_node_that_is_gone(config
             job = await bot.told()
             # As a node leaves it that was killed.
             await here.node.agents.store.hold(called.task, node="killed", wait=True)
-            await wait_until(lambda: not held_task(here, job).go.is_set())
+            await wait_until(lambda: not held_task(here, job).resumed.is_set())
             assert (await bot.update(job, {"n": 1}, seq=0))["type"] == "reply"
             await bot.complete(job)
 
@@ -160,8 +160,8 @@ async def test_the_python_client_has_an_agent_wait_for_a_slow_reader(config: Con
                 await bot.complete(job)
 
             working = asyncio.create_task(work())
-            go = held_task(here, job).go
-            await wait_until(lambda: go._waiters)
+            resumed = held_task(here, job).resumed
+            await wait_until(lambda: resumed._waiters)
             assert not working.done()
             got = [chunk["n"] async for chunk in stream if "n" in chunk]
             assert got == [*range(total)]

@@ -47,7 +47,7 @@ async def test_without_redis_every_verb_says_so_and_nothing_hangs(valkey: Valkey
         job = await bot.told()
         task = {"task": called.task}
         valkey.pause()
-        server.node.agents.directory.forget()
+        server.node.agents.directory.invalidate()
         messages: list[tuple[Caller | Bot, str, Message]] = [
             (eve, "agent.list", {}),
             (eve, "agent.call", {"agent": "echo"}),

@@ -101,10 +101,10 @@ async def test_the_least_busy_agent_of_a_skill_is_chosen(
     store.add("busy", SAY, loads=[(1, 1), (1, 2)])
     assert (await directory.find(None, "say")).agent == "busy"  # rather than one that is not there
     store.add("calm", SAY, loads=[(1, 2)])
-    directory.forget()
+    directory.invalidate()
     assert (await directory.find(None, "say")).agent == "calm"
     store.add("calm", SAY, loads=[(1, 2)], waiting=5)
-    directory.forget()
+    directory.invalidate()
     assert (await directory.find(None, "say")).agent == "busy"
 
 
@@ -124,7 +124,7 @@ async def test_many_who_look_at_once_look_once(store: Store, directory: Director
 async def test_names_that_nobody_has_cost_nothing(
     store: Store, directory: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_LOOK_AGAIN", 60)
+    monkeypatch.setattr(module, "_MISS_AGE", 60)
     for number in range(10):
         await refused(directory, f"nobody-{number}", None)
     assert store.reads == 1
@@ -133,7 +133,7 @@ async def test_names_that_nobody_has_cost_nothing(
 async def test_an_agent_that_has_just_come_is_found(
     store: Store, directory: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_LOOK_AGAIN", 0)
+    monkeypatch.setattr(module, "_MISS_AGE", 0)
     await refused(directory, "one", None)
     store.add("one", SAY)
     assert (await directory.find("one", None)).id == "say"
@@ -144,10 +144,10 @@ async def test_a_skill_that_is_another_by_now_is_compiled_anew(
 ) -> None:
     store.add("one", {**SAY, "input": {"type": "object"}})
     first = await directory.find("one", "say")
-    directory.forget()
+    directory.invalidate()
     assert (await directory.find("one", "say")) is first
     store.add("one", SAY)
-    directory.forget()
+    directory.invalidate()
     second = await directory.find("one", "say")
     assert (first.checker is None, second.checker is None) == (False, True)
     assert first.digest != second.digest
@@ -156,7 +156,7 @@ async def test_a_skill_that_is_another_by_now_is_compiled_anew(
 async def test_only_so_many_skills_are_remembered(
     store: Store, directory: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_REMEMBERED", 3)
+    monkeypatch.setattr(module, "_MAX_SKILLS", 3)
     store.add("one", *({"id": f"s{number}"} for number in range(10)))
     for number in range(10):
         assert (await directory.find("one", f"s{number}")).id == f"s{number}"
@@ -170,5 +170,5 @@ async def test_without_redis_what_is_known_is_known_for_a_while(
     await directory.find("one", "say")
     store.is_away = True
     assert (await directory.find("one", "say")).id == "say"
-    directory.forget()
+    directory.invalidate()
     assert (await refused(directory, "one", "say")).code == "unavailable"

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from jackfield.agents.task import Told, is_task_id, read_event, read_records, task_object
+from jackfield.agents.task import ChannelRecord, is_task_id, read_event, read_records, task_object
 
 
 @pytest.mark.parametrize(
@@ -31,10 +31,10 @@ def test_only_what_can_be_a_tasks_id_gets_as_far_as_a_key(text: str, *, is_one: 
 
 def test_a_record_ends_where_it_says_and_may_hold_anything() -> None:
     records = [
-        Told(["e", "echo.x", "epoch", "1"], b'{"a":"\\n"}'),
-        Told(["o", "i", "echo.x", "1", "hold"], b""),
-        Told(["e", "echo.x", "epoch", "2"], "e 1 2 3\né\n".encode()),
-        Told(["o", "i", "echo.x", "1", "answered", "3"], b"{}"),
+        ChannelRecord(["e", "echo.x", "epoch", "1"], b'{"a":"\\n"}'),
+        ChannelRecord(["o", "i", "echo.x", "1", "hold"], b""),
+        ChannelRecord(["e", "echo.x", "epoch", "2"], "e 1 2 3\né\n".encode()),
+        ChannelRecord(["o", "i", "echo.x", "1", "answered", "3"], b"{}"),
     ]
     data = b"".join(
         b"%s %d\n%s" % (" ".join(each.words).encode(), len(each.body), each.body)

@@ -92,7 +92,7 @@ async def test_the_wall_clock_counts_however_it_is_set(monkeypatch: pytest.Monke
     stand = watched(expiry, 1000)
     late = time.time() + 2000
     monkeypatch.setattr("jackfield.auth.expiry.time.time", lambda: late)
-    expiry._look()
+    expiry._check()
     assert stand.closed is CloseCode.TOKEN_EXPIRED
     assert len(stand.told) == 1
     expiry.close()

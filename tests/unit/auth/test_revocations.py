@@ -74,23 +74,23 @@ async def test_each_kind_covers_what_it_says_and_nothing_else() -> None:
     revocations, store = node()
     for target in ("token t2", "user bob", "connection c2", "user t1", "token alice", "token None"):
         store.enter(target)
-    await revocations.look()
-    assert not revocations.cover(ALICE, "c1")
-    assert not revocations.cover(NOBODY, "c1")
-    assert revocations.cover(NOBODY, "c2")
-    assert revocations.cover(Identity("bob"))
-    assert revocations.cover(Identity("carol", token_id="t2"))
+    await revocations.poll()
+    assert not revocations.is_revoked(ALICE, "c1")
+    assert not revocations.is_revoked(NOBODY, "c1")
+    assert revocations.is_revoked(NOBODY, "c2")
+    assert revocations.is_revoked(Identity("bob"))
+    assert revocations.is_revoked(Identity("carol", token_id="t2"))
 
 
 async def test_a_users_later_tokens_are_not_covered() -> None:
     revocations, store = node()
     now = time.time()
     store.enter("user alice", since=now)
-    await revocations.look()
-    assert revocations.cover(Identity("alice", issued_at=now - 1))
-    assert revocations.cover(Identity("alice", issued_at=now))
-    assert revocations.cover(Identity("alice"))
-    assert not revocations.cover(Identity("alice", issued_at=now + 1))
+    await revocations.poll()
+    assert revocations.is_revoked(Identity("alice", issued_at=now - 1))
+    assert revocations.is_revoked(Identity("alice", issued_at=now))
+    assert revocations.is_revoked(Identity("alice"))
+    assert not revocations.is_revoked(Identity("alice", issued_at=now + 1))
 
 
 async def test_what_is_revoked_again_counts_from_the_last_time_and_until_the_longest() -> None:
@@ -99,7 +99,7 @@ async def test_what_is_revoked_again_counts_from_the_last_time_and_until_the_lon
     store.enter("user alice", 1000, since=now)
     store.enter("user alice", 10, since=now + 5)
     store.enter("user alice", 10, since=now - 5)
-    await revocations.look()
+    await revocations.poll()
     (entry,) = revocations._entries.values()
     assert entry == Revocation("user alice", now + 5, now + 1000)
 
@@ -108,10 +108,10 @@ async def test_what_has_ended_covers_nothing_and_is_forgotten() -> None:
     revocations, store = node()
     store.enter("token t1", 10, since=time.time() - 20)
     store.enter("token t2", 10)
-    await revocations.look()
-    assert not revocations.cover(ALICE)
-    revocations._tidied_at -= 61
-    await revocations.look()
+    await revocations.poll()
+    assert not revocations.is_revoked(ALICE)
+    revocations._removed_at -= 61
+    await revocations.poll()
     assert list(revocations._entries) == ["token t2"]
 
 
@@ -124,33 +124,33 @@ async def test_only_what_is_meant_is_closed_and_only_once() -> None:
         Stand("c5", NOBODY),
     ]
     revocations, store = node(*stands)
-    await revocations.look()
+    await revocations.poll()
     store.enter("token t1")
     store.enter("user carol")
     store.enter("connection c4")
     store.enter("disconnect-user bob")
-    await revocations.look()
+    await revocations.poll()
     away = (CloseCode.SHUTDOWN, "disconnected")
     revoked = (CloseCode.REVOKED, None)
     assert [stand.closed for stand in stands] == [revoked, away, revoked, revoked, None]
     # Whoever comes back after an order to disconnect stays.
     stands[1].closed = None
     store.enter("disconnect-connection c5")
-    await revocations.look()
+    await revocations.poll()
     assert stands[1].closed is None
     assert stands[4].closed == away
-    assert not revocations.cover(stands[1].identity, "c2")
+    assert not revocations.is_revoked(stands[1].identity, "c2")
 
 
 async def test_what_a_flushed_redis_has_lost_is_entered_again() -> None:
     revocations, store = node()
     await revocations.revoke(RevocationKind.TOKEN, "t1", 60)
-    await revocations.look()
+    await revocations.poll()
     store.flush()
-    await revocations.look()
+    await revocations.poll()
     assert [entry.target for _, entry in store.entries] == ["token t1"]
-    await revocations.look()
-    assert revocations.cover(ALICE)
+    await revocations.poll()
+    assert revocations.is_revoked(ALICE)
     assert len(store.entries) == 1
 
 
@@ -158,8 +158,8 @@ async def test_nothing_is_known_before_the_first_look() -> None:
     revocations, store = node()
     store.is_away = True
     with pytest.raises(Error):
-        await revocations.look()
+        await revocations.poll()
     assert not revocations.is_ready
     store.is_away = False
-    await revocations.look()
+    await revocations.poll()
     assert revocations.is_ready

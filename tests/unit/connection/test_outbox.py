@@ -140,6 +140,31 @@ async def test_flush_writes_now_and_nothing_twice() -> None:
     assert recorded.transport.written == [b"one", b"two"]
 
 
+async def test_a_flush_writes_in_this_turn() -> None:
+    recorded = Recorded()
+    recorded.outbox.send(b"one")
+    flushing = recorded.outbox.flush()
+    with pytest.raises(StopIteration):
+        flushing.send(None)
+    assert recorded.transport.written == [b"one"]
+
+
+async def test_a_compressed_flush_waits_until_all_is_written() -> None:
+    written = asyncio.Event()
+
+    async def wait(_: bytes) -> None:
+        await written.wait()
+
+    recorded = Recorded(compressor=wait)
+    await recorded.outbox.flush()  # there is nothing to wait for
+    recorded.outbox.send(frames.frame(frames.TEXT, b"one"))
+    flushing = asyncio.create_task(recorded.outbox.flush())
+    await turns()
+    assert (len(recorded.frames), flushing.done()) == (1, False)
+    written.set()
+    await asyncio.wait_for(flushing, PATIENCE)
+
+
 async def test_unsent_counts_here_and_in_the_transport() -> None:
     recorded = Recorded(waiting=5)
     assert recorded.outbox.unsent == 5
@@ -245,11 +270,12 @@ async def test_a_stream_waits_for_the_transport_once_a_write_is_full() -> None:
     assert recorded.drains == [1]
 
 
+@pytest.mark.parametrize("compressor", [None, at_once], ids=["plain", "compressed"])
 @pytest.mark.parametrize("end", [Outbox.seal, Outbox.discard])
 async def test_a_stream_is_told_that_there_is_no_room_any_more(
-    end: Callable[[Outbox], None],
+    end: Callable[[Outbox], None], compressor: Any
 ) -> None:
-    recorded = Recorded()
+    recorded = Recorded(compressor=compressor)
     end(recorded.outbox)
     with pytest.raises(ConnectionError):
         await recorded.outbox.wait_for_room()
@@ -327,8 +353,10 @@ async def test_a_discarded_outbox_checks_nothing_any_more() -> None:
     recorded = Recorded()
     recorded.outbox.send(b"frame")
     await turns()
-    assert recorded.is_checked
+    timer = recorded.outbox._check_timer
     recorded.outbox.discard()
+    assert timer is not None
+    assert timer.cancelled()
     assert not recorded.is_checked
 
 

@@ -83,11 +83,12 @@ def test_the_newest_takes_the_place_of_its_users_oldest() -> None:
         third.identify("alice")
         first.on_displaced(lambda: displaced.append("first"))  # its upgrade took longer
         assert displaced == ["first"]
-        assert limited.by_user == {"alice": [second, third]}
+        assert limited.held == {"alice": [second, third]}
+        assert limited.by_user == {"alice": 2}
         with limited.take("") as fourth:
             fourth.identify("alice")
             assert displaced == ["first", "second"]
-    assert limited.by_user == {}
+    assert (limited.by_user, limited.held) == ({}, {})
 
 
 def test_nobody_is_not_counted_as_a_user() -> None:

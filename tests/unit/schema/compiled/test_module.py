@@ -37,7 +37,7 @@ def test_a_plain_value_is_a_literal(value: Any) -> None:
     assert "x" not in module.given
 
 
-@pytest.mark.parametrize("value", [2**64, 1.5, (1,), object()], ids=repr)
+@pytest.mark.parametrize("value", [2**64, 1.5, (1,), pytest.param(object(), id="object")], ids=repr)
 def test_any_other_value_has_a_name(value: Any) -> None:
     module = Module()
     assert module.given[module.constant("x", value)] is value

@@ -47,7 +47,7 @@ VALIDATORS: list[tuple[Any, list[Any], bool]] = [
 @pytest.mark.parametrize(
     ("validator", "values", "written"),
     VALIDATORS,
-    ids=[repr(validator)[:40] for validator, _, _ in VALIDATORS],
+    ids=[repr(validator).partition(" at 0x")[0][:40] for validator, _, _ in VALIDATORS],
 )
 def test_the_lines_of_a_validator_decide_as_it_does(
     validator: Any,

@@ -1,4 +1,4 @@
-"""What becomes of a task, from its first event on: read from its topic, then as it comes."""
+"""The events of a task from the first on: read from its topic's history, then as they come."""
 
 from collections.abc import AsyncGenerator
 from typing import Any, Final, NamedTuple
@@ -11,17 +11,17 @@ ENDED: Final = frozenset({"completed", "failed", "canceled", "rejected"})
 ASKING: Final = frozenset({"input_required", "auth_required"})
 
 
-class StoryLost(Exception):  # noqa: N818 - it names what happened
-    """The task's topic has begun anew, and what came before is not to be had."""
+class EventsLost(Exception):  # noqa: N818 - it names what happened
+    """The task's topic has begun anew, and earlier events are lost."""
 
 
-class Step(NamedTuple):
+class TaskEvent(NamedTuple):
     """An event of a task.
 
     Attributes:
         offset: Its number, from 1.
-        payload: What it says.
-        newest: Whether nothing came after it that the server knew of.
+        payload: Its payload.
+        newest: Whether the server knew of none after it.
     """
 
     offset: int
@@ -29,17 +29,17 @@ class Step(NamedTuple):
     newest: bool
 
 
-async def steps(client: Client, task: str) -> AsyncGenerator[Step, None]:
+async def read_task_events(client: Client, task: str) -> AsyncGenerator[TaskEvent, None]:
     """Iterate over the events of a task, from the first to its end.
 
     Args:
-        client: Somebody who may see it.
+        client: The client of somebody who may see the task.
         task: Its id.
 
     Raises:
         RequestError: There is no such task, or the server can't tell.
         ConnectionClosed: The connection has ended.
-        StoryLost: There are events missing.
+        EventsLost: Some events are missing.
     """
     topic = f"task:{task}"
     position = Position("", 0)
@@ -48,7 +48,7 @@ async def steps(client: Client, task: str) -> AsyncGenerator[Step, None]:
         _check(page, position)
         for event in page.events:
             position = event.position
-            yield Step(position.offset, event.payload, position.offset == page.position.offset)
+            yield TaskEvent(position.offset, event.payload, position.offset == page.position.offset)
             if event.payload.get("state") in ENDED:
                 return
         if position.offset < page.position.offset:
@@ -56,16 +56,16 @@ async def steps(client: Client, task: str) -> AsyncGenerator[Step, None]:
         async with client.subscribe(topic, since=position) as subscription:
             async for item in subscription:
                 if isinstance(item, Gap):
-                    break  # what is missing stands in the history
+                    break  # what is missing is in the history
                 if isinstance(item, Event):
                     position = item.position
-                    yield Step(position.offset, item.payload, newest=True)
+                    yield TaskEvent(position.offset, item.payload, newest=True)
                     if item.payload.get("state") in ENDED:
                         return
 
 
 def _check(page: History, position: Position) -> None:
-    """See that a page of the history goes on from a position."""
+    """Check that a page of the history goes on from a position."""
     moved = position.offset > 0 and page.position.epoch != position.epoch
     offsets = [event.offset for event in page.events]
     first = position.offset + 1
@@ -74,4 +74,4 @@ def _check(page: History, position: Position) -> None:
         or offsets != [*range(first, first + len(offsets))]
         or page.position.offset < first - 1
     ):
-        raise StoryLost
+        raise EventsLost

@@ -1,4 +1,4 @@
-"""The one map from what goes wrong at Jackfield to the errors of A2A."""
+"""The one map from errors of Jackfield to those of A2A."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +14,9 @@ from a2a.utils.errors import (
 
 from jackfield.client import ConnectionClosed, RequestError, StreamBroken
 
-from .story import StoryLost
+from .task_events import EventsLost
 
-#: Codes of Jackfield for which A2A has an error. All others are none of the caller's making.
+#: The errors of A2A by codes of Jackfield. All others are internal: the caller did not cause them.
 _ERRORS: dict[str, type[A2AError]] = {
     "conflict": UnsupportedOperationError,
     "forbidden": InvalidRequestError,
@@ -27,14 +27,14 @@ _ERRORS: dict[str, type[A2AError]] = {
 
 
 @contextmanager
-def refusals(not_found: type[A2AError] = TaskNotFoundError) -> Iterator[None]:
-    """Raise what Jackfield says as what A2A calls it.
+def translated_errors(not_found: type[A2AError] = TaskNotFoundError) -> Iterator[None]:
+    """Raise errors of A2A for those that Jackfield's client raises in the context.
 
     Args:
-        not_found: What is raised if there is no such thing.
+        not_found: The error for ``not_found``.
 
     Raises:
-        A2AError: Something went wrong.
+        A2AError: In place of any of the client's.
     """
     try:
         yield
@@ -47,7 +47,7 @@ def refusals(not_found: type[A2AError] = TaskNotFoundError) -> Iterator[None]:
         raise InternalError(
             "The connection to Jackfield was lost: try again.", {"code": "unavailable"}
         ) from error
-    except (StoryLost, StreamBroken) as error:
+    except (EventsLost, StreamBroken) as error:
         raise InternalError("What became of the task is lost.", {"code": "unavailable"}) from error
 
 

@@ -1,4 +1,4 @@
-"""Who gets through the gateway to Jackfield, and what is said to all others."""
+"""Whose requests get through the gateway to Jackfield, and how all others are answered."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from jackfield.testing import run_server
-from jackfield_a2a.gate import MAX_BYTES
+from jackfield_a2a.middleware import MAX_BYTES
 from jackfield_a2a.pool import Pool, PoolFull
 from tests.support.valkeys import free_port
 from tests.support.waiting import wait_until

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from jackfield.client import Client, Event, Gap, History, Position
-from jackfield_a2a.story import Step, StoryLost, steps
+from jackfield_a2a.task_events import EventsLost, TaskEvent, read_task_events
 
 WORKING: dict[str, Any] = {"kind": "state", "state": "working"}
 DONE: dict[str, Any] = {"kind": "state", "state": "completed"}
@@ -53,12 +53,12 @@ class Topic:
             yield Event(offset, item, self.epoch)
 
 
-async def told(topic: Topic) -> list[Step]:
-    async with aclosing(steps(cast(Client, topic), "bot.x")) as story:
-        return [step async for step in story]
+async def told(topic: Topic) -> list[TaskEvent]:
+    async with aclosing(read_task_events(cast(Client, topic), "bot.x")) as events:
+        return [event async for event in events]
 
 
-async def test_a_story_of_several_pages_is_read_to_its_end() -> None:
+async def test_a_task_of_several_pages_is_read_to_its_end() -> None:
     topic = Topic([WORKING] * 4 + [DONE])
     assert [(offset, newest) for offset, _, newest in await told(topic)] == [
         (1, False),
@@ -87,13 +87,13 @@ async def test_a_gap_is_filled_from_the_history() -> None:
     assert topic.asked == [Position("first", 1), Position("first", 3)]
 
 
-async def test_a_topic_that_has_begun_anew_is_no_part_of_the_story() -> None:
+async def test_a_topic_that_has_begun_anew_is_no_part_of_the_task() -> None:
     topic = Topic([WORKING], [Gap("second", 0)])
 
     async def read() -> None:
-        async with aclosing(steps(cast(Client, topic), "bot.x")) as story:
-            async for _ in story:
+        async with aclosing(read_task_events(cast(Client, topic), "bot.x")) as events:
+            async for _ in events:
                 topic.epoch = "second"
 
-    with pytest.raises(StoryLost):
+    with pytest.raises(EventsLost):
         await read()

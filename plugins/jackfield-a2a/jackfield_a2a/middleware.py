@@ -1,35 +1,30 @@
-"""What a request passes on its way to an agent: its size, whose it is, and who still listens."""
+"""`ConnectionMiddleware`: bound a request, give it a connection to Jackfield, end it if left."""
 
 import asyncio
 from typing import Final
 
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jackfield.client import ConnectionClosed, ConnectionFailed
 
 from .pool import Pool, PoolFull
+from .problem import connection_problem, problem
 
-#: What the scope has the connection of whoever asks as.
+#: The key of the scope under which the connection of whoever asks stands.
 LEASE: Final = "jackfield.lease"
-#: Bytes of a request. Jackfield's own limit for a message is a sixteenth of it, unless configured.
+#: Bytes of a request. Jackfield's own limit for a message is a sixteenth of it by default.
 MAX_BYTES: Final = 2**20
 #: Seconds in which a request must have come.
 _BODY_TIMEOUT: Final = 30.0
-#: Seconds after which to come again if nothing else is known.
-_RETRY_AFTER: Final = 1.0
-#: Close codes of Jackfield that mean: not with this token.
-_NOT_YOU: Final = frozenset({4002, 4501, 4502, 4505})
-_NOT_TAKEN: Final = "Jackfield does not take this token."
 
 
-class Gate:
+class ConnectionMiddleware:
     """ASGI middleware: gives each request a connection that is made with its own token.
 
     Args:
-        app: What comes behind it.
-        pool: Where connections are had.
+        app: What handles the request.
+        pool: The connections.
         anonymous: Whether a request may come without a token.
     """
 
@@ -39,7 +34,7 @@ class Gate:
         self._anonymous = anonymous
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or say why not."""
+        """Pass a request on, or answer it with a problem."""
         token = _read_token(Headers(scope=scope))
         if token is None and not self._anonymous:
             refused = problem(401, "A bearer token is needed.")
@@ -58,50 +53,20 @@ class Gate:
             refused = problem(413, f"The request is larger than {MAX_BYTES} bytes.")
             await refused(scope, receive, send)
             return
-        begun = False
+        has_lease = False
         try:
             async with self._pool.lease(token) as lease:
-                begun = True
+                has_lease = True
                 scope[LEASE] = lease
                 await _serve(self._app, scope, body, receive, send)
         except (ConnectionFailed, ConnectionClosed, PoolFull) as error:
-            if begun:
+            if has_lease:
                 raise
-            await explain(error)(scope, receive, send)
+            await connection_problem(error)(scope, receive, send)
 
 
 class _GoneError(Exception):
-    """Nobody listens any more."""
-
-
-def problem(status: int, message: str, retry_after: float | None = None) -> JSONResponse:
-    """An answer for what does not come as far as the protocol (RFC 9457)."""
-    headers = {}
-    if status == 401:  # noqa: PLR2004 - RFC 9110, section 15.5.2
-        headers["WWW-Authenticate"] = "Bearer"
-    if retry_after is not None:
-        headers["Retry-After"] = str(max(1, round(retry_after)))
-    return JSONResponse(
-        {"status": status, "detail": message},
-        status,
-        headers,
-        media_type="application/problem+json",
-    )
-
-
-def explain(error: ConnectionFailed | ConnectionClosed | PoolFull) -> JSONResponse:
-    """Why there is no connection."""
-    match error:
-        case PoolFull():
-            return problem(503, "Too many requests are under way.", _RETRY_AFTER)
-        case ConnectionFailed(status=401):
-            return problem(401, _NOT_TAKEN)
-        case ConnectionClosed(code=code) if code in _NOT_YOU:
-            return problem(401, _NOT_TAKEN)
-        case ConnectionFailed(reconnect=False) | ConnectionClosed(reconnect=False):
-            return problem(502, f"Jackfield is not to be had: {error}")
-        case ConnectionFailed(retry_after=after) | ConnectionClosed(after=after):
-            return problem(503, f"Jackfield is away: {error}", after or _RETRY_AFTER)
+    """The client has disconnected."""
 
 
 def _read_token(headers: Headers) -> str | None:
@@ -110,7 +75,7 @@ def _read_token(headers: Headers) -> str | None:
 
 
 async def _read_body(receive: Receive) -> bytes | None:
-    """The body of a request; None if it is too large."""
+    """Read the body of a request; None if it is too large."""
     body = bytearray()
     while True:
         message = await receive()
@@ -124,20 +89,20 @@ async def _read_body(receive: Receive) -> bytes | None:
 
 
 async def _serve(app: ASGIApp, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
-    """Answer for as long as somebody listens: nobody else would end a call that waits."""
-    left = asyncio.Event()
+    """Handle a request, and cancel that if its client disconnects: the app would not notice."""
+    disconnected = asyncio.Event()
     unread: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replay() -> Message:
         if unread:
             return unread.pop()
-        await left.wait()
+        await disconnected.wait()
         return {"type": "http.disconnect"}
 
     async def watch() -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-        left.set()
+        disconnected.set()
 
     serving = asyncio.create_task(_call(app, scope, replay, send))
     watching = asyncio.create_task(watch())
