@@ -53,6 +53,21 @@ def write(message_type: str, payload: Mapping[str, Any] | None, id_: int | None 
     return data
 
 
+def encode_value(value: Mapping[str, Any]) -> msgspec.Raw:
+    """Return a chunk or an output as JSON, to be put into a message.
+
+    Raises:
+        NotSent: It has something that JSON has no room for, or would lose.
+    """
+    try:
+        data = encode(value)
+    except _UNENCODABLE as error:
+        raise _refusal("this task", value, str(error)) from None
+    if b"null" in data and _first_fault(value, ()) is not None:
+        raise _refusal("this task", value, "")
+    return msgspec.Raw(data)
+
+
 def _refusal(message_type: object, payload: object, otherwise: str) -> NotSent:
     if not isinstance(message_type, str) or _first_fault(message_type, ()) is not None:
         fault = field_fault("/type", "invalid", "A message type is a text.")

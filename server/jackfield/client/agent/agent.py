@@ -315,6 +315,8 @@ class Agent:
             with suppress(RequestError, TimeoutError):
                 async with asyncio.timeout(_UNREGISTER_TIMEOUT):
                     await self._registration.request("agent.unregister", {})
+        if self._registration.is_active:
+            await self._tasks.hand_on_waiting()
         finishing = asyncio.create_task(self._tasks.wait_empty())
         try:
             await asyncio.wait(
