@@ -53,6 +53,9 @@ class Request(Generic[Options_co]):
         "timer",
     )
 
+    #: Set while its stream may go on. Few requests are ever paused, and no other has it.
+    resumed: asyncio.Event
+
     def __init__(
         self,
         connection: Connection,
@@ -77,8 +80,6 @@ class Request(Generic[Options_co]):
         self.done = False
         #: What waits for the reply: topics that the connection joins, tasks that it is sent.
         self.after_reply: list[AfterReply] | None = None
-        #: Set while its stream may go on; made when it is first paused.
-        self.resumed: asyncio.Event | None = None
 
     def start_timeout(self) -> None:
         """Start the timer of its timeout, if it has a timeout and the timer isn't started."""
@@ -105,14 +106,19 @@ class Request(Generic[Options_co]):
 
     def pause(self) -> None:
         """Have its stream wait before the next chunk, until `resume`."""
-        if self.resumed is None:
+        if self.pauses is None:
             self.resumed = asyncio.Event()
         self.resumed.clear()
 
     def resume(self) -> None:
         """Have its stream go on; no effect if it was not paused."""
-        if self.resumed is not None:
+        if self.pauses is not None:
             self.resumed.set()
+
+    @property
+    def pauses(self) -> asyncio.Event | None:
+        """What is set while its stream may go on; None if it was never paused."""
+        return getattr(self, "resumed", None)
 
     def uncancel(self) -> bool:
         """Take back the cancellation that `stop` made; see `asyncio.Task.uncancel`.

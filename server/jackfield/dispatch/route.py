@@ -199,8 +199,10 @@ def _streaming(function: Callable[..., Any], dump: Dump | None) -> CallNext:
                     await connection.outbox.wait_for_room()
                 except ConnectionError:  # the client has left
                     return None
-                if request.resumed is not None:  # its client has paused it, at least once
-                    await request.resumed.wait()
+                if (
+                    resumed := request.pauses
+                ) is not None:  # its client has paused it, once at least
+                    await resumed.wait()
         return None
 
     return call
