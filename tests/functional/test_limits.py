@@ -102,6 +102,39 @@ async def test_whoever_goes_on_far_past_the_rate_is_closed_with_4005(config: Con
         await wait_until(lambda: len(server.node.hub) == 0)
 
 
+async def test_a_large_message_passes_when_nothing_was_sent_and_then_the_client_waits(
+    config: Config,
+) -> None:
+    async with run_server(config=limited(config, requests_per_second=5)) as server:
+        async with Wire(server, welcomed=True) as wire:
+            assert (await wire.ask("session.ping", {"a": "x" * 40_000}))["type"] == "reply"  # 10
+            error = (await wire.ask("session.ping"))["error"]
+            assert error["code"] == "rate_limited"
+            assert 0.5 < error["retry_after"] <= 1.2
+
+
+async def test_a_flood_of_large_messages_is_closed_sooner(config: Config) -> None:
+    async with run_server(config=limited(config, requests_per_second=50)) as server:
+        async with raw(server) as client:
+            await client.message()
+            large = b'{"type":"session.ping","payload":{"a":"%b"}}' % (b"x" * 60_000)
+            for _ in range(12):
+                client.send(TEXT, large)
+            assert await client.close_code() == 4005
+
+
+async def test_a_payload_of_too_many_values_is_refused_and_the_connection_lives(
+    config: Config,
+) -> None:
+    async with run_server(config=config) as server:
+        async with Wire(server, welcomed=True) as wire:
+            answer = await wire.ask("agent.call", {"agent": "a", "watchers": [0] * 30_000})
+            assert answer["error"]["message"] == "The payload has more than 10000 values."
+            answer = await wire.ask("agent.call", {"agent": "a", "watchers": [0] * 9_000})
+            assert [each["pointer"] for each in answer["error"]["fields"]] == ["/watchers"]
+            assert (await wire.ask("session.ping", {"a": [0] * 9_999}))["type"] == "reply"
+
+
 async def test_a_payload_that_is_too_deep_is_refused_and_the_connection_lives(
     config: Config,
 ) -> None:

@@ -186,6 +186,7 @@ class LimitsSchema(Schema):
 
     message_bytes = _size(65_536)
     nesting = _integer(128, _at_least(1))
+    values = _integer(10_000, _at_least(1))
     queue_bytes = _size(1_048_576)
     reply_bytes = _size(524_288)
     connections = _integer(100_000, _at_least(1))

@@ -143,6 +143,7 @@ class LimitSettings:
     Attributes:
         message_bytes: Of a message from a client.
         nesting: Objects and lists within each other, in a message from a client.
+        values: Of the payload of a message from a client, at any depth.
         queue_bytes: Waiting to be sent to one client.
         reply_bytes: Of one message to a client.
         connections: Of one process.
@@ -168,6 +169,7 @@ class LimitSettings:
 
     message_bytes: int
     nesting: int
+    values: int
     queue_bytes: int
     reply_bytes: int
     connections: int

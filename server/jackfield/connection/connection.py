@@ -13,7 +13,7 @@ from jackfield.wire.close_codes import CLOSE_REASONS, CloseCode
 from jackfield.wire.errors import Error
 from jackfield.wire.identity import Identity
 from jackfield.wire.protocol import Codec, MessageId
-from jackfield.wire.rates import Allowance, TokenBucket
+from jackfield.wire.rates import Allowance, TokenBucket, cost_of
 
 from .new_connection import NewConnection
 from .outbox import Outbox
@@ -166,8 +166,22 @@ class Connection:
         """A value that changes with every message of the client's, and with nothing else."""
         return self.allowance.left + self.control_frames, self.allowance.filled_at
 
-    def count_refusal(self) -> bool:
+    def charge(self, size: int) -> float:
+        """Count a message by its bytes, beyond the one that it is counted as already.
+
+        Args:
+            size: Bytes.
+
+        Returns:
+            0.0 if it is within the rate limit; else the seconds until it would be.
+        """
+        return self.allowance.take_more(self.loop.time(), cost_of(size) - 1)
+
+    def count_refusal(self, size: int) -> bool:
         """Count a message past the rate limit.
+
+        Args:
+            size: Bytes.
 
         Returns:
             True if it is flooding: as many were refused, and as fast, as may be sent at all.
@@ -175,7 +189,7 @@ class Connection:
         if self._refusals is None:
             rate = self._limits.requests_per_second
             self._refusals = TokenBucket(rate, rate)
-        return self._refusals.take(self.loop.time()) > 0
+        return self._refusals.take(self.loop.time(), cost_of(size)) > 0
 
     def cancel(self, message_id: MessageId) -> bool:
         """Cancel a request on the client's behalf; return False if none of that id is running."""

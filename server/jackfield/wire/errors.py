@@ -128,8 +128,8 @@ def _is_fault(value: object) -> bool:
 
 
 #: A hostile message has thousands of faults, or names of a whole message's size: what is told of
-#: them stays small beside what was sent.
-_MAX_FAULTS: Final = 64
+#: them stays small beside what was sent, and whoever looks for faults stops at one more.
+MAX_FIELDS: Final = 64
 _MAX_FAULT_CHARACTERS: Final = 16_384
 
 
@@ -145,7 +145,7 @@ def field_fault(pointer: str, code: str, message: str) -> dict[str, str]:
 
 
 def with_faults(code: str, faults: Sequence[dict[str, str]], message: str | None = None) -> Error:
-    """Return an error with ``fields``; of too many, ``fields_omitted`` counts the rest.
+    """Return an error with ``fields``; of too many, ``fields_omitted`` counts what else was found.
 
     Args:
         code: The error's code.
@@ -154,7 +154,7 @@ def with_faults(code: str, faults: Sequence[dict[str, str]], message: str | None
     """
     room = _MAX_FAULT_CHARACTERS
     told: list[dict[str, str]] = []
-    for fault in faults[:_MAX_FAULTS]:
+    for fault in faults[:MAX_FIELDS]:
         room -= len(fault["pointer"]) + len(fault["message"])
         if told and room < 0:
             break

@@ -19,7 +19,7 @@ from .envelope import (
     NotUtf8Error,
     explain_envelope,
 )
-from .errors import Error
+from .errors import Error, field_fault, with_faults
 from .malformed import UNDECODABLE, Cause, cause_in_json, cause_in_message_pack, is_utf8
 
 __all__ = [
@@ -98,22 +98,27 @@ class Codec:
             pass
         raise self._explain(data)
 
-    def check_nesting(self, data: bytes, envelope: Envelope, limit: int) -> None:
-        """Refuse a message whose payload is nested too deeply.
+    def check_payload(self, data: bytes, envelope: Envelope, *, nesting: int, values: int) -> None:
+        """Refuse a message whose payload is nested too deeply, or has too many values.
 
         Args:
             data: The message.
             envelope: What it was decoded to.
-            limit: Objects and lists that may lie within each other, the payload among them.
+            nesting: Objects and lists that may lie within each other, the payload among them.
+            values: Values that may be in it, at any depth.
 
         Raises:
             MalformedError: There are more.
         """
-        if self.opcode == frames.TEXT and data.count(b"[") + data.count(b"{") <= limit:
-            return
-        if _is_nested_deeper(envelope.payload, limit):
+        if self.opcode == frames.TEXT:
+            opened = data.count(b"[") + data.count(b"{")
+            # Each value but the first of an object or a list has a comma before it.
+            if opened <= nesting and opened + data.count(b",") <= values:
+                return
+        error = _excess(envelope.payload, nesting, values)
+        if error is not None:
             message_id = None if envelope.id is msgspec.UNSET else envelope.id
-            raise MalformedError(Error("invalid_json", _TOO_DEEP), message_id)
+            raise MalformedError(error, message_id)
 
     def _explain(self, data: bytes) -> MalformedError:
         """Say what is wrong with a message that is not an envelope."""
@@ -245,10 +250,21 @@ def presence_snapshot(head: bytes, presence: dict[str, Any]) -> bytes:
     return head + msgspec.json.encode(presence)[1:]
 
 
-def _is_nested_deeper(payload: dict[str, Any], limit: int) -> bool:
-    """Whether more objects and lists than this lie within each other, the payload among them."""
+def _excess(payload: dict[str, Any], nesting: int, values: int) -> Error | None:
+    """Return what refuses a payload that has too much of something; None if it has not.
+
+    Args:
+        payload: The payload.
+        nesting: Objects and lists that may lie within each other, the payload among them.
+        values: Values that may be in it, at any depth.
+    """
     level: list[Any] = [payload]
-    for _ in range(limit):
+    left = values
+    for _ in range(nesting):
+        left -= sum(map(len, level))  # before any of them is looked at
+        if left < 0:
+            words = f"The payload has more than {values} values."
+            return with_faults("invalid_payload", [field_fault("", "values", words)], words)
         level = [
             inner
             for outer in level
@@ -256,5 +272,5 @@ def _is_nested_deeper(payload: dict[str, Any], limit: int) -> bool:
             if type(inner) is dict or type(inner) is list
         ]
         if not level:
-            return False
-    return True
+            return None
+    return Error("invalid_json", _TOO_DEEP)

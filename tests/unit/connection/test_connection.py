@@ -135,7 +135,7 @@ async def test_its_activity_changes_with_messages_and_not_with_control_frames(
 
 
 async def test_as_many_refusals_at_once_as_requests_are_no_flood(connected: Connected) -> None:
-    assert [connected.connection.count_refusal() for _ in range(9)] == [False] * 8 + [True]
+    assert [connected.connection.count_refusal(100) for _ in range(9)] == [False] * 8 + [True]
 
 
 async def test_a_client_cancels_its_request_by_its_id(connected: Connected) -> None:
