@@ -87,8 +87,11 @@ class AskedRedis:
         self.loop = asyncio.get_running_loop()
         self.reads: list[tuple[Position | None, asyncio.Future[Recovery]]] = []
         self.subscriptions: list[asyncio.Future[None]] = []
+        #: The options of the last read.
+        self.options: dict[str, Any] = {}
 
-    async def read(self, _stored: StoredTopic, since: Position | None, **_: Any) -> Recovery:
+    async def read(self, _stored: StoredTopic, since: Position | None, **options: Any) -> Recovery:
+        self.options = options
         future: asyncio.Future[Recovery] = self.loop.create_future()
         self.reads.append((since, future))
         return await future

@@ -94,6 +94,7 @@ class AgentAccess:
                 key=hashlib.sha256(own_key.encode()).hexdigest() if own_key else "",
                 watchers=watchers,
                 follow=not detach,
+                payer=self._connection,
             )
         )
         if detach:
@@ -166,7 +167,9 @@ class AgentAccess:
             schema = prompt.get("schema")
             if schema is not None:
                 compile_untrusted(schema).check(payload)
-        outcome = await self._agents.store.answer(task, answer=_encode(payload), key=key or "")
+        encoded = _encode(payload)
+        self._agents.shares.charge(self._connection, len(encoded), self._agents.settings.ttl)
+        outcome = await self._agents.store.answer(task, answer=encoded, key=key or "")
         if outcome.word in ("illegal", "ended"):
             raise Error("conflict", "The task asks for nothing.", state=outcome.state)
         return self._show(await self._read_visible(task))
@@ -257,7 +260,10 @@ class AgentAccess:
         state: str | None = None,
         prompt: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Stream chunks of a task, or ask for something; wait while the caller can't keep up."""
+        """Stream chunks of a task, or ask for something.
+
+        It waits while the caller can't keep up, and while Redis is nearly full.
+        """
         encoded = [_encode(chunk) for chunk in chunks]
         asked = {"message": "", **(prompt or {})}
         expires = asked.pop("expires", _PROMPT_EXPIRES)
@@ -268,6 +274,7 @@ class AgentAccess:
         if sum(map(len, encoded)) + len(encoded_prompt) > limit:
             raise Error("too_large", f"An update is larger than {limit} bytes.", limit=limit)
         instance = self._instance()
+        await self._agents.shares.wait_for_room(sum(map(len, encoded)))
         first = 0 if seq is None else seq
         while True:
             report = TaskUpdate(

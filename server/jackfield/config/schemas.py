@@ -97,6 +97,12 @@ class RedisSchema(Schema):
     pool = _integer(16, _at_least(1))
     probe = _positive_duration(2.0)
     tls_ca = FileField(load_default=None)
+    # Valkey takes 2 MB before it keeps anything.
+    embedded_memory = _integer(512 * 2**20, _between(2**23, 2**50))
+    readyz_when_full = fields.String(
+        load_default="unavailable",
+        validate=validate.OneOf(("unavailable", "degraded"), error="Must be one of: {choices}."),
+    )
 
     @validates_schema(skip_on_field_errors=True)
     def authorities_are_of_use(self, data: Mapping[str, Any], **_: Any) -> None:
@@ -195,6 +201,10 @@ class LimitsSchema(Schema):
     event_bytes = _size(65_536)
     history = _integer(1000, _at_least(1))
     publishes_per_second = _integer(100, _at_least(1))
+    # Less would not hold the largest message a few times.
+    kept_bytes = _integer(16 * 2**20, _between(2**18, 2**50))
+    kept_bytes_per_address = _integer(64 * 2**20, _between(2**18, 2**50))
+    new_topics_per_minute = _integer(1000, _at_least(1))
     handler_timeout = _positive_duration(30.0)
     write_timeout = _positive_duration(10.0)
     threads = _integer(32, _at_least(1))
@@ -207,6 +217,7 @@ class LimitsSchema(Schema):
         for small, large, outcome in (
             ("reply_bytes", "queue_bytes", "one large reply closes its connection"),
             ("event_bytes", "reply_bytes", "one large event is in no reply that recovers it"),
+            ("event_bytes", "kept_bytes", "nobody could publish one large event"),
         ):
             if data.get(small, 0) > data.get(large, math.inf):
                 raise ValidationError(

@@ -64,11 +64,11 @@ class Permits:
         """
         if self.taken >= self.limits.connections:
             raise FullError("connections")
-        address_key = _address_key(address)
-        if address_key is not None:
-            _count(self.by_address, address_key, self.limits, "connections_per_address")
+        key = address_key(address)
+        if key is not None:
+            _count(self.by_address, key, self.limits, "connections_per_address")
         self.taken += 1
-        return Permit(self, address_key)
+        return Permit(self, key)
 
     @contextmanager
     def turn_away(self) -> Iterator[None]:
@@ -183,7 +183,7 @@ class Permit:
 
 
 @lru_cache(4096)
-def _address_key(address: str) -> str | None:
+def address_key(address: str) -> str | None:
     """Return what connections from an address are counted by; None for an address of this machine.
 
     No client elsewhere has one of those, but a proxy that isn't among the trusted ones may.

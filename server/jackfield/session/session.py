@@ -21,6 +21,7 @@ from jackfield.connection.new_connection import NewConnection
 from jackfield.connection.outbox import CompressedOutbox, LoopTurn, Outbox
 from jackfield.connection.permits import FullError, Permit, Permits
 from jackfield.connection.proxies import TrustedProxies
+from jackfield.connection.shares import Shares
 from jackfield.connection.websocket import Socket
 from jackfield.dispatch.dispatcher import Dispatcher
 from jackfield.store.connections import ConnectionStore
@@ -61,6 +62,7 @@ class Sessions:
         dispatcher: What handles a message.
         topics: The node's topics.
         agents: The node's agents.
+        shares: What clients may keep in Redis.
         hooks: The plugins' connection hooks.
         log: Where to log what any client can cause.
     """
@@ -78,6 +80,7 @@ class Sessions:
         dispatcher: Dispatcher,
         topics: Topics,
         agents: Agents,
+        shares: Shares,
         hooks: ConnectionHooks,
         log: RateLimitedLog,
     ) -> None:
@@ -91,6 +94,7 @@ class Sessions:
         self._dispatcher = dispatcher
         self._topics = topics
         self._agents = agents
+        self._shares = shares
         self._hooks = hooks
         self._log = log
         self._turn = LoopTurn()
@@ -282,6 +286,7 @@ class Sessions:
             connection.release()
             if hooked:
                 await self._hooks.disconnected(connection)
+            self._shares.leave(connection)
             _log.debug(
                 "closed",
                 connection=connection.id,

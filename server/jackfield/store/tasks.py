@@ -22,6 +22,7 @@ class NewTask(NamedTuple):
         watchers: Who else may see it, in JSON.
         key: The idempotency key among all calls of the agent; "" for none.
         idempotent: Whether another instance may do it again.
+        kept: Seconds that it is kept after its end.
     """
 
     id: str
@@ -35,6 +36,7 @@ class NewTask(NamedTuple):
     watchers: bytes
     key: str
     idempotent: bool
+    kept: float
 
     @property
     def size(self) -> int:
@@ -55,6 +57,7 @@ class NewTask(NamedTuple):
             self.watchers,
             self.key,
             flag(self.idempotent),
+            milliseconds(self.kept),
         )
 
 

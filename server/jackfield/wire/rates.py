@@ -80,6 +80,10 @@ class TokenBucket:
         self._full_at = full_at
         return 0.0
 
+    def put_back(self, tokens: int) -> None:
+        """Put back tokens that were taken and not needed."""
+        self._full_at -= self._interval * tokens
+
 
 class Allowance(TokenBucket):
     """A bucket for what is taken all the time: it gives by the handful, and so seldom asks when.

@@ -29,6 +29,7 @@ from jackfield.topics.membership import MEMBERSHIP, PendingJoin
 from jackfield.topics.topics import Topics
 from jackfield.wire.identity import ANONYMOUS, Identity
 from tests.support.routing import Routing, runtime
+from tests.support.shares import shares
 from tests.support.waiting import PROMPT, wait_until
 
 
@@ -144,6 +145,7 @@ class Serving:
             dispatcher=self.routing.dispatcher,
             topics=cast(Topics, self.parts),
             agents=cast(Agents, self.parts),
+            shares=shares(),
             hooks=hooks,
             log=RateLimitedLog(structlog.get_logger("jackfield")),
         )

@@ -83,6 +83,23 @@ def begun(*fakes: FakeConnection, position: int = 0, epoch: str = "e") -> Feed:
     return feed
 
 
+def test_members_are_those_who_joined_and_have_not_left_each_once() -> None:
+    one, two, three = FakeConnection(), FakeConnection(MSGPACK), FakeConnection()
+    members = Members()
+    assert member(one) not in members
+    members.discard(member(one))
+    for fake in (one, two, one):
+        members.add(member(fake))
+    assert len(members) == 2
+    assert set(members) == {member(one), member(two)}
+    assert member(one) in members
+    assert member(three) not in members
+    members.discard(member(one))
+    members.discard(member(three))
+    assert list(members) == [member(two)]
+    assert member(one) not in members
+
+
 def test_what_comes_in_order_is_handed_on_at_once() -> None:
     one, two = FakeConnection(), FakeConnection(MSGPACK)
     feed = begun(one, two)
@@ -369,6 +386,32 @@ def test_what_is_sent_is_kept_until_the_last_join_has_ended() -> None:
     assert not feed.has_since(1)
     feed.receive("e", batch(3, 3))
     assert not feed.has_since(2)
+
+
+def test_who_joins_can_be_sent_what_comes_after_the_present_and_no_more() -> None:
+    feed = begun(position=5)
+    assert feed.has_since(5)
+    assert not feed.has_since(4)
+
+
+def test_who_knows_just_what_was_sent_is_sent_nothing_and_has_no_floor() -> None:
+    fake = FakeConnection()
+    feed = begun(fake)
+    feed.begin_join()
+    feed.receive("e", batch(1, 2))
+    fake.outbox.sent.clear()
+    feed.admit(member(fake), 2)
+    assert feed.floor(member(fake)) == 0
+    assert fake.outbox.sent == []
+
+
+def test_of_who_has_left_nothing_is_kept() -> None:
+    fake = FakeConnection()
+    feed = begun(fake)
+    feed.admit(member(fake), 5)
+    feed.forget(member(fake))
+    assert feed.floor(member(fake)) == 0
+    feed.forget(member(fake))
 
 
 class Following(RuleBasedStateMachine):

@@ -235,6 +235,7 @@ async def test_a_loss_is_told_with_where_the_members_are_now_and_what_is_left_fo
 ) -> None:
     gap.refill.start()
     await gap.redis.answer(read(10, 8, recovered=False))
+    assert gap.redis.options == {"whatever": True}  # what there is, if not all that was missed
     await gap.ended()
     error, *events = gap.member.sent()
     assert error["id"] is None

@@ -29,6 +29,7 @@ async def test_what_is_missed_is_read_as_far_as_asked_for() -> None:
     await stage.open(5)
     joining = asyncio.create_task(stage.join(Subscriber(), Position("e", 3)))
     assert await stage.redis.answer(read(5, 3)) == Position("e", 3)
+    assert stage.redis.options == {"whatever": False, "max_bytes": 1000}
     join = await joining
     assert (join.recovery.after, len(join.recovery.events)) == (3, 2)
     join.abandon()
@@ -39,6 +40,7 @@ async def test_a_replay_reads_from_the_beginning() -> None:
     await stage.open(5)
     joining = asyncio.create_task(stage.join(Subscriber(), replay=True))
     assert await stage.redis.answer(read(5, 0)) == Position("", 0)
+    assert stage.redis.options["whatever"]
     (await joining).abandon()
 
 

@@ -154,9 +154,11 @@ local function finish(t, state, field, value, by)
   redis.call('ZREM', due, t.id)
   unqueue(t)
   change(t, state, field, value)
-  redis.call('PEXPIRE', t.key, ttl)
-  redis.call('PEXPIRE', topic_log_key(channel), ttl)
-  redis.call('PEXPIRE', topic_meta_key(channel), ttl)
+  -- Of a task that was made by an older server nothing says for how long.
+  local kept = redis.call('HGET', t.key, 'kept') or ttl
+  redis.call('PEXPIRE', t.key, kept)
+  redis.call('PEXPIRE', topic_log_key(channel), kept)
+  redis.call('PEXPIRE', topic_meta_key(channel), kept)
 end
 -- End a task from outside; the instance that has it is told.
 local function stop(t, state, err)
