@@ -179,10 +179,10 @@ class Codec:
             "protocol": VERSION,
             "heartbeat": int(heartbeat) if heartbeat == int(heartbeat) else heartbeat,
             "limits": limits,
-            "topics": topics,
         }
         if features:
             payload["features"] = features
+        payload["topics"] = topics
         return self._encode({"type": "welcome", "payload": payload})
 
     def from_json(self, message: bytes) -> bytes:
