@@ -78,7 +78,7 @@ class Node:
         self.rate_limited_log = RateLimitedLog(structlog.get_logger("jackfield"))
 
         self.hub = Hub()
-        self.permits = Permits(limits)
+        self.permits = Permits(limits, displace=settings.connections.when_full == "newest")
         self.waiting_clients = WaitingClients(limits, self.rate_limited_log)
         self.executor = ThreadPoolExecutor(limits.threads, THREAD_NAME)
 

@@ -41,6 +41,8 @@ async def windows(browser: Browser) -> AsyncIterator[Windows]:
     try:
         yield windows
     finally:
+        # A test's server ends before its windows, which try to connect again meanwhile.
+        windows.expect_complaints("net::ERR_CONNECTION_REFUSED")
         await windows.close()
     assert windows.complaints == []
 

@@ -133,6 +133,30 @@ async def test_a_client_without_a_message_for_too_long_is_closed(config: Config)
             assert closed.result() == (1000, "idle")
 
 
+async def test_whoever_waits_for_events_or_tasks_is_not_idle(config: Config) -> None:
+    plugin = Plugin("room")
+    plugin.topic("room:{name}")
+    quick = {
+        **limited(config, idle_timeout="1ms"),
+        "connections": {"heartbeat": "100ms", "ttl": "1s"},
+        "auth": {"anonymous": True, "anonymous_scopes": ["agent"]},
+    }
+    skill = {"name": "echo", "skills": [{"id": "say"}]}
+    async with (
+        run_server(plugin, config=quick) as server,
+        Wire(server, welcomed=True) as reader,
+        Wire(server, welcomed=True) as agent,
+    ):
+        assert (await reader.ask("topic.subscribe", {"topic": "room:a"}))["type"] == "reply"
+        assert (await agent.ask("agent.register", skill))["type"] == "reply"
+        for _ in range(4):  # a stranger who wants nothing is closed, at the next but one look
+            async with Wire(server, welcomed=True) as idle:
+                assert await idle.closed() == (1000, "idle")
+        assert (await reader.ask("topic.unsubscribe", {"topic": "room:a"}))["type"] == "reply"
+        assert await reader.closed() == (1000, "idle")
+        assert (await agent.ask("session.ping"))["type"] == "reply"
+
+
 async def test_whoever_waits_for_an_answer_is_not_idle(config: Config) -> None:
     plugin = Plugin("slow")
     release = asyncio.Event()
@@ -172,7 +196,7 @@ async def test_one_address_has_so_many_connections_and_others_have_theirs(config
             Wire(server, welcomed=True, **from_address("192.0.2.1")),
         ):
             async with Wire(server, **from_address("192.0.2.1")) as third:
-                assert await third.closed() == (4504, "connection limit")
+                assert await third.closed() == (4006, "connection limit")
             async with Wire(server, welcomed=True, **from_address("192.0.2.2")) as other:
                 assert (await other.ask("session.ping"))["type"] == "reply"
                 addresses = sorted(connection.remote for connection in server.node.hub)
@@ -195,7 +219,7 @@ async def test_one_user_has_so_many_connections_and_others_have_theirs(config: C
     async with run_server(config=one_each, authenticators=[Everyone()]) as server:
         async with Wire(server, welcomed=True, **named("alice")):
             async with Wire(server, **named("alice")) as second:
-                assert await second.closed() == (4504, "connection limit")
+                assert await second.closed() == (4006, "connection limit")
             async with Wire(server, welcomed=True, **named("bob")):
                 pass
         await wait_until(lambda: not server.node.permits.by_user)

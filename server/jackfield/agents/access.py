@@ -14,7 +14,7 @@ from jackfield.connection.request import CONNECTION_ENDED, Request
 from jackfield.connection.running import MessageOptions
 from jackfield.declaration.replies import Reply, Stated
 from jackfield.schema.untrusted import compile_untrusted
-from jackfield.store.tasks import HeldTask, TaskEnd, TaskUpdate
+from jackfield.store.tasks import HeldTask, TaskEnd, TaskRelease, TaskUpdate
 from jackfield.wire.errors import Error, field_fault, with_faults
 
 from .agents import Agents
@@ -322,6 +322,15 @@ class AgentAccess:
         if code is not None:
             error.extra["reason"] = code
         return await self._end(task, attempt, state, "error", _encode(error.as_dict()))
+
+    async def release(self, task: str, attempt: int) -> dict[str, Any]:
+        """Hand a task on to another instance, which begins it again."""
+        report = TaskRelease(task, self._instance().id, attempt)
+        outcome = await self._agents.report(self._instance(), report)
+        if outcome.word == "illegal":
+            words = "The skill is not idempotent: nobody else may begin the task again."
+            raise Error("conflict", words, state=outcome.state)
+        return {"task": task, "state": outcome.state}
 
     async def _end(
         self, task: str, attempt: int, state: str, field: str, body: bytes

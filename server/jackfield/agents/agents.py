@@ -16,7 +16,7 @@ from jackfield.connection.connection import Connection
 from jackfield.redis.client import RedisClient
 from jackfield.store.agents import AgentStore, RegistrationReply
 from jackfield.store.keys import Keys
-from jackfield.store.tasks import HeldTask, NewTask, Outcome, TaskEnd, TaskUpdate
+from jackfield.store.tasks import HeldTask, NewTask, Outcome, TaskReport, TaskUpdate
 from jackfield.store.topics import StoredTopic
 from jackfield.topics.topics import Topics
 from jackfield.wire.errors import Error
@@ -286,7 +286,7 @@ class Agents:
         for task in tasks:
             await self.store.repeat_orders(task, instance=instance.id)
 
-    async def report(self, instance: ConnectedInstance, report: TaskUpdate | TaskEnd) -> Outcome:
+    async def report(self, instance: ConnectedInstance, report: TaskReport) -> Outcome:
         """Write what an instance says of its task; wait while the caller can't keep up.
 
         Raises:
@@ -308,7 +308,7 @@ class Agents:
             raise Error("conflict", "The task has ended.", state=outcome.state)
         if outcome.word != "ok":
             return outcome
-        if isinstance(report, TaskEnd):
+        if not isinstance(report, TaskUpdate):
             instance.drop(report.task)
         elif outcome.rest[2] == b"1" and mine is not None:
             if mine.signals == signals:  # else it has heard of what came after the report

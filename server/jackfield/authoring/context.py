@@ -109,6 +109,18 @@ class Context:
         """
         return self._connection.cancel(message_id)
 
+    def pause(self, message_id: MessageId, *, wait: bool = True) -> bool:
+        """Have a stream of this connection wait for its client, or go on.
+
+        Args:
+            message_id: The id it was sent with.
+            wait: Whether it is to wait.
+
+        Returns:
+            False if no stream of that id is under way.
+        """
+        return self._connection.pause(message_id, wait=wait)
+
     async def refresh_identity(self, token: str) -> float | None:
         """Replace the identity of this connection by that of a newer token of the same user.
 

@@ -128,6 +128,10 @@ class ConnectionsSchema(Schema):
 
     heartbeat = _positive_duration(15.0)
     ttl = _positive_duration(45.0)
+    when_full = fields.String(
+        load_default="refuse",
+        validate=validate.OneOf(["refuse", "newest"], error="Must be one of: {choices}."),
+    )
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
     def ttl_spans_two_heartbeats(

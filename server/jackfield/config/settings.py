@@ -79,10 +79,13 @@ class ConnectionSettings:
     Attributes:
         heartbeat: Seconds between two pings of a client, and between two signs of life in Redis.
         ttl: Seconds after which a connection without a sign of life counts as gone.
+        when_full: What happens to a connection past its user's limit: ``refuse``, or ``newest``,
+            which has it displace that user's oldest.
     """
 
     heartbeat: float
     ttl: float
+    when_full: str = "refuse"
 
 
 @dataclass(frozen=True, slots=True)

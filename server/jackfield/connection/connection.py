@@ -182,6 +182,21 @@ class Connection:
         request = self.requests.get(message_id)
         return request is not None and request.stop(Error("cancelled"))
 
+    def pause(self, message_id: MessageId, *, wait: bool) -> bool:
+        """Have a stream wait for its client, or go on.
+
+        Returns:
+            False if no stream of that id is running.
+        """
+        request = self.requests.get(message_id)
+        if request is None or not request.options.streams:
+            return False
+        if wait:
+            request.pause()
+        else:
+            request.resume()
+        return True
+
     def stop_requests(self, reason: Error, *, streams_only: bool = False) -> None:
         """Stop all requests that are running.
 
@@ -193,12 +208,15 @@ class Connection:
             if request.options.streams or not streams_only:
                 request.stop(reason)
 
-    def close(self, code: CloseCode, reason: str | None = None) -> None:
+    def close(
+        self, code: CloseCode, reason: str | None = None, *, after: float | None = None
+    ) -> None:
         """Begin the close handshake (RFC 6455, section 7); no effect if it has begun.
 
         Args:
             code: The close code. One of the protocol's own is preceded by a ``goodbye`` message.
             reason: The close reason, if not the code's own.
+            after: Seconds until the client may come back; None for a moment, drawn at random.
         """
         if self.closing is not None:
             return
@@ -206,16 +224,17 @@ class Connection:
         if reason is None:
             reason = CLOSE_REASONS[code]
         if code >= CloseCode.SHUTDOWN:  # the first of the protocol's own codes
-            self.send_goodbye(code, reason)
+            self.send_goodbye(code, reason, after)
         self.outbox.send(frames.close(code, reason))
         self._end_writing()
 
-    def send_goodbye(self, code: CloseCode, reason: str) -> None:
+    def send_goodbye(self, code: CloseCode, reason: str, after: float | None = None) -> None:
         """Send the ``goodbye`` message, which announces a close; no effect if it was sent."""
         if self._goodbye_sent:
             return
         self._goodbye_sent = True
-        after = random.uniform(0, RECONNECT_SPREAD)  # noqa: S311 - jitter, not a secret
+        if after is None:
+            after = random.uniform(0, RECONNECT_SPREAD)  # noqa: S311 - jitter, not a secret
         self.send(self.codec.goodbye(code, reason, reconnect=code.reconnect, after=after))
 
     def answer_close(self, code: int) -> None:

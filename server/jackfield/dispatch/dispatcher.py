@@ -27,8 +27,9 @@ from .rate_limits import check_rate, rounded_up
 from .route import Route
 from .timeouts import SlowRequests
 
-#: A client must be able to cancel a request also at its limit of requests, and during a shutdown.
-_ALWAYS_ACCEPTED: Final = "request.cancel"
+#: A client must be able to cancel, pause and resume a request also at its limit of requests, and
+#: during a shutdown.
+_ALWAYS_ACCEPTED: Final = frozenset({"request.cancel", "request.pause", "request.resume"})
 #: Seconds: handlers that fill the limit, and a restart, take longer than a moment.
 _RETRY_AFTER: Final = 1.0
 #: Concurrent requests that are started together. Fewer than may be in flight: most end in the turn
@@ -164,7 +165,7 @@ class Dispatcher:
                 raise with_faults("invalid_message", [fault])
         elif message_id in connection.requests:
             raise Error("conflict", "A request with this id is under way.")
-        if route.type == _ALWAYS_ACCEPTED:
+        if route.type in _ALWAYS_ACCEPTED:
             return
         if len(connection.requests) >= self._in_flight:
             raise Error(

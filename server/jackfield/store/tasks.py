@@ -141,6 +141,33 @@ class TaskEnd(NamedTuple):
         )
 
 
+class TaskRelease(NamedTuple):
+    """An instance hands a task on to another, which begins it again.
+
+    Attributes:
+        task: The task.
+        instance: Who hands it on.
+        attempt: Which attempt it is of.
+    """
+
+    task: str
+    instance: str
+    attempt: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of a call to Redis that it takes, about."""
+        return 0
+
+    def arguments(self) -> tuple[Argument, ...]:
+        """The row of ``work_on_tasks.lua``."""
+        return ("release", self.task, self.instance, self.attempt)
+
+
+#: What an instance says of a task of its.
+TaskReport = TaskUpdate | TaskEnd | TaskRelease
+
+
 class Outcome(NamedTuple):
     """What a script says of one task: its word, the state, and what else there is."""
 

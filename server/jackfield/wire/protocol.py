@@ -4,7 +4,8 @@ A message is decoded once, by msgspec, straight into an `Envelope`. Only what ms
 looked at a second time, to say in the protocol's words what is wrong with it.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -39,6 +40,8 @@ __all__ = [
 ]
 
 VERSION: Final = 1
+#: What this server can do beyond the first of version 1, by the message types.
+FEATURES: Final = ("request.pause",)
 
 _TOO_DEEP: Final = "The message is nested too deeply."
 _REASONS: Final = {
@@ -151,8 +154,9 @@ class Codec:
         connection: str,
         user: str | None,
         heartbeat: float,
-        limits: dict[str, int],
+        limits: dict[str, Any],
         topics: dict[str, Any],
+        features: Sequence[str] = (),
     ) -> bytes:
         """Return the first message of every connection.
 
@@ -162,8 +166,9 @@ class Codec:
             heartbeat: Seconds between the server's pings.
             limits: What the client must keep to, by the names of the configuration.
             topics: Epoch and offset of each topic that it is in by itself.
+            features: What this server can do beyond the first of version 1.
         """
-        payload = {
+        payload: dict[str, Any] = {
             "connection": connection,
             "user": user,
             "protocol": VERSION,
@@ -171,6 +176,8 @@ class Codec:
             "limits": limits,
             "topics": topics,
         }
+        if features:
+            payload["features"] = features
         return self._encode({"type": "welcome", "payload": payload})
 
     def from_json(self, message: bytes) -> bytes:
@@ -192,7 +199,8 @@ class Codec:
         """
         payload: dict[str, Any] = {"code": code, "reason": reason, "reconnect": reconnect}
         if reconnect:
-            payload["after"] = round(after, 1)
+            # Up: who comes back too early would be turned away again.
+            payload["after"] = math.ceil(10 * after) / 10
         return self._encode({"type": "goodbye", "payload": payload})
 
 

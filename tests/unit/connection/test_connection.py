@@ -33,6 +33,13 @@ class Running:
         )
         self.task: asyncio.Task[Any] | None = None
         self.reasons: list[str] = []
+        self.waits = False
+
+    def pause(self) -> None:
+        self.waits = True
+
+    def resume(self) -> None:
+        self.waits = False
 
     def stop(self, reason: Error) -> bool:
         self.reasons.append(reason.code)
@@ -255,3 +262,12 @@ async def test_one_that_was_never_closed_leaves_nothing_either(connected: Connec
     connected.connection.send(b"{}")
     connected.connection.release()
     assert connected.sent() == []
+
+
+async def test_only_a_stream_can_be_paused(connected: Connected) -> None:
+    stream, other = Running(streams=True), Running()
+    connected.connection.requests.update({1: stream, 2: other})
+    assert [connected.connection.pause(id_, wait=True) for id_ in (1, 2, 3)] == [True, False, False]
+    assert (stream.waits, other.waits) == (True, False)
+    assert connected.connection.pause(1, wait=False)
+    assert not stream.waits

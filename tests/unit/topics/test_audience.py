@@ -1,142 +1,18 @@
 """An audience between Redis and its members: what is on its way when, and nothing lost of it."""
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
 
-import msgspec
 import pytest
 
-from jackfield import AnyPayload, Plugin, Position
-from jackfield.store.keys import Keys
-from jackfield.store.topics import Recovery, StoredTopic
-from jackfield.topics.audience import Audience
-from jackfield.topics.encoding import Batch, Published
-from jackfield.topics.join import Join, prepare_join
-from jackfield.topics.membership import MEMBERSHIP, Membership
-from jackfield.topics.topic import Topic
-from jackfield.wire import frames, protocol
+from jackfield import Position
 from jackfield.wire.errors import Error
-from jackfield.wire.protocol import JSON
+from tests.support.audiences import Stage, Subscriber, published, read, turns
 from tests.support.waiting import wait_until
-
-if TYPE_CHECKING:
-    from jackfield.connection.connection import Connection
-
-FAMILY = Plugin("test").topic("a", AnyPayload, history=100, ttl="1h")
-STORED = StoredTopic(Keys("test", "node").topic("a"), 100, 3600)
-TOPIC = Topic("a", FAMILY, {}, STORED, protocol.event_head("a"))
-
-
-def event(number: int) -> bytes:
-    return b"%b%d%b" % (protocol.event_head("a"), number, protocol.event_tail({}))
-
-
-def published(*numbers: int, epoch: str = "e") -> Published:
-    return Published(b"e", epoch, Batch(numbers[0], [event(number) for number in numbers]))
-
-
-def read(
-    offset: int, after: int | None = None, *, upto: int | None = None, **more: Any
-) -> Recovery:
-    """What Redis answers: where the topic stands, and what came after a number."""
-    after = offset if after is None else after
-    events = [event(number) for number in range(after + 1, (upto or offset) + 1)]
-    return Recovery("e", offset, recovered=True, after=after, events=events)._replace(**more)
-
-
-class FakeRedis:
-    """A store and a bus that answer when they are told to."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.reads: list[tuple[Position | None, asyncio.Future[Recovery]]] = []
-        self.subscriptions: list[asyncio.Future[None]] = []
-
-    async def read(self, _stored: StoredTopic, since: Position | None, **_: Any) -> Recovery:
-        future: asyncio.Future[Recovery] = asyncio.get_running_loop().create_future()
-        self.reads.append((since, future))
-        return await future
-
-    async def subscribe(self, _channel: str) -> None:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.subscriptions.append(future)
-        await future
-
-    async def answer(self, answer: Recovery | Error) -> Position | None:
-        """Answer the next read; returns what it asked for."""
-        await wait_until(lambda: self.reads)
-        since, future = self.reads.pop(0)
-        if isinstance(answer, Error):
-            future.set_exception(answer)
-        else:
-            future.set_result(answer)
-        await turns()
-        return since
-
-
-class FakeConnection:
-    """A client, as far as an audience knows one."""
-
-    def __init__(self) -> None:
-        self.codec = JSON
-        self.outbox = self
-        self.membership = Membership()
-        #: The numbers of the events that it was sent, and where it was told to be instead.
-        self.got: list[int | tuple[str, int]] = []
-
-    def __getitem__(self, slot: object) -> Membership:
-        assert slot is MEMBERSHIP
-        return self.membership
-
-    def send(self, data: bytes) -> None:
-        self.got += [msgspec.json.decode(each)["offset"] for _, each in frames.split(data)]
-
-    def refuse(self, _message_id: None, error: Error) -> None:
-        assert error.code == "unrecoverable"
-        self.got.append((error.extra["epoch"], error.extra["offset"]))
-
-
-async def turns() -> None:
-    for _ in range(10):
-        await asyncio.sleep(0)
-
-
-class Stage:
-    """An audience, and the Redis it believes in."""
-
-    def __init__(self) -> None:
-        self.redis = FakeRedis()
-        self.emptied = 0
-        fake: Any = self.redis
-        self.audience = Audience(
-            TOPIC,
-            store=fake,
-            bus=fake,
-            presence=fake,
-            refills=asyncio.Semaphore(),
-            on_empty=self.emptied_now,
-        )
-
-    def emptied_now(self, audience: Audience) -> None:
-        self.emptied += 1
-        audience.cancel()
-
-    async def open(self, offset: int = 0) -> FakeConnection:
-        """Have a first member join; returns it."""
-        joining = asyncio.create_task(self.join(fake := FakeConnection()))
-        await wait_until(lambda: self.redis.subscriptions)
-        self.redis.subscriptions.pop().set_result(None)
-        await self.redis.answer(read(offset))
-        (await joining).activate()
-        return fake
-
-    async def join(self, fake: FakeConnection, since: Position | None = None) -> Join:
-        return await prepare_join(self.audience, cast("Connection", fake), since, max_bytes=1000)
 
 
 async def test_all_that_join_at_once_open_it_once() -> None:
     stage = Stage()
-    fakes = [FakeConnection() for _ in range(3)]
+    fakes = [Subscriber() for _ in range(3)]
     joining = [asyncio.create_task(stage.join(fake)) for fake in fakes]
     await wait_until(lambda: stage.redis.subscriptions)
     await turns()
@@ -156,7 +32,7 @@ async def test_all_that_join_at_once_open_it_once() -> None:
 
 async def test_a_channel_that_was_interrupted_while_it_opened_is_looked_at_again() -> None:
     stage = Stage()
-    joining = asyncio.create_task(stage.join(fake := FakeConnection()))
+    joining = asyncio.create_task(stage.join(fake := Subscriber()))
     await wait_until(lambda: stage.redis.subscriptions)
     stage.redis.subscriptions.pop().set_result(None)
     await wait_until(lambda: stage.redis.reads)
@@ -246,7 +122,7 @@ async def test_a_member_that_knows_more_is_not_told_of_a_gap_before_that() -> No
     fake = await stage.open(5)
     stage.audience.receive(published(12))
     await wait_until(lambda: stage.redis.reads)
-    joining = asyncio.create_task(stage.join(late := FakeConnection(), Position("e", 9)))
+    joining = asyncio.create_task(stage.join(late := Subscriber(), Position("e", 9)))
     await wait_until(lambda: len(stage.redis.reads) == 2)
     stage.redis.reads.reverse()
     await stage.redis.answer(read(12, 9))
@@ -260,7 +136,7 @@ async def test_a_member_that_knows_more_is_not_told_of_a_gap_before_that() -> No
 async def test_another_epoch_is_told_before_anybody_joins_in_it() -> None:
     stage = Stage()
     fake = await stage.open(5)
-    joining = asyncio.create_task(stage.join(late := FakeConnection(), Position("e", 3)))
+    joining = asyncio.create_task(stage.join(late := Subscriber(), Position("e", 3)))
     await stage.redis.answer(read(1, epoch="new", recovered=False))
     assert await stage.redis.answer(read(1, 0, epoch="new", recovered=False)) == ("e", 5)
     assert fake.got == [("new", 0), 1]
@@ -275,7 +151,7 @@ async def test_another_epoch_is_told_before_anybody_joins_in_it() -> None:
 
 async def test_a_join_that_fails_leaves_an_empty_audience() -> None:
     stage = Stage()
-    joining = asyncio.create_task(stage.join(FakeConnection()))
+    joining = asyncio.create_task(stage.join(Subscriber()))
     await wait_until(lambda: stage.redis.subscriptions)
     stage.redis.subscriptions.pop().set_exception(Error("unavailable"))
     with pytest.raises(Error, match="unavailable"):
@@ -286,7 +162,7 @@ async def test_a_join_that_fails_leaves_an_empty_audience() -> None:
 
 async def test_a_join_that_is_cancelled_stops_what_it_alone_has_begun() -> None:
     stage = Stage()
-    joining = asyncio.create_task(stage.join(FakeConnection()))
+    joining = asyncio.create_task(stage.join(Subscriber()))
     await wait_until(lambda: stage.redis.subscriptions)
     joining.cancel()
     await turns()
@@ -297,7 +173,7 @@ async def test_a_join_that_is_cancelled_stops_what_it_alone_has_begun() -> None:
 
 async def test_whoever_waits_for_another_that_is_cancelled_opens_it_instead() -> None:
     stage = Stage()
-    fakes = [FakeConnection() for _ in range(3)]
+    fakes = [Subscriber() for _ in range(3)]
     first, *others = [asyncio.create_task(stage.join(fake)) for fake in fakes]
     await wait_until(lambda: stage.redis.subscriptions)
     first.cancel()
@@ -309,14 +185,14 @@ async def test_whoever_waits_for_another_that_is_cancelled_opens_it_instead() ->
     await stage.redis.answer(read(5))
     for join, fake in zip(await asyncio.gather(*others), fakes[1:], strict=True):
         join.activate()
-        assert join.connection is cast("Connection", fake)
+        assert join.connection is fake.connection
     stage.audience.receive(published(6))
     assert [fake.got for fake in fakes] == [[], [6], [6]]
 
 
 async def test_all_that_wait_are_told_that_it_can_not_be_opened() -> None:
     stage = Stage()
-    joining = [asyncio.create_task(stage.join(FakeConnection())) for _ in range(3)]
+    joining = [asyncio.create_task(stage.join(Subscriber())) for _ in range(3)]
     await wait_until(lambda: stage.redis.subscriptions)
     await turns()
     (subscription,) = stage.redis.subscriptions
@@ -331,7 +207,7 @@ async def test_all_that_wait_are_told_that_it_can_not_be_opened() -> None:
 async def test_an_audience_that_was_given_up_asks_nothing_any_more() -> None:
     stage = Stage()
     fake = await stage.open(5)
-    stage.audience.leave(cast("Connection", fake))
+    stage.audience.leave(fake.connection)
     assert stage.emptied == 1
     stage.audience.catch_up(Position("e", 9), 0)
     await stage.audience.check(Position("e", 9))
@@ -343,10 +219,10 @@ async def test_an_audience_that_was_given_up_asks_nothing_any_more() -> None:
 async def test_one_that_leaves_while_a_gap_is_filled_gets_nothing_of_it() -> None:
     stage = Stage()
     fake = await stage.open()
-    (await stage.join(other := FakeConnection())).activate()
+    (await stage.join(other := Subscriber())).activate()
     stage.audience.receive(published(2))
     await wait_until(lambda: stage.redis.reads)
-    stage.audience.leave(cast("Connection", fake))
+    stage.audience.leave(fake.connection)
     await stage.redis.answer(read(2, 0))
     assert fake.got == []
     assert other.got == [1, 2]

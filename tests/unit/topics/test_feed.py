@@ -5,17 +5,28 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from jackfield.topics.encoding import Batch, parse
+from jackfield.topics.encoding import Batch
 from jackfield.topics.feed import Feed, Members
 from jackfield.wire import frames, protocol
+from jackfield.wire.position import Position
 from jackfield.wire.protocol import JSON, MSGPACK, Codec
 
 if TYPE_CHECKING:
     from jackfield.connection.connection import Connection
+
+
+class FakeTurn:
+    """A turn of the loop that only one can be the first in."""
+
+    def __init__(self) -> None:
+        self.is_taken = False
+
+    def take_first(self) -> bool:
+        was_taken, self.is_taken = self.is_taken, True
+        return not was_taken
 
 
 class FakeOutbox:
@@ -23,6 +34,7 @@ class FakeOutbox:
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
+        self.turn = FakeTurn()
 
     def send(self, frame: bytes) -> None:
         self.sent.append(frame)
@@ -69,6 +81,23 @@ def begun(*fakes: FakeConnection, position: int = 0, epoch: str = "e") -> Feed:
     feed.skip_to(epoch, position)
     assert not feed.resume(feed.buffered)
     return feed
+
+
+def test_members_are_those_who_joined_and_have_not_left_each_once() -> None:
+    one, two, three = FakeConnection(), FakeConnection(MSGPACK), FakeConnection()
+    members = Members()
+    assert member(one) not in members
+    members.discard(member(one))
+    for fake in (one, two, one):
+        members.add(member(fake))
+    assert len(members) == 2
+    assert set(members) == {member(one), member(two)}
+    assert member(one) in members
+    assert member(three) not in members
+    members.discard(member(one))
+    members.discard(member(three))
+    assert list(members) == [member(two)]
+    assert member(one) not in members
 
 
 def test_what_comes_in_order_is_handed_on_at_once() -> None:
@@ -231,22 +260,158 @@ def test_whoever_joins_again_is_sent_what_came_since_the_position_it_was_told() 
     assert fake.got == [6, 6, 7]
 
 
-@given(
-    kind=st.sampled_from([b"e", b"p"]),
-    epoch=st.text("abc-_", min_size=1),
-    first=st.integers(1, 2**53 - 1),
-    messages=st.lists(st.binary(min_size=1, max_size=200), min_size=1, max_size=9),
-)
-def test_what_a_script_publishes_comes_apart_again(
-    kind: bytes, epoch: str, first: int, messages: Sequence[bytes]
+def test_a_feed_begins_nowhere_and_buffers_what_comes() -> None:
+    feed = Feed(Members())
+    assert feed.position == Position("", 0)
+    assert feed.is_paused
+    assert feed.buffered == 0
+    assert not feed.receive("e", batch(1, 1))
+    assert feed.buffered == 1
+
+
+def test_what_is_sent_on_is_not_kept_where_nobody_joins() -> None:
+    feed = begun()
+    assert feed.buffered == 0
+    feed.receive("e", batch(1, 2))
+    assert not feed.has_since(0)
+    assert feed.has_since(2)
+
+
+def test_what_a_member_knows_is_not_written_to_it_at_all() -> None:
+    fake = FakeConnection()
+    feed = begun(fake, position=3)
+    feed.receive("e", batch(2, 3))
+    assert fake.outbox.sent == []
+
+
+def test_no_more_is_buffered_than_may_be() -> None:
+    feed = begun()
+    feed.pause()
+    for number in range(1, 1001):
+        feed.receive("e", batch(number, number))
+    assert feed.buffered == 1000
+    feed.receive("e", batch(1001, 1001))
+    assert feed.buffered == 1
+
+
+def test_after_too_much_to_buffer_the_history_is_read_again_whatever_is_left() -> None:
+    fake = FakeConnection()
+    feed = begun(fake)
+    feed.pause()
+    for number in range(1, 601):
+        feed.receive("e", batch(number, number))
+    stale = feed.buffered
+    for number in range(601, 1101):  # another epoch begins after the history was read
+        feed.receive("new", batch(number, number))
+    feed.send(batch(1, 600))
+    assert feed.resume(stale)
+    assert feed.is_paused
+    feed.skip_to("new", 600)
+    feed.send(batch(601, 1100))
+    assert not feed.resume(feed.buffered)
+    assert fake.got == list(range(1, 1101))
+
+
+@pytest.mark.parametrize(("count", "writes"), [(31, 0), (32, 1)])
+def test_the_first_batch_of_a_turn_is_written_at_once_to_many_members(
+    monkeypatch: pytest.MonkeyPatch, count: int, writes: int
 ) -> None:
-    sizes = b",".join(b"%d" % len(each) for each in messages)
-    data = b"%b %b %d %b\n%b" % (kind, epoch.encode(), first, sizes, b"".join(messages))
-    published = parse(data)
-    assert (published.kind, published.epoch) == (kind, epoch)
-    assert published.batch.first == first
-    assert published.batch.messages == messages
-    assert published.batch.last == first + len(messages) - 1
+    turn, written = FakeTurn(), list[int]()
+
+    def send_to_all(outboxes: Sequence[FakeOutbox], data: bytes) -> None:
+        written.append(len(outboxes))
+        for outbox in outboxes:
+            outbox.send(data)
+
+    monkeypatch.setattr("jackfield.topics.feed.send_to_all", send_to_all)
+    fakes = [FakeConnection() for _ in range(count)]
+    for fake in fakes:
+        fake.outbox.turn = turn
+    feed = begun(*fakes)
+    feed.receive("e", batch(1, 1))
+    feed.receive("e", batch(2, 2))
+    assert written == [count] * writes
+    assert all(fake.got == [1, 2] for fake in fakes)
+
+
+def test_all_behind_a_second_gap_is_still_buffered() -> None:
+    fake = FakeConnection()
+    feed = begun(fake)
+    for number in (3, 6, 7, 8):
+        feed.receive("e", batch(number, number))
+    feed.send(batch(1, 2))
+    assert feed.resume(feed.buffered)
+    assert feed.buffered == 3
+    feed.send(batch(4, 5))
+    assert not feed.resume(feed.buffered)
+    assert fake.got == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_what_a_member_knew_of_another_epoch_counts_no_more() -> None:
+    fake = FakeConnection()
+    feed = begun(fake)
+    feed.admit(member(fake), 9)
+    feed.skip_to("e", 1)
+    assert feed.floor(member(fake)) == 9
+    feed.skip_to("new", 1)
+    assert feed.floor(member(fake)) == 0
+    feed.receive("new", batch(2, 2))
+    assert fake.got == [2]
+
+
+def test_a_floor_is_forgotten_once_the_feed_has_come_to_it() -> None:
+    knowing, other = FakeConnection(), FakeConnection()
+    feed = begun(knowing, other)
+    feed.admit(member(knowing), 3)
+    feed.receive("e", batch(1, 2))
+    assert feed.floor(member(knowing)) == 3
+    assert feed.floor(member(other)) == 0
+    feed.receive("e", batch(3, 3))
+    assert feed.floor(member(knowing)) == 0
+    assert knowing.outbox.sent == []
+    feed.receive("e", batch(4, 4))
+    assert knowing.got == [4]
+    assert other.got == [1, 2, 3, 4]
+
+
+def test_what_is_sent_is_kept_until_the_last_join_has_ended() -> None:
+    feed = begun()
+    feed.begin_join()
+    feed.begin_join()
+    feed.receive("e", batch(1, 1))
+    feed.end_join()
+    feed.receive("e", batch(2, 2))
+    assert feed.has_since(0)
+    feed.end_join()
+    assert not feed.has_since(1)
+    feed.receive("e", batch(3, 3))
+    assert not feed.has_since(2)
+
+
+def test_who_joins_can_be_sent_what_comes_after_the_present_and_no_more() -> None:
+    feed = begun(position=5)
+    assert feed.has_since(5)
+    assert not feed.has_since(4)
+
+
+def test_who_knows_just_what_was_sent_is_sent_nothing_and_has_no_floor() -> None:
+    fake = FakeConnection()
+    feed = begun(fake)
+    feed.begin_join()
+    feed.receive("e", batch(1, 2))
+    fake.outbox.sent.clear()
+    feed.admit(member(fake), 2)
+    assert feed.floor(member(fake)) == 0
+    assert fake.outbox.sent == []
+
+
+def test_of_who_has_left_nothing_is_kept() -> None:
+    fake = FakeConnection()
+    feed = begun(fake)
+    feed.admit(member(fake), 5)
+    feed.forget(member(fake))
+    assert feed.floor(member(fake)) == 0
+    feed.forget(member(fake))
 
 
 class Following(RuleBasedStateMachine):

@@ -33,9 +33,9 @@ end
 
 local function read(id)
   local key = task_key(agent, id)
-  local state, skill, instance, entry, attempt, seq, followers, deadline, idempotent, brief = unpack(
-    redis.call('HMGET', key, 'state', 'skill', 'instance', 'entry', 'attempt', 'seq', 'nodes',
-      'deadline', 'idempotent', 'brief'))
+  local state, skill, instance, entry, attempt, seq, followers, deadline, idempotent, brief, released =
+    unpack(redis.call('HMGET', key, 'state', 'skill', 'instance', 'entry', 'attempt', 'seq', 'nodes',
+      'deadline', 'idempotent', 'brief', 'released'))
   if not state then
     return nil
   end
@@ -43,6 +43,7 @@ local function read(id)
     id = id, key = key, state = state, skill = skill, instance = instance, entry = entry,
     attempt = attempt, seq = tonumber(seq), nodes = followers, deadline = tonumber(deadline),
     idempotent = idempotent == '1', brief = brief, work = work_key(agent, skill),
+    died = tonumber(attempt) - tonumber(released or 0),  -- attempts that nobody has handed on
   }
 end
 local function append(t, payload)
@@ -133,6 +134,16 @@ local function unqueue(t)
   elseif redis.call('EXISTS', instance_key(agent, t.instance)) == 1 then
     redis.call('HINCRBY', instance_key(agent, t.instance), 'running', -1)
     rank(t.instance)
+  end
+end
+-- Have another instance begin a task again; who was to answer is asked again then.
+local function hand_on(t)
+  redis.call('HDEL', t.key, 'prompt')
+  redis.call('ZADD', due, t.deadline, t.id)
+  unqueue(t)
+  queue(t)
+  if asking[t.state] then
+    change(t, 'working')
   end
 end
 -- End a task, by the instance that has it or by nobody, with its output or an error in JSON.

@@ -103,6 +103,7 @@ def compiled_alone(schema: Schema) -> Callable[[Any], Any]:
     return load
 
 
+@pytest.mark.timeout(600)  # hundreds of schemas are compiled: a busy machine takes its time
 @given(schemas_and_payloads())
 @settings(max_examples=EXAMPLES)
 def test_a_compiled_schema_loads_and_refuses_as_marshmallow_does(
