@@ -270,11 +270,12 @@ async def test_a_stream_waits_for_the_transport_once_a_write_is_full() -> None:
     assert recorded.drains == [1]
 
 
+@pytest.mark.parametrize("compressor", [None, at_once], ids=["plain", "compressed"])
 @pytest.mark.parametrize("end", [Outbox.seal, Outbox.discard])
 async def test_a_stream_is_told_that_there_is_no_room_any_more(
-    end: Callable[[Outbox], None],
+    end: Callable[[Outbox], None], compressor: Any
 ) -> None:
-    recorded = Recorded()
+    recorded = Recorded(compressor=compressor)
     end(recorded.outbox)
     with pytest.raises(ConnectionError):
         await recorded.outbox.wait_for_room()
@@ -352,8 +353,10 @@ async def test_a_discarded_outbox_checks_nothing_any_more() -> None:
     recorded = Recorded()
     recorded.outbox.send(b"frame")
     await turns()
-    assert recorded.is_checked
+    timer = recorded.outbox._check_timer
     recorded.outbox.discard()
+    assert timer is not None
+    assert timer.cancelled()
     assert not recorded.is_checked
 
 

@@ -120,6 +120,19 @@ def test_a_frame_is_there_at_once_if_nothing_waits_before_it(run: Run) -> None:
 
 
 @on_both_loops
+def test_the_first_frame_overtakes_nothing_that_the_transport_may_hold(run: Run) -> None:
+    async def main() -> None:
+        async with pair() as (outbox, transport, client, _):
+            transport.write(b"of the upgrade, ")
+            send_now(outbox, b"the first frame")
+            await asyncio.sleep(0)
+            assert await read(client, 31) == b"of the upgrade, the first frame"
+            assert outbox._is_direct
+
+    run(main())
+
+
+@on_both_loops
 def test_a_client_that_does_not_read_stalls_within_the_limit(run: Run) -> None:
     async def main() -> None:
         async with pair(limit=300_000) as (outbox, _, _, stalled):
@@ -200,8 +213,7 @@ def test_a_client_that_vanishes_is_no_fault(run: Run) -> None:
 async def test_one_may_be_the_first_of_each_turn() -> None:
     turn = LoopTurn()
     for _ in range(3):
-        assert turn.take_first()
-        assert not turn.take_first()
+        assert [turn.take_first() for _ in range(3)] == [True, False, False]
         await asyncio.sleep(0)
 
 
