@@ -1,7 +1,8 @@
 """What a node knows to be revoked, in its own memory."""
 
+import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from jackfield.store.revocations import NewRevocations, Revocation
 from jackfield.wire.close_codes import CloseCode
 from jackfield.wire.errors import Error
 from jackfield.wire.identity import Identity
+from tests.support.waiting import wait_until
 
 
 class Store:
@@ -163,3 +165,44 @@ async def test_nothing_is_known_before_the_first_look() -> None:
     store.is_away = False
     await revocations.poll()
     assert revocations.is_ready
+
+
+async def test_an_order_to_disconnect_is_kept_as_long_as_a_node_may_be_away() -> None:
+    revocations, store = node()
+    await revocations.disconnect(RevocationKind.DISCONNECT_USER, "alice")
+    ((_, entry),) = store.entries
+    assert entry.target == "disconnect-user alice"
+    assert entry.until - entry.since == 60
+
+
+async def test_this_node_polls_at_once_for_what_it_has_revoked() -> None:
+    stand = Stand("c1", ALICE)
+    store, hub = Store(), [stand]
+    unlike: Any = (store, hub)
+    revocations = Revocations(*unlike, interval=3600)
+    running = asyncio.create_task(revocations.run())
+    await wait_until(lambda: revocations.is_ready)
+    await revocations.revoke(RevocationKind.USER, "alice", 60)
+    await wait_until(lambda: stand.closed == (CloseCode.REVOKED, None))
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_polling_goes_on_whatever_fails(logged: Callable[[], str]) -> None:
+    store = Store()
+    faults: list[Exception] = [RuntimeError("broken"), Error("unavailable")]
+    read = store.read
+
+    async def fail_first(known: int) -> NewRevocations:
+        if faults:
+            raise faults.pop()
+        return await read(known)
+
+    unlike: Any = (store, [])
+    store.read = fail_first  # type: ignore[method-assign]
+    revocations = Revocations(*unlike, interval=0)
+    running = asyncio.create_task(revocations.run())
+    await wait_until(lambda: revocations.is_ready)
+    running.cancel()
+    await asyncio.wait([running])
+    assert logged().count("revocations can't be read") == 1
