@@ -3,11 +3,12 @@
 import asyncio
 from typing import Any
 
+import pytest
 from aiohttp import WSMsgType
 
 from jackfield.connection.outbox import CompressedOutbox, LoopTurn, Outbox
 from jackfield.wire import frames
-from tests.support.outboxes import NEVER, Recorded
+from tests.support.outboxes import NEVER, Recorded, at_once
 from tests.support.routing import turns
 from tests.support.waiting import PROMPT
 
@@ -72,6 +73,12 @@ async def test_a_compressed_stream_waits_until_all_before_it_is_written() -> Non
     assert not waiting.done()
     written.set()
     await asyncio.wait_for(waiting, PROMPT)
+
+
+async def test_a_compressed_stream_waits_for_nothing_where_nothing_was_sent() -> None:
+    recorded = Recorded(compressor=at_once)
+    with pytest.raises(StopIteration):
+        recorded.outbox.wait_for_room().send(None)
 
 
 async def test_a_connection_lost_while_compressing_ends_quietly() -> None:
