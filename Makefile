@@ -28,7 +28,7 @@ ifneq ($(filter command environment,$(origin PYTHON)),)
     $(shell [ ! -e $(BIN)/python ] || [ "$(call real_python,$(BIN)/python)" = "$(call real_python,$(PYTHON))" ] || rm -rf $(VENV))
 endif
 
-.PHONY: run test test-oldest test-newest chaos model lint bench bench-fanout bench-agents docs serve-docs wheel sbom update clean help
+.PHONY: run test test-oldest test-newest attack chaos model lint bench bench-fanout bench-agents docs serve-docs wheel sbom update clean help
 .DEFAULT_GOAL := help
 
 help: ## Show this
@@ -61,6 +61,9 @@ lint: $(VENV)/lint $(VENV)/test $(VENV)/bench ## ruff, mypy (also against the bu
 
 chaos: $(VENV)/test ## Break everything at random for five minutes and see that nothing is lost; OPTIONS as for bench
 	@$(BIN)/python -m tests.chaos $(OPTIONS)
+
+attack: $(VENV)/test ## Attack a server for a minute and see that others are served; OPTIONS="--only shares" chooses
+	@$(BIN)/python -m tests.attacks $(OPTIONS)
 
 model: $(VENV)/test ## Hold topics on two nodes against a model of them, step by step at random; OPTIONS as for bench
 	@$(BIN)/python -m tests.model $(OPTIONS)

@@ -303,3 +303,9 @@ async def fail(ctx: Context, data: dict[str, Any]) -> dict[str, Any]:
         code=data.get("code"),
         rejected=data["rejected"],
     )
+
+
+@agent.handler("agent.release", OfAttempt, reply=Task, scopes=["agent"], concurrent=True)
+async def release(ctx: Context, data: dict[str, Any]) -> dict[str, Any]:
+    """Hand a task of an idempotent skill on to another instance, which begins it again."""
+    return await ctx.agents.release(data["task"], data["attempt"])

@@ -92,8 +92,16 @@ def _provide_parts(app: web.Application, node: Node) -> None:
     app[NODE] = node
     app[SESSIONS] = node.sessions
     app[TICKETS] = node.tickets
-    app[READINESS] = Readiness(node.redis, node.topics.bus, node.hub, node.registry)
     settings = node.settings
+    app[READINESS] = Readiness(
+        node.redis,
+        node.topics.bus,
+        node.hub,
+        node.registry,
+        memory=node.memory,
+        layouts=node.layouts,
+        full_is_ready=settings.redis.readyz_when_full == "degraded",
+    )
     app[API] = ServerApi(
         settings.api,
         node.tickets,
@@ -104,6 +112,9 @@ def _provide_parts(app: web.Application, node: Node) -> None:
     app[REGISTRY].register(
         NodeCollector(
             hub=node.hub,
+            redis=node.redis,
+            memory=node.memory,
+            shares=node.shares,
             waiting_clients=node.waiting_clients,
             watchdog=node.watchdog,
             topics=node.topics,
@@ -132,7 +143,7 @@ async def _running_node(
     async with contextlib.AsyncExitStack() as stack:
         url = settings.redis.url
         if url == "embedded":
-            url = await stack.enter_async_context(embedded_valkey())
+            url = await stack.enter_async_context(embedded_valkey(settings.redis.embedded_memory))
         redis = RedisClient(settings.redis, url)
         stack.push_async_callback(redis.close)
         keys = Keys(settings.redis.prefix, secrets.token_hex(8))
@@ -157,8 +168,10 @@ async def _running_node(
         stack.push_async_callback(_remove_state, node)
         stack.callback(node.expiry.close)
         with contextlib.suppress(Error):  # Redis is away: no client is served before it is back
+            await node.layouts.check()
             await node.revocations.poll()
         await stack.enter_async_context(_in_background(node.revocations.run()))
+        await stack.enter_async_context(_in_background(node.memory.run()))
         await stack.enter_async_context(_in_background(node.heartbeat.run()))
         await stack.enter_async_context(_in_background(node.agents.run()))
         yield node

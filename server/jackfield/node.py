@@ -24,17 +24,22 @@ from .connection.permits import Permits
 from .connection.proxies import TrustedProxies
 from .connection.request import Request
 from .connection.running import MessageOptions
+from .connection.shares import Shares
 from .dispatch.dispatcher import Dispatcher
 from .dispatch.registry import Registry
 from .dispatch.timeouts import SlowRequests
 from .redis.client import RedisClient
+from .redis.memory import MemoryWatch
 from .session.connection_hooks import ConnectionHooks
 from .session.heartbeat import Heartbeat
+from .session.layouts import LayoutWatch
 from .session.request_heads import WaitingClients
 from .session.session import Sessions
 from .store.connections import ConnectionStore
 from .store.keys import Keys
+from .store.layout import OtherNodes
 from .store.revocations import RevocationStore
+from .store.shares import ShareStore
 from .store.tickets import TicketStore
 from .telemetry.log import RateLimitedLog
 from .telemetry.watchdog import Watchdog, of_hook, of_message, of_request
@@ -78,7 +83,7 @@ class Node:
         self.rate_limited_log = RateLimitedLog(structlog.get_logger("jackfield"))
 
         self.hub = Hub()
-        self.permits = Permits(limits)
+        self.permits = Permits(limits, displace=settings.connections.when_full == "newest")
         self.waiting_clients = WaitingClients(limits, self.rate_limited_log)
         self.executor = ThreadPoolExecutor(limits.threads, THREAD_NAME)
 
@@ -87,8 +92,10 @@ class Node:
         self.authenticators = AuthenticatorChain(authenticators, self.revocations)
         self.expiry = Expiry(warn_before=auth.warn_before, grace=auth.grace)
 
-        self.topics = Topics(settings, registry.find_family, redis, keys)
-        self.agents = Agents(settings, redis, keys, self.topics)
+        self.memory = MemoryWatch(redis, keys.write_probe)
+        self.shares = Shares(limits, self.memory, ShareStore(redis, keys, settings.connections.ttl))
+        self.topics = Topics(settings, registry.find_family, redis, keys, self.shares)
+        self.agents = Agents(settings, redis, keys, self.topics, self.shares)
         #: Where the WebSocket is for a client on this machine; known when the server listens.
         self.address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.runtimes: dict[str, Runtime] = {}
@@ -103,6 +110,7 @@ class Node:
                 [self.agents.check_again, topic_access.check_again],
             ),
             store=store,
+            shares=self.shares,
             describe=registry.describe,
             address=self.address,
         )
@@ -122,14 +130,18 @@ class Node:
             dispatcher=self.dispatcher,
             topics=self.topics,
             agents=self.agents,
+            shares=self.shares,
             hooks=ConnectionHooks(registry, self.runtimes, timeout=limits.handler_timeout),
             log=self.rate_limited_log,
         )
+        self.layouts = LayoutWatch(OtherNodes(redis, keys))
         self.heartbeat = Heartbeat(
             self.hub,
             store,
             self.topics,
             settings.connections,
+            shares=self.shares,
+            layouts=self.layouts,
             idle_timeout=limits.idle_timeout,
         )
         self.watchdog = Watchdog(

@@ -35,6 +35,7 @@ async def serve(settings: Settings, on_started: Callable[[str, Node], None] | No
         ConfigError: The configuration names plugins that are not installed.
         PluginFailures: A plugin failed, and the configuration is strict.
         EmbeddedError: The embedded Valkey did not start.
+        LayoutError: Servers of another version share the Redis, and can't.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -276,12 +276,12 @@ async def test_only_so_many_may_be_unknown_and_who_waits_longest_makes_room(auth
             assert (await whoami(server, **bearer(token())))["user"] == "alice"
 
 
-async def test_a_user_with_too_many_connections_is_closed_with_4504(auth: Config) -> None:
+async def test_a_user_with_too_many_connections_is_closed_with_4006(auth: Config) -> None:
     config = {**auth, "limits": {"connections_per_user": 1}}
     async with run_server(config=config) as server:
         async with Wire(server, welcomed=True, **bearer(token())), Wire(server) as second:
             await say_who(second, token())
-            assert (await second.closed())[0] == 4504
+            assert (await second.closed())[0] == 4006
         await wait_until(lambda: not server.node.permits.by_user)
 
 

@@ -101,6 +101,36 @@ async def test_a_new_key_is_learnt_from_the_first_token_that_names_it(issuer: Is
         assert keys.find("one", "ES256") is None  # withdrawn
 
 
+async def test_a_strangers_key_does_not_spend_the_fetch_of_a_fresh_one(issuer: Issuer) -> None:
+    async with keys_of(issuer, cooldown=0.05) as keys:
+        # Some time passes without a stranger, and saves up fetches.
+        await wait_until(lambda: keys._may_fetch_in() <= -0.1)
+        assert await keys.fetch("made up", "ES256") is None
+        assert keys.wait_for("made up", "ES256") == 0  # it was looked for: there is none
+        issuer.keys.append(jwk("ES256", "P-256", 1, kid="two"))
+        assert await keys.fetch("two", "ES256") is not None
+    assert issuer.fetched == 3
+
+
+async def test_a_fresh_key_is_there_once_the_wait_is_over(issuer: Issuer) -> None:
+    async with keys_of(issuer, cooldown=0.2) as keys:
+        issuer.keys.append(jwk("ES256", "P-256", 1, kid="two"))
+        for kid in ("made up", "two"):
+            assert await keys.fetch(kid, "ES256") is None
+            assert 0 < keys.wait_for(kid, "ES256") <= 0.2
+        # Nobody has to come back for it, and a stranger in between puts nothing off.
+        await wait_until(lambda: keys.find("two", "ES256") is not None)
+        assert issuer.fetched == 2
+        assert keys.wait_for("made up", "ES256") == 0
+
+
+async def test_while_the_issuer_is_away_an_unknown_key_is_unknown_for_now(issuer: Issuer) -> None:
+    async with keys_of(issuer, cooldown=0) as keys:
+        issuer.answer = web.Response(status=503)
+        assert await keys.fetch("two", "ES256") is None
+        assert keys.wait_for("two", "ES256") > 0
+
+
 async def test_all_who_ask_at_once_share_one_fetch(issuer: Issuer) -> None:
     async with keys_of(issuer, cooldown=0) as keys:
         asked = [keys.fetch(secrets.token_hex(4), "ES256") for _ in range(50)]

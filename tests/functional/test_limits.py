@@ -102,6 +102,39 @@ async def test_whoever_goes_on_far_past_the_rate_is_closed_with_4005(config: Con
         await wait_until(lambda: len(server.node.hub) == 0)
 
 
+async def test_a_large_message_passes_when_nothing_was_sent_and_then_the_client_waits(
+    config: Config,
+) -> None:
+    async with run_server(config=limited(config, requests_per_second=5)) as server:
+        async with Wire(server, welcomed=True) as wire:
+            assert (await wire.ask("session.ping", {"a": "x" * 40_000}))["type"] == "reply"  # 10
+            error = (await wire.ask("session.ping"))["error"]
+            assert error["code"] == "rate_limited"
+            assert 0.5 < error["retry_after"] <= 1.2
+
+
+async def test_a_flood_of_large_messages_is_closed_sooner(config: Config) -> None:
+    async with run_server(config=limited(config, requests_per_second=50)) as server:
+        async with raw(server) as client:
+            await client.message()
+            large = b'{"type":"session.ping","payload":{"a":"%b"}}' % (b"x" * 60_000)
+            for _ in range(12):
+                client.send(TEXT, large)
+            assert await client.close_code() == 4005
+
+
+async def test_a_payload_of_too_many_values_is_refused_and_the_connection_lives(
+    config: Config,
+) -> None:
+    async with run_server(config=config) as server:
+        async with Wire(server, welcomed=True) as wire:
+            answer = await wire.ask("agent.call", {"agent": "a", "watchers": [0] * 30_000})
+            assert answer["error"]["message"] == "The payload has more than 10000 values."
+            answer = await wire.ask("agent.call", {"agent": "a", "watchers": [0] * 9_000})
+            assert [each["pointer"] for each in answer["error"]["fields"]] == ["/watchers"]
+            assert (await wire.ask("session.ping", {"a": [0] * 9_999}))["type"] == "reply"
+
+
 async def test_a_payload_that_is_too_deep_is_refused_and_the_connection_lives(
     config: Config,
 ) -> None:
@@ -131,6 +164,30 @@ async def test_a_client_without_a_message_for_too_long_is_closed(config: Config)
 
             await wait_until(has_closed)
             assert closed.result() == (1000, "idle")
+
+
+async def test_whoever_waits_for_events_or_tasks_is_not_idle(config: Config) -> None:
+    plugin = Plugin("room")
+    plugin.topic("room:{name}")
+    quick = {
+        **limited(config, idle_timeout="1ms"),
+        "connections": {"heartbeat": "100ms", "ttl": "1s"},
+        "auth": {"anonymous": True, "anonymous_scopes": ["agent"]},
+    }
+    skill = {"name": "echo", "skills": [{"id": "say"}]}
+    async with (
+        run_server(plugin, config=quick) as server,
+        Wire(server, welcomed=True) as reader,
+        Wire(server, welcomed=True) as agent,
+    ):
+        assert (await reader.ask("topic.subscribe", {"topic": "room:a"}))["type"] == "reply"
+        assert (await agent.ask("agent.register", skill))["type"] == "reply"
+        for _ in range(4):  # a stranger who wants nothing is closed, at the next but one look
+            async with Wire(server, welcomed=True) as idle:
+                assert await idle.closed() == (1000, "idle")
+        assert (await reader.ask("topic.unsubscribe", {"topic": "room:a"}))["type"] == "reply"
+        assert await reader.closed() == (1000, "idle")
+        assert (await agent.ask("session.ping"))["type"] == "reply"
 
 
 async def test_whoever_waits_for_an_answer_is_not_idle(config: Config) -> None:
@@ -172,7 +229,7 @@ async def test_one_address_has_so_many_connections_and_others_have_theirs(config
             Wire(server, welcomed=True, **from_address("192.0.2.1")),
         ):
             async with Wire(server, **from_address("192.0.2.1")) as third:
-                assert await third.closed() == (4504, "connection limit")
+                assert await third.closed() == (4006, "connection limit")
             async with Wire(server, welcomed=True, **from_address("192.0.2.2")) as other:
                 assert (await other.ask("session.ping"))["type"] == "reply"
                 addresses = sorted(connection.remote for connection in server.node.hub)
@@ -195,7 +252,7 @@ async def test_one_user_has_so_many_connections_and_others_have_theirs(config: C
     async with run_server(config=one_each, authenticators=[Everyone()]) as server:
         async with Wire(server, welcomed=True, **named("alice")):
             async with Wire(server, **named("alice")) as second:
-                assert await second.closed() == (4504, "connection limit")
+                assert await second.closed() == (4006, "connection limit")
             async with Wire(server, welcomed=True, **named("bob")):
                 pass
         await wait_until(lambda: not server.node.permits.by_user)

@@ -64,8 +64,24 @@ async def test_an_answer_has_the_protocols_exact_bytes(config: Config) -> None:
             "user": None,
             "protocol": 1,
             "heartbeat": 15,
-            "limits": {"message_bytes": 65536, "in_flight": 64},
+            "limits": {
+                "message_bytes": 65536,
+                "in_flight": 64,
+                "nesting": 128,
+                "queue_bytes": 1048576,
+                "reply_bytes": 524288,
+                "connections_per_user": 100,
+                "requests_per_second": 1000,
+                "topics": 100,
+                "event_bytes": 65536,
+                "history": 1000,
+                "publishes_per_second": 100,
+                "handler_timeout": 30,
+                "write_timeout": 10,
+                "idle_timeout": 0,
+            },
             "topics": {"broadcast": {"epoch": broadcast["epoch"], "offset": 0}},
+            "features": ["request.pause"],
         }
         await wire.send_text('{"type":"session.ping","id":7,"payload":{"a":[1,"\\u00e9"]}}')
         assert await wire.receive_text() == '{"type":"reply","id":7,"payload":{"a":[1,"é"]}}'

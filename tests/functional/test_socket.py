@@ -186,17 +186,6 @@ async def test_the_uninvited_are_told_why_and_not_to_come_back(
         assert len(server.node.hub) == 0
 
 
-async def test_connections_past_the_limit_are_closed_with_4504(config: Config) -> None:
-    limited = {**config, "limits": {"connections": 1}}
-    async with run_server(config=limited) as server:
-        async with Wire(server, welcomed=True):
-            async with Wire(server) as second:
-                assert (await second.closed())[0] == 4504
-        await wait_until(lambda: server.node.permits.taken == 0)
-        async with Wire(server, welcomed=True):
-            pass
-
-
 async def test_nobody_is_let_in_where_no_authenticator_knows_them(config: Config) -> None:
     async with run_server(config=config, authenticators=[]) as server, Wire(server) as wire:
         assert (await wire.closed())[0] == 4501

@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import ssl
+import sys
+from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,6 +17,7 @@ import pytest
 import trustme
 from cryptography import x509
 
+from jackfield.client import ConnectionFailed, connect
 from jackfield.redis.client import RedisClient
 from jackfield.testing import run_server
 from tests.support.nodes import impatient, serving
@@ -82,6 +86,35 @@ async def test_a_websocket_over_tls(config: Config, pair: Pair, authority: trust
         async with Wire(server, welcomed=True, ssl=trusting(authority)) as wire:
             text = "x" * 60_000
             assert (await wire.ask("session.ping", {"text": text}))["payload"]["text"] == text
+
+
+async def call(url: str, *options: str, **variables: str) -> int | None:
+    """Call a server by the command, and return its exit code."""
+    command = (sys.executable, "-m", "jackfield", "call", "session.ping", "--url", url, *options)
+    environment = {**os.environ, **variables}
+    process = await asyncio.create_subprocess_exec(
+        *command, env=environment, stdout=DEVNULL, stderr=DEVNULL
+    )
+    return await process.wait()
+
+
+async def test_the_client_trusts_the_authority_that_it_is_given(
+    config: Config, pair: Pair, authority: trustme.CA, tmp_path: Path
+) -> None:
+    ca = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(ca))
+    async with run_server(config={**config, "server": pair.keys}) as server:
+        with pytest.raises(ConnectionFailed, match="is not trusted") as failed:
+            await connect(server.url).__aenter__()
+        assert not failed.value.reconnect
+        async with connect(server.url, ssl=trusting(authority)) as client:
+            assert await client.request("session.ping", {"a": 1}) == {"a": 1}
+        exits = (
+            call(server.url),
+            call(server.url, "--ca", str(ca)),
+            call(server.url, SSL_CERT_FILE=str(ca)),
+        )
+        assert tuple(await asyncio.gather(*exits)) == (3, 0, 0)
 
 
 async def test_with_tls_nothing_is_said_without(config: Config, pair: Pair) -> None:

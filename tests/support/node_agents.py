@@ -66,7 +66,7 @@ class NodeAgents(NodeTopics):
     def __init__(self, url: str, prefix: str, **sections: Mapping[str, Any]) -> None:
         super().__init__(url, prefix, **sections)
         settings = load_settings(None, {}, sections)
-        self.agents = Agents(settings, self.redis, self.keys, self.topics)
+        self.agents = Agents(settings, self.redis, self.keys, self.topics, self.topics.shares)
 
     def bot(self, user: str | None = "bot", **options: Any) -> Peer:
         options.setdefault("connection_id", "bot")

@@ -12,6 +12,7 @@ from jackfield.redis.client import RedisClient
 from jackfield.store.keys import Keys
 from jackfield.topics.access import TopicAccess
 from jackfield.topics.topics import Topics
+from tests.support.shares import shares
 from tests.support.waiting import redis_settings
 
 
@@ -45,7 +46,7 @@ class NodeTopics:
         self.families = list(families)
         self.redis = RedisClient(redis_settings(), url)
         self.keys = Keys(prefix, f"node-{secrets.token_hex(3)}")
-        self.topics = Topics(self.settings, self.find_family, self.redis, self.keys)
+        self.topics = Topics(self.settings, self.find_family, self.redis, self.keys, shares())
         self.access = TopicAccess(self.topics, self.settings.limits, make_context)
         #: Whether what comes over channels is lost; and the channels over which any came.
         self.is_deaf = False

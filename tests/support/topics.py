@@ -95,7 +95,8 @@ class Member(Wire):
     ) -> None:
         # Without bound: a queue that is full would keep the end of the connection from being read.
         options.setdefault("max_queue", None)
-        super().__init__(server, additional_headers=as_user(user, *scopes), **options)
+        headers = as_user(user, *scopes) | options.pop("headers", {})
+        super().__init__(server, additional_headers=headers, **options)
         self.welcome: Message = {}
         #: What came and was not asked for yet, in its order.
         self.inbox: list[Message] = []

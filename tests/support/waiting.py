@@ -60,6 +60,8 @@ def redis_settings(
         pool=pool,
         probe=1.0,
         tls_ca=None,
+        embedded_memory=0,
+        readyz_when_full="unavailable",
     )
 
 

@@ -1,5 +1,6 @@
 """The gateway's web application: the list of agents, their cards, and the routes of calls."""
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -38,6 +39,7 @@ def create_app(
     token: str | None = None,
     anonymous: bool = False,
     connections: int = 100,
+    tls: ssl.SSLContext | None = None,
 ) -> Starlette:
     """Make the gateway, ready for an ASGI server.
 
@@ -48,8 +50,9 @@ def create_app(
             None for an anonymous connection.
         anonymous: Whether to accept callers without a token, as anonymous clients of Jackfield.
         connections: How many connections there may be to Jackfield, one for each request.
+        tls: Whose certificates are trusted; None for those that the system trusts.
     """
-    pool = Pool(url, size=connections, timeout=_CONNECT_TIMEOUT)
+    pool = Pool(url, size=connections, timeout=_CONNECT_TIMEOUT, tls=tls)
     address = address.rstrip("/")
 
     async def agents() -> list[dict[str, Any]]:
@@ -133,8 +136,10 @@ def _list_problem(
     match error:
         case RequestError(retryable=False):
             return problem(502, f"Jackfield does not say which agents there are: {error}")
-        case RequestError(extra=extra):
-            return problem(503, f"Jackfield is away: {error}", extra.get("retry_after") or 1.0)
+        case RequestError(extra={"retry_after": int() | float() as after}) if after:
+            return problem(503, f"Jackfield is away: {error}", after)
+        case RequestError():
+            return problem(503, f"Jackfield is away: {error}", 1.0)
         case TimeoutError():
             return problem(503, "Jackfield did not answer in time.", 1.0)
     answer = connection_problem(error)

@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import ssl
 import sys
 from typing import Final
 from urllib.parse import urlsplit
@@ -70,6 +71,12 @@ _BACKLOG: Final = 1024
     show_default=True,
     help="Connections to Jackfield, at most: one for each request that is under way.",
 )
+@click.option(
+    "--ca",
+    metavar="FILE",
+    help="The certificates of the authorities that may sign Jackfield's, in PEM; if left out, "
+    "those that the system trusts, or in the file that SSL_CERT_FILE names.",
+)
 def main(
     *,
     url: str,
@@ -79,6 +86,7 @@ def main(
     token_env: str | None,
     anonymous: bool,
     connections: int,
+    ca: str | None,
 ) -> None:
     """Serve the agents of a Jackfield server by the A2A protocol.
 
@@ -96,13 +104,14 @@ def main(
             raise click.BadParameter(
                 f"The variable {token_env} is not set.", param_hint="--token-env"
             )
+    tls = None if ca is None else _trust(ca)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level="INFO")
     with _listen(host, port) as listener:
         taken = listener.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
         address = public_url or f"http://{shown}:{taken}"
         app = create_app(
-            url, address=address, token=token, anonymous=anonymous, connections=connections
+            url, address=address, token=token, anonymous=anonymous, connections=connections, tls=tls
         )
         config = uvicorn.Config(
             app,
@@ -128,6 +137,14 @@ def _check_address(url: str, schemes: tuple[str, ...], option: str) -> None:
         raise click.BadParameter(
             f"{url!r} is not an address like {schemes[0]}://host:port.", param_hint=option
         )
+
+
+def _trust(ca: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except OSError as error:
+        why = "it has no certificates in PEM" if isinstance(error, ssl.SSLError) else error.strerror
+        raise click.BadParameter(f"{ca} can't be used: {why}.", param_hint="--ca") from error
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -1,6 +1,7 @@
 """`Pool`: connections to Jackfield, kept by token, each used by one request at a time."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -39,9 +40,13 @@ class Pool:
         url: The address of the server's socket.
         size: How many there may be.
         timeout: Seconds until the server must have welcomed one.
+        tls: Whose certificates are trusted; None for those that the system trusts.
     """
 
-    def __init__(self, url: str, *, size: int, timeout: float) -> None:
+    def __init__(
+        self, url: str, *, size: int, timeout: float, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._tls = tls
         self._url = url
         self._timeout = timeout
         #: How many more there may be. One that is closing is not counted: nobody can use it.
@@ -97,7 +102,7 @@ class Pool:
         self._free -= 1
         stack = AsyncExitStack()
         try:
-            connecting = connect(self._url, token=token, timeout=self._timeout)
+            connecting = connect(self._url, token=token, timeout=self._timeout, ssl=self._tls)
             return Lease(await stack.enter_async_context(connecting), _stack=stack)
         except BaseException:
             self._free += 1

@@ -1,5 +1,6 @@
 """Answers for what goes wrong before a request gets as far as A2A: problem details (RFC 9457)."""
 
+import math
 from typing import Final
 
 from starlette.responses import JSONResponse
@@ -27,7 +28,7 @@ def problem(status: int, message: str, retry_after: float | None = None) -> JSON
     if status == 401:  # noqa: PLR2004 - RFC 9110, section 15.5.2
         headers["WWW-Authenticate"] = "Bearer"
     if retry_after is not None:
-        headers["Retry-After"] = str(max(1, round(retry_after)))
+        headers["Retry-After"] = str(max(1, math.ceil(retry_after)))
     return JSONResponse(
         {"status": status, "detail": message},
         status,

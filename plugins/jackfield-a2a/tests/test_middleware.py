@@ -8,7 +8,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from jackfield import Context, Error, Plugin
 from jackfield.testing import run_server
+from jackfield_a2a import create_app
 from jackfield_a2a.middleware import MAX_BYTES
 from jackfield_a2a.pool import Pool, PoolFull
 from tests.support.valkeys import free_port
@@ -264,3 +266,22 @@ async def test_a_gateway_that_is_not_let_in_itself_says_so(
         assert words == "Jackfield does not take the gateway's own token."
         # Callers have tokens of their own.
         assert (await call(http, address, headers=as_user("ada"))).status_code == 200
+
+
+async def test_a_jackfield_that_refuses_for_now_is_away_for_as_long_as_it_says() -> None:
+    plugin = Plugin("busy")
+    retryable = True
+
+    @plugin.on_connect
+    async def on_connect(ctx: Context) -> None:
+        raise Error("busy.full", "Full.", retryable=retryable, retry_after=6.5)
+
+    async with run_server(plugin) as server:
+        app = create_app(server.url, address="http://gateway", anonymous=True)
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+            for answer in (await call(http, ""), await http.get("/")):
+                assert "Full." in told(answer, 503)
+                assert answer.headers["Retry-After"] == "7"
+            retryable = False
+            assert "Full." in told(await call(http, ""), 502)

@@ -14,7 +14,7 @@ from jackfield.connection.request import CONNECTION_ENDED, Request
 from jackfield.connection.running import MessageOptions
 from jackfield.declaration.replies import Reply, Stated
 from jackfield.schema.untrusted import compile_untrusted
-from jackfield.store.tasks import HeldTask, TaskEnd, TaskUpdate
+from jackfield.store.tasks import HeldTask, TaskEnd, TaskRelease, TaskUpdate
 from jackfield.wire.errors import Error, field_fault, with_faults
 
 from .agents import Agents
@@ -94,6 +94,7 @@ class AgentAccess:
                 key=hashlib.sha256(own_key.encode()).hexdigest() if own_key else "",
                 watchers=watchers,
                 follow=not detach,
+                payer=self._connection,
             )
         )
         if detach:
@@ -166,7 +167,9 @@ class AgentAccess:
             schema = prompt.get("schema")
             if schema is not None:
                 compile_untrusted(schema).check(payload)
-        outcome = await self._agents.store.answer(task, answer=_encode(payload), key=key or "")
+        encoded = _encode(payload)
+        self._agents.shares.charge(self._connection, len(encoded), self._agents.settings.ttl)
+        outcome = await self._agents.store.answer(task, answer=encoded, key=key or "")
         if outcome.word in ("illegal", "ended"):
             raise Error("conflict", "The task asks for nothing.", state=outcome.state)
         return self._show(await self._read_visible(task))
@@ -257,7 +260,10 @@ class AgentAccess:
         state: str | None = None,
         prompt: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Stream chunks of a task, or ask for something; wait while the caller can't keep up."""
+        """Stream chunks of a task, or ask for something.
+
+        It waits while the caller can't keep up, and while Redis is nearly full.
+        """
         encoded = [_encode(chunk) for chunk in chunks]
         asked = {"message": "", **(prompt or {})}
         expires = asked.pop("expires", _PROMPT_EXPIRES)
@@ -268,6 +274,7 @@ class AgentAccess:
         if sum(map(len, encoded)) + len(encoded_prompt) > limit:
             raise Error("too_large", f"An update is larger than {limit} bytes.", limit=limit)
         instance = self._instance()
+        await self._agents.shares.wait_for_room(sum(map(len, encoded)))
         first = 0 if seq is None else seq
         while True:
             report = TaskUpdate(
@@ -322,6 +329,15 @@ class AgentAccess:
         if code is not None:
             error.extra["reason"] = code
         return await self._end(task, attempt, state, "error", _encode(error.as_dict()))
+
+    async def release(self, task: str, attempt: int) -> dict[str, Any]:
+        """Hand a task on to another instance, which begins it again."""
+        report = TaskRelease(task, self._instance().id, attempt)
+        outcome = await self._agents.report(self._instance(), report)
+        if outcome.word == "illegal":
+            words = "The skill is not idempotent: nobody else may begin the task again."
+            raise Error("conflict", words, state=outcome.state)
+        return {"task": task, "state": outcome.state}
 
     async def _end(
         self, task: str, attempt: int, state: str, field: str, body: bytes

@@ -13,16 +13,18 @@ import structlog
 
 from jackfield.config import Settings
 from jackfield.connection.connection import Connection
+from jackfield.connection.shares import Shares
 from jackfield.redis.client import RedisClient
 from jackfield.store.agents import AgentStore, RegistrationReply
 from jackfield.store.keys import Keys
-from jackfield.store.tasks import HeldTask, NewTask, Outcome, TaskEnd, TaskUpdate
+from jackfield.store.tasks import HeldTask, NewTask, Outcome, TaskReport, TaskUpdate
 from jackfield.store.topics import StoredTopic
 from jackfield.topics.topics import Topics
 from jackfield.wire.errors import Error
 
 from .call import Call, CallOptions
 from .channels import AgentChannel, AgentChannels
+from .charging import charge_task, task_timeout
 from .directory import Directory
 from .instance import REGISTRATION, SCOPE, AssignedTask, ConnectedInstance
 from .task_events import TaskEvents
@@ -45,9 +47,17 @@ class Agents:
         redis: The Redis they live in.
         keys: The keys of this node.
         topics: The node's topics, whose bus is used.
+        shares: What clients may keep.
     """
 
-    def __init__(self, settings: Settings, redis: RedisClient, keys: Keys, topics: Topics) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        redis: RedisClient,
+        keys: Keys,
+        topics: Topics,
+        shares: Shares,
+    ) -> None:
         self.settings = settings.agents
         #: Bytes of an event, and so of an update or an output, at most.
         self.event_bytes = settings.limits.event_bytes
@@ -58,6 +68,7 @@ class Agents:
         self.dropped = 0
         #: How many calls were made here.
         self.called = 0
+        self.shares = shares
         self._keys = keys
         self._topics = topics
         self.channels = AgentChannels(keys, topics, self._on_gap)
@@ -94,7 +105,8 @@ class Agents:
         """Call an agent.
 
         Raises:
-            Error: ``invalid_payload``, ``not_found``, ``unavailable``.
+            Error: ``invalid_payload``, ``not_found``, ``unavailable``; ``rate_limited`` if the
+                caller keeps too much.
         """
         while True:
             skill = options.skill
@@ -103,7 +115,7 @@ class Agents:
             call, outcome = await self._create(options)
             if outcome.word == "ok":
                 self.called += 1
-                call.expire_in(self._timeout(options))
+                call.expire_in(task_timeout(self.settings, options))
                 return call
             call.stop()
             if outcome.word == "same":
@@ -138,25 +150,24 @@ class Agents:
         if not calling.cancelled() and not calling.exception() and calling.result().word == "ok":
             self.cancel_soon(task, Error("cancelled", "The caller has left."))
 
-    def _timeout(self, options: CallOptions) -> float:
-        seconds = self.settings.timeout if options.timeout is None else options.timeout
-        return min(seconds, self.settings.max_timeout)
-
     def _new_task(self, task: str, options: CallOptions) -> NewTask:
         skill = options.skill
         start = {"task": task, "agent": skill.agent, "skill": skill.id, "caller": options.caller}
+        encoded = msgspec.json.encode(options.input)
+        kept = charge_task(self.shares, self.settings, options, len(encoded))
         return NewTask(
             task,
             skill.id,
             skill.digest,
             msgspec.json.encode(start)[1:-1],
-            msgspec.json.encode(options.input),
-            self._timeout(options),
+            encoded,
+            task_timeout(self.settings, options),
             self._keys.node_id if options.follow else "",
             msgspec.json.encode(options.caller),
             msgspec.json.encode(options.watchers),
             options.key,
             skill.idempotent,
+            kept,
         )
 
     async def follow(self, task: str) -> Call:
@@ -286,7 +297,7 @@ class Agents:
         for task in tasks:
             await self.store.repeat_orders(task, instance=instance.id)
 
-    async def report(self, instance: ConnectedInstance, report: TaskUpdate | TaskEnd) -> Outcome:
+    async def report(self, instance: ConnectedInstance, report: TaskReport) -> Outcome:
         """Write what an instance says of its task; wait while the caller can't keep up.
 
         Raises:
@@ -308,7 +319,7 @@ class Agents:
             raise Error("conflict", "The task has ended.", state=outcome.state)
         if outcome.word != "ok":
             return outcome
-        if isinstance(report, TaskEnd):
+        if not isinstance(report, TaskUpdate):
             instance.drop(report.task)
         elif outcome.rest[2] == b"1" and mine is not None:
             if mine.signals == signals:  # else it has heard of what came after the report

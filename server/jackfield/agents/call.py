@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jackfield.connection.connection import Connection
 from jackfield.wire.errors import Error
 
 from .channels import AgentChannel
@@ -25,6 +26,7 @@ class CallOptions:
         key: The idempotency key among all calls of the agent; "" for none.
         watchers: Users who may see the task beside the caller.
         follow: Whether the caller wants to know here what becomes of it.
+        payer: Whose share the input is charged to; None for the server itself.
     """
 
     skill: KnownSkill
@@ -34,6 +36,7 @@ class CallOptions:
     key: str = ""
     watchers: Sequence[str] = ()
     follow: bool = True
+    payer: Connection | None = None
 
 
 class Call:

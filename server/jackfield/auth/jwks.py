@@ -1,12 +1,17 @@
 """`KeySet`: fetch the public keys that an issuer publishes (RFC 7517), and keep them fresh.
 
 They are fetched in the background. A client can name an unknown key, and so have the set fetched;
-however many do, that happens once in a while at most. If it can't be fetched, the last one stays in
-force.
+however many do, that happens only so often. If it can't be fetched, the last one stays in force.
+
+A key that was published a moment ago is unknown, too. So what one stranger asks for does not use up
+all fetches, and where none is left, the set is fetched as soon as one is: whoever waits that long
+finds the key, or learns that there is none.
 """
 
 import asyncio
+import math
 import random
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -24,8 +29,13 @@ _log = structlog.get_logger("jackfield")
 #: Seconds between two fetches that no unknown key asks for. A withdrawn key is used no longer than
 #: this, and issuers announce a new one for longer.
 _INTERVAL: Final = 600.0
-#: Seconds from one fetch to the next that an unknown key may cause.
+#: Seconds in which unknown keys may cause one fetch, and how many such fetches are saved up.
 _COOLDOWN: Final = 30.0
+_BURST: Final = 4
+#: Unknown keys that are remembered, to tell those that are not there from those not looked for.
+_MAX_MISSED: Final = 1024
+#: Seconds after which one that was not there may be there: well past any client's next attempt.
+_FORGOTTEN: Final = 300.0
 #: Seconds that a fetch may take.
 _TIMEOUT: Final = 5.0
 #: Seconds from a fetch that failed to the next; doubled each time, up to the second.
@@ -56,7 +66,7 @@ class KeySet:
         url: Where they are published.
         algorithms: Those that may be used at all.
         interval: Seconds between two fetches that no unknown key asks for.
-        cooldown: Seconds from one fetch to the next that an unknown key may cause.
+        cooldown: Seconds in which unknown keys may cause one fetch.
     """
 
     def __init__(
@@ -78,7 +88,13 @@ class KeySet:
         self._has_failed = False
         self._fetching: asyncio.Task[None] | None = None
         self._waiting = 0
-        self._next_at = 0.0
+        #: When all fetches that unknown keys may cause would be there again.
+        self._full_at = 0.0
+        #: When the last fetch that has succeeded began.
+        self._fetched_at = -math.inf
+        #: Since when each unknown key is asked for, by a hash of it: strangers choose its length.
+        self._missed: OrderedDict[int, float] = OrderedDict()
+        self._planned: asyncio.TimerHandle | None = None
         self._refreshing: asyncio.Task[None] | None = None
         self._session: aiohttp.ClientSession | None = None
 
@@ -88,10 +104,14 @@ class KeySet:
             timeout=aiohttp.ClientTimeout(total=_TIMEOUT), auto_decompress=False
         )
         await asyncio.wait([self._start_fetch()])
+        # Nothing is saved up yet: the first may be caused after a cooldown.
+        self._full_at = asyncio.get_running_loop().time() + _BURST * self._cooldown
         self._refreshing = asyncio.create_task(self._refresh_for_ever())
 
     async def close(self) -> None:
         """Stop fetching."""
+        if self._planned is not None:
+            self._planned.cancel()
         tasks = [task for task in (self._refreshing, self._fetching) if task is not None]
         for task in tasks:
             task.cancel()
@@ -110,36 +130,73 @@ class KeySet:
         return self._keys.get((key_id, algorithm))
 
     async def fetch(self, key_id: str | None, algorithm: str) -> Key | None:
-        """Fetch the set for a key that is not in it, if the last fetch is long enough ago.
+        """Fetch the set for a key that is not in it, unless unknown keys have caused too many.
 
         Args:
             key_id: Its id; None for the only key for the algorithm.
             algorithm: The algorithm to use it with.
 
         Returns:
-            The key; None if the issuer has no such key, or was asked a moment ago.
+            The key; None if the issuer has no such key, or can't be asked now; see `wait_for`.
 
         Raises:
             Error: ``unavailable``: no key was ever fetched, or too many wait for one.
         """
-        now = asyncio.get_running_loop().time()
+        missed = hash((key_id, algorithm))
+        if missed not in self._missed:
+            self._missed[missed] = asyncio.get_running_loop().time()
+            if len(self._missed) > _MAX_MISSED:
+                self._missed.popitem(last=False)
         is_fetching = self._fetching is not None and not self._fetching.done()
-        if is_fetching or now >= self._next_at:
+        if is_fetching or self._may_fetch_in() <= 0:
             if self._waiting >= _MAX_WAITING:
                 raise Error("unavailable", retry_after=_TIMEOUT)
             self._waiting += 1
             try:
-                await asyncio.wait([self._start_fetch()])
+                await asyncio.wait([self._fetch_for_unknown()])
             finally:
                 self._waiting -= 1
         if not self._is_fetched:
             raise Error("unavailable", retry_after=_LAST_PAUSE)
         return self.find(key_id, algorithm)
 
+    def wait_for(self, key_id: str | None, algorithm: str) -> float:
+        """Return how many seconds to wait for a key that `fetch` has not found; 0 if in vain.
+
+        The set is fetched by then, unless the issuer is away.
+
+        Args:
+            key_id: Its id; None for the only key for the algorithm.
+            algorithm: The algorithm to use it with.
+        """
+        if self._has_failed:
+            return _LAST_PAUSE
+        if self._missed.get(hash((key_id, algorithm)), math.inf) <= self._fetched_at:
+            return 0
+        wait = self._may_fetch_in()
+        if self._planned is None and wait > 0:
+            loop = asyncio.get_running_loop()
+            self._planned = loop.call_later(wait, self._fetch_for_unknown)
+        return max(wait, 0)
+
+    def _may_fetch_in(self) -> float:
+        """Return in how many seconds an unknown key may cause a fetch; 0 or less: now."""
+        spare = (_BURST - 1) * self._cooldown
+        return self._full_at - spare - asyncio.get_running_loop().time()
+
+    def _fetch_for_unknown(self) -> "asyncio.Task[None]":
+        """Fetch the set because of an unknown key; whoever joins a fetch spends none."""
+        if self._planned is not None:
+            self._planned.cancel()
+            self._planned = None
+        if self._fetching is None or self._fetching.done():
+            now = asyncio.get_running_loop().time()
+            self._full_at = max(self._full_at, now) + self._cooldown
+        return self._start_fetch()
+
     def _start_fetch(self) -> "asyncio.Task[None]":
         """Begin a fetch, or return the one under way, which all share who wait for it."""
         if self._fetching is None or self._fetching.done():
-            self._next_at = asyncio.get_running_loop().time() + self._cooldown
             self._fetching = asyncio.create_task(self._fetch())
         return self._fetching
 
@@ -157,6 +214,7 @@ class KeySet:
 
     async def _fetch(self) -> None:
         """Fetch the set; keep the last one if that fails."""
+        began = asyncio.get_running_loop().time()
         try:
             keys = self._read_keys(await self._download())
         except (aiohttp.ClientError, TimeoutError, OSError, _UnusableError) as exc:
@@ -172,7 +230,9 @@ class KeySet:
         if self._has_failed or not self._is_fetched:
             _log.info("fetched the keys of an issuer", url=self._url, keys=len(keys))
         self._keys = keys
-        self._is_fetched, self._has_failed = True, False
+        self._is_fetched, self._has_failed, self._fetched_at = True, False, began
+        while self._missed and next(iter(self._missed.values())) < began - _FORGOTTEN:
+            self._missed.popitem(last=False)
 
     async def _download(self) -> bytes:
         assert self._session is not None  # noqa: S101 - `start` has made it

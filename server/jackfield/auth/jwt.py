@@ -5,6 +5,7 @@ and algorithms it claims to be signed with.
 """
 
 import os
+import time
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from types import TracebackType
@@ -12,10 +13,13 @@ from typing import Any, Final, NamedTuple, Self
 from urllib.parse import urlsplit
 
 import msgspec
+import structlog
 from jwt import PyJWT, exceptions
+from jwt.types import Options
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from jackfield.config import DurationField, Secret, SecretFileField, is_loopback
+from jackfield.telemetry.log import RateLimitedLog
 from jackfield.wire.errors import Error
 from jackfield.wire.identity import MAX_USER_LENGTH, Identity, is_user
 from jackfield.wire.malformed import UNDECODABLE
@@ -24,10 +28,16 @@ from . import MAX_TOKEN_LENGTH, Credentials
 from .jwks import KeySet
 from .keys import ALGORITHMS, Key, KeyKind, kinds, public_key, secret_key
 
+_skew_log: Final = RateLimitedLog(structlog.get_logger("jackfield"))
 #: Seconds. Clocks that differ by more should be set, and no token should be accepted for longer.
 _MAX_LEEWAY: Final = 300.0
 #: Seconds since the epoch: the end of the year 9999, past which no date is one.
 _LATEST: Final = 253_402_300_800
+#: Seconds from now at which a token may begin to be valid and still be worth waiting for: clocks
+#: that differ by more are not just adrift.
+_MAX_AHEAD: Final = 60.0
+#: The claims that say from when on a token is valid (RFC 7519, sections 4.1.5 and 4.1.6).
+_BEGINNINGS: Final = ("nbf", "iat")
 #: The claims that may say what a token allows: as a text, or a list of texts.
 _SCOPE_CLAIMS: Final = ("scope", "scopes", "scp")
 #: Where the key may come from.
@@ -39,7 +49,6 @@ _FAULTS: Final = (
     (exceptions.InvalidSignatureError, "Its signature is wrong."),
     (exceptions.InvalidAudienceError, "It is for another audience."),
     (exceptions.InvalidIssuerError, "It is of another issuer."),
-    (exceptions.ImmatureSignatureError, "It is not valid yet."),
     (exceptions.InvalidAlgorithmError, "Its algorithm is not one of those allowed."),
     (exceptions.InvalidSubjectError, "Its subject is not a text."),
     (exceptions.InvalidJTIError, "Its id is not a text."),
@@ -201,14 +210,25 @@ class Verifier:
             Error: ``unauthenticated`` or ``token_expired``: it isn't.
         """
         try:
+            return self._decode(token, key, {})
+        except exceptions.ImmatureSignatureError:
+            pass
+        # All but its beginning is checked again: only a token that is right is worth a wait.
+        raise self._immature(self._decode(token, key, {"verify_iat": False, "verify_nbf": False}))
+
+    def _decode(self, token: str, key: Key, options: Options) -> dict[str, Any]:
+        try:
             return self._jwt.decode(
                 token,
                 key.material,
                 algorithms=key.algorithms,
+                options=options,
                 audience=self._audience,
                 issuer=self._issuer,
                 leeway=self._leeway,
             )
+        except exceptions.ImmatureSignatureError:
+            raise
         except exceptions.ExpiredSignatureError:
             raise Error("token_expired") from None
         except exceptions.MissingRequiredClaimError as exc:
@@ -218,6 +238,25 @@ class Verifier:
             raise _invalid(next(words, "It can't be read.")) from None
         except Exception:  # noqa: BLE001 - PyJWT 2.13 lets out what int() says of a claim
             raise _invalid("It can't be read.") from None
+
+    def _immature(self, claims: Mapping[str, Any]) -> Error:
+        """Return why a token that is valid from a later time on is refused, and for how long.
+
+        Its signature is right: most likely the clocks of its issuer and of this server differ.
+        """
+        at, claim = max((_time(claims[name], name), name) for name in _BEGINNINGS if name in claims)
+        ahead = at - time.time()
+        if ahead > _MAX_AHEAD:
+            return _invalid("It is not valid yet.")
+        _skew_log.warning(
+            "clock skew: a token is valid from a later time on; set the clocks of its issuer and "
+            "of this server, or raise leeway in [auth.jwt]",
+            claim=claim,
+            seconds_ahead=round(ahead, 1),
+            leeway=self._leeway,
+        )
+        wait = max(ahead - self._leeway, 0.1)
+        return _invalid_for_now(f"It is not valid for another {wait:.1f} s.", wait)
 
     def verify(self, token: str, key: Key) -> Identity:
         """Return the identity that a token proves.
@@ -265,6 +304,14 @@ def _invalid(why: str) -> Error:
     return Error("unauthenticated", f"The token is not valid. {why}")
 
 
+def _invalid_for_now(why: str, after: float) -> Error:
+    """Return a refusal that passes by itself, after so many seconds."""
+    error = _invalid(why)
+    error.retryable = True
+    error.extra["retry_after"] = round(after + 0.05, 1)
+    return error
+
+
 class JwtAuthenticator:
     """Accepts JSON Web Tokens from a header, a cookie or a message.
 
@@ -310,8 +357,8 @@ class JwtAuthenticator:
         """Find the key that a token claims to be signed with.
 
         Raises:
-            Error: ``unauthenticated``: there is no such key; ``unavailable``: there is none at all
-                yet.
+            Error: ``unauthenticated``: there is no such key, retryable if the issuer may have
+                published it since it was last asked; ``unavailable``: there is none at all yet.
         """
         if len(token) > MAX_TOKEN_LENGTH or not token.isascii():
             raise _invalid("It can't be read.")
@@ -324,6 +371,8 @@ class JwtAuthenticator:
         key = self._key_set.find(header.key_id, header.algorithm)
         if key is None:
             key = await self._key_set.fetch(header.key_id, header.algorithm)
+        if key is None and (wait := self._key_set.wait_for(header.key_id, header.algorithm)):
+            raise _invalid_for_now("There is no such key yet.", wait)
         if key is None:
             raise _invalid("There is no such key.")
         return key

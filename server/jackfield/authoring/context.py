@@ -10,6 +10,7 @@ from jackfield.agents.plugin_calls import call_agent, stream_agent
 from jackfield.connection.connection import Connection
 from jackfield.connection.request import Request
 from jackfield.connection.running import MessageOptions
+from jackfield.declaration.topic_family import BROADCAST, USER
 from jackfield.topics.access import TopicAccess
 from jackfield.wire.position import Position
 from jackfield.wire.protocol import MessageId
@@ -91,7 +92,8 @@ class Context:
     @property
     def state(self) -> State:
         """The plugin's own fields of this connection's state, kept in Redis."""
-        return State(self._connection, self._runtime.plugin, self._services.store)
+        services = self._services
+        return State(self._connection, self._runtime.plugin, services.store, services.shares)
 
     @property
     def log(self) -> structlog.stdlib.BoundLogger:
@@ -108,6 +110,18 @@ class Context:
             False if no such request is under way.
         """
         return self._connection.cancel(message_id)
+
+    def pause(self, message_id: MessageId, *, wait: bool = True) -> bool:
+        """Have a stream of this connection wait for its client, or go on.
+
+        Args:
+            message_id: The id it was sent with.
+            wait: Whether it is to wait.
+
+        Returns:
+            False if no stream of that id is under way.
+        """
+        return self._connection.pause(message_id, wait=wait)
 
     async def refresh_identity(self, token: str) -> float | None:
         """Replace the identity of this connection by that of a newer token of the same user.
@@ -128,16 +142,20 @@ class Context:
         return await self._services.refresh.refresh(self._connection, token)
 
     async def publish(self, topic: str, payload: Any, /, *, key: str | None = None) -> Position:
-        """Publish an event to a topic; see `Runtime.publish`."""
-        return await self._runtime.publish(topic, payload, key=key)
+        """Publish an event to a topic; see `Runtime.publish`.
+
+        What is kept of it is charged to the connection's user: past what one may keep this raises
+        `Error` ``rate_limited``, as all that publishes by a context.
+        """
+        return await self._services.topics.publish(topic, payload, key=key, client=self._connection)
 
     async def send_to_user(self, user: str, payload: Any, /, *, key: str | None = None) -> Position:
         """Publish an event to all connections of a user; see `Runtime.send_to_user`."""
-        return await self._runtime.send_to_user(user, payload, key=key)
+        return await self.publish(USER + user, payload, key=key)
 
     async def broadcast(self, payload: Any, /, *, key: str | None = None) -> Position:
         """Publish an event to all connections; see `Runtime.broadcast`."""
-        return await self._runtime.broadcast(payload, key=key)
+        return await self.publish(BROADCAST, payload, key=key)
 
     async def subscribe(self, topic: str, since: Position | None = None) -> dict[str, Any]:
         """Make this connection a member of a topic, if its family's `authorize` allows that.
@@ -239,9 +257,14 @@ class Context:
         timeout: float | None = None,  # noqa: ASYNC109 - of the task, wherever it runs
     ) -> dict[str, Any]:
         """Call an agent for this connection's user; see `Runtime.call_agent`."""
-        agents = self._services.agents
         return await call_agent(
-            agents, agent, skill, input=payload, caller=self.user, timeout=timeout
+            self._services.agents,
+            agent,
+            skill,
+            input=payload,
+            caller=self.user,
+            timeout=timeout,
+            payer=self._connection,
         )
 
     def stream_agent(
@@ -254,8 +277,15 @@ class Context:
         timeout: float | None = None,
     ) -> AsyncGenerator[dict[str, Any], None]:
         """Call an agent and iterate over its chunks; see `Runtime.stream_agent`."""
-        agents = self._services.agents
-        return stream_agent(agents, agent, skill, input=payload, caller=self.user, timeout=timeout)
+        return stream_agent(
+            self._services.agents,
+            agent,
+            skill,
+            input=payload,
+            caller=self.user,
+            timeout=timeout,
+            payer=self._connection,
+        )
 
     @property
     def agents(self) -> AgentAccess:

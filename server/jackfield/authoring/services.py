@@ -7,6 +7,7 @@ from typing import Any
 
 from jackfield.agents.agents import Agents
 from jackfield.auth.refresh import IdentityRefresh
+from jackfield.connection.shares import Shares
 from jackfield.store.connections import ConnectionStore
 from jackfield.topics.access import TopicAccess
 from jackfield.topics.topics import Topics
@@ -22,6 +23,7 @@ class Services:
         agents: The node's agents.
         refresh: Replaces the identity of a connection.
         store: The connections' state in Redis.
+        shares: What clients may keep in Redis.
         describe: Describes message types and topics; see `Registry.describe`.
         address: The address of the WebSocket, once the server listens; see `Runtime.listening`.
     """
@@ -31,5 +33,6 @@ class Services:
     agents: Agents
     refresh: IdentityRefresh
     store: ConnectionStore
+    shares: Shares
     describe: Callable[[frozenset[str], str | None], dict[str, Any]]
     address: asyncio.Future[str]

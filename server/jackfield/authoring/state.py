@@ -7,12 +7,16 @@ from typing import Any, Final
 import msgspec
 
 from jackfield.connection.connection import Connection
+from jackfield.connection.shares import FIELD_BYTES, Shares
 from jackfield.connection.slot import Slot
 from jackfield.store.connections import ConnectionStore
 
 #: Held while a connection's fields are written: two writes of one field must reach Redis in the
 #: order in which they are seen here, and over two connections to Redis they might not.
 _WRITE_LOCK: Final = Slot("state", asyncio.Lock)
+
+#: What a connection holds by its fields, among all that it holds.
+_HELD: Final = "fields"
 
 
 class State(Mapping[str, Any]):
@@ -22,12 +26,15 @@ class State(Mapping[str, Any]):
     Redis first, and only then can be read: when `set` returns, the field is in both.
     """
 
-    __slots__ = ("_connection", "_prefix", "_store")
+    __slots__ = ("_connection", "_prefix", "_shares", "_store")
 
-    def __init__(self, connection: Connection, plugin: str, store: ConnectionStore) -> None:
+    def __init__(
+        self, connection: Connection, plugin: str, store: ConnectionStore, shares: Shares
+    ) -> None:
         self._connection = connection
         self._prefix = f"{plugin}."
         self._store = store
+        self._shares = shares
 
     def __getitem__(self, name: str) -> Any:
         return msgspec.json.decode(self._connection.fields[self._prefix + name])
@@ -46,7 +53,8 @@ class State(Mapping[str, Any]):
             **values: Any JSON values.
 
         Raises:
-            Error: ``unavailable`` if Redis is away; nothing has changed here then.
+            Error: ``rate_limited`` if the client's user keeps too much, ``unavailable`` if Redis is
+                away or nearly full; nothing has changed here then.
             TypeError: A value can't be JSON.
         """
         await self._write(
@@ -68,7 +76,18 @@ class State(Mapping[str, Any]):
         """Write fields to Redis, then here; None removes one."""
         connection = self._connection
         async with connection[_WRITE_LOCK]:
-            await self._store.set_fields(connection, changes)
+            after = {**connection.fields, **changes}
+            size = sum(
+                len(name) + len(value) + FIELD_BYTES
+                for name, value in after.items()
+                if value is not None
+            )
+            before = self._shares.hold(connection, _HELD, size)
+            try:
+                await self._store.set_fields(connection, changes)
+            except BaseException:
+                self._shares.release(connection, _HELD, before)
+                raise
             for name, value in changes.items():
                 if value is None:
                     connection.fields.pop(name, None)

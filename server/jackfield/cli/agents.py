@@ -1,6 +1,7 @@
 """``jackfield agents``: list the registered agents, their skills and their load, once or live."""
 
 import asyncio
+import ssl
 import sys
 from collections.abc import AsyncIterator
 from typing import Any, Final
@@ -11,7 +12,15 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from .connecting import INTERRUPTED, connected, read_duration, read_token, token_option, url_option
+from .connecting import (
+    INTERRUPTED,
+    ca_option,
+    connected,
+    read_duration,
+    read_token,
+    token_option,
+    url_option,
+)
 from .options import epilog
 from .terminal import Failure, one_line, out, print_json
 
@@ -36,6 +45,7 @@ _TIMEOUT: Final = 10.0
 )
 @url_option
 @token_option
+@ca_option
 @click.option(
     "--watch/--once",
     default=None,
@@ -56,6 +66,7 @@ def command(
     *,
     url: str,
     token_env: str | None,
+    ca: ssl.SSLContext | None,
     watch: bool | None,
     interval: float,
     as_json: bool,
@@ -70,16 +81,19 @@ def command(
         raise click.BadParameter("Must be more than 0.", param_hint="--interval")
     if watch is None:
         watch = sys.stdout.isatty() and not as_json
-    lists = _lists(url, read_token(token_env), interval if watch else None)
+    server = (url, read_token(token_env), _TIMEOUT, ca)
+    lists = _lists(server, interval if watch else None)
     try:
         asyncio.run(_show(lists, watch=watch, as_json=as_json))
     except KeyboardInterrupt:
         context.exit(INTERRUPTED)
 
 
-async def _lists(url: str, token: str | None, interval: float | None) -> AsyncIterator[Agents]:
+async def _lists(
+    server: tuple[str, str | None, float, ssl.SSLContext | None], interval: float | None
+) -> AsyncIterator[Agents]:
     """Request the list once, or again and again with this interval in seconds."""
-    async with connected(url, token, _TIMEOUT) as client:
+    async with connected(*server) as client:
         while True:
             try:
                 reply = await client.request("agent.list", timeout=_TIMEOUT)

@@ -1,6 +1,7 @@
 """``jackfield call``: send one message to a server, and print the answer."""
 
 import asyncio
+import ssl
 import sys
 from contextlib import aclosing
 from typing import Any
@@ -10,7 +11,15 @@ import msgspec
 
 from jackfield.wire.malformed import UNDECODABLE
 
-from .connecting import INTERRUPTED, connected, read_duration, read_token, token_option, url_option
+from .connecting import (
+    INTERRUPTED,
+    ca_option,
+    connected,
+    read_duration,
+    read_token,
+    token_option,
+    url_option,
+)
 from .options import epilog
 from .terminal import Failure, print_json
 
@@ -59,6 +68,7 @@ def _read_payload(
     help="How long to wait for the connection, and for each answer; 0 waits without limit.",
 )
 @token_option
+@ca_option
 @click.pass_context
 def command(
     context: click.Context,
@@ -68,6 +78,7 @@ def command(
     url: str,
     timeout: float,
     token_env: str | None,
+    ca: ssl.SSLContext | None,
 ) -> None:
     """Send a message of a TYPE, and print the reply.
 
@@ -78,19 +89,18 @@ def command(
     if not message_type.isprintable():
         raise click.BadParameter("Not a message type.", param_hint="TYPE")
     try:
-        asyncio.run(_call(url, read_token(token_env), message_type, payload, timeout or None))
+        asyncio.run(_call((url, read_token(token_env), timeout or None, ca), message_type, payload))
     except KeyboardInterrupt:
         context.exit(INTERRUPTED)
 
 
 async def _call(
-    url: str,
-    token: str | None,
+    server: tuple[str, str | None, float | None, ssl.SSLContext | None],
     message_type: str,
     payload: dict[str, Any],
-    seconds: float | None,
 ) -> None:
-    async with connected(url, token, seconds) as client:
+    seconds = server[2]
+    async with connected(*server) as client:
         streamed = False
         try:
             async with aclosing(client.answers(message_type, payload, timeout=seconds)) as answers:

@@ -1,18 +1,20 @@
 """What the commands share that connect to a server: options, the connection, its failures."""
 
 import os
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 import click
+import msgspec
 
 from jackfield.client import (
     Client,
     ConnectionClosed,
     ConnectionFailed,
+    JackfieldError,
     RequestError,
-    StreamBroken,
     connect,
 )
 from jackfield.config import parse_duration
@@ -34,6 +36,27 @@ url_option = click.option(
 )
 token_option = click.option(
     "--token-env", metavar="NAME", help="The environment variable with a token to send."
+)
+
+
+def _read_ca(
+    _context: click.Context, _option: click.Parameter, value: str | None
+) -> ssl.SSLContext | None:
+    if value is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=value)
+    except OSError as exc:
+        why = "it has no certificates in PEM" if isinstance(exc, ssl.SSLError) else exc.strerror
+        raise click.BadParameter(f"{value} can't be used: {why}.", param_hint="--ca") from None
+
+
+ca_option = click.option(
+    "--ca",
+    metavar="FILE",
+    callback=_read_ca,
+    help="The certificates of the authorities that may sign the server's, in PEM; if left out, "
+    "those that the system trusts, or in the file that SSL_CERT_FILE names.",
 )
 
 
@@ -62,6 +85,7 @@ async def connected(
     url: str,
     token: str | None,
     timeout: float | None,  # noqa: ASYNC109 - it bounds the opening, not the body
+    ca: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Client]:
     """Connect to a server for the time of an `async with`; errors of the client fail the command.
 
@@ -69,6 +93,7 @@ async def connected(
         url: The address of its WebSocket.
         token: The token to send, None for none.
         timeout: Seconds until the server must have welcomed the client, None for no limit.
+        ca: Whose certificates are trusted; None for those that the system trusts.
 
     Raises:
         NotConnectedError: The connection could not be opened.
@@ -76,14 +101,16 @@ async def connected(
     """
     async with AsyncExitStack() as stack:
         try:
-            client = await stack.enter_async_context(connect(url, token=token, timeout=timeout))
+            client = await stack.enter_async_context(
+                connect(url, token=token, timeout=timeout, ssl=ca)
+            )
         except (ConnectionFailed, ConnectionClosed) as exc:
             raise NotConnectedError(str(exc)) from exc
         try:
             yield client
         except RequestError as exc:
             raise Failure(f"{exc.code}: {exc.message}", *_details(exc)) from exc
-        except (ConnectionClosed, StreamBroken) as exc:
+        except JackfieldError as exc:
             raise Failure(str(exc)) from exc
 
 
@@ -93,11 +120,18 @@ def _details(error: RequestError) -> Iterator[str]:
     codes = max((len(field["code"]) for field in error.fields), default=0)
     for field in error.fields:
         yield f"  {field['pointer']:{width}}  {field['code']:{codes}}  {field['message']}"
-    if suggestions := error.extra.get("suggestions"):
+    if suggestions := _texts(error.extra.get("suggestions")):
         yield f"  Did you mean {' or '.join(suggestions)}?"
-    if scopes := error.extra.get("scopes"):
+    if scopes := _texts(error.extra.get("scopes")):
         yield f"  It needs the scopes {', '.join(scopes)}."
+    if "fields" in error.extra:  # of another form than the protocol says
+        yield f"  {msgspec.json.encode(error.extra['fields']).decode()}"
     if error.incident is not None:
         yield f"  The server's log has more under incident {error.incident}."
     if "retry_after" in error.extra:
         yield f"  Try again in {error.extra['retry_after']} s."
+
+
+def _texts(value: object) -> list[str]:
+    """Return a list of texts; nothing of what has another form."""
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []

@@ -18,6 +18,7 @@ from jackfield.config import ConfigError, ServerSettings, Settings
 from jackfield.dispatch.plugin_entry import PluginFailures
 from jackfield.node import Node
 from jackfield.redis.embedded import EmbeddedError
+from jackfield.session.layouts import LayoutError
 
 from .connecting import DEFAULT_URL
 from .options import config_option, epilog, not_valid, read_settings
@@ -62,7 +63,7 @@ def command(config: Path | None, host: str | None, port: int | None) -> None:
         raise Failure(
             "Plugins failed, and plugins.strict is true.", *map(str, exc.entries)
         ) from exc
-    except EmbeddedError as exc:
+    except (EmbeddedError, LayoutError) as exc:
         raise Failure(*str(exc).splitlines()) from exc
     except OSError as exc:
         raise Failure(_explain(exc, settings.server)) from exc

@@ -17,13 +17,16 @@ from .agent.agent import Agent
 from .agent.task import Task
 from .connection import Client, connect
 from .errors import (
+    AlreadySubscribed,
     ConnectionClosed,
     ConnectionFailed,
     EventsLost,
     JackfieldError,
+    NotSent,
     Rejected,
     RequestError,
     StreamBroken,
+    TimedOut,
 )
 from .events import Event, Gap, History, Presence
 from .follow import follow
@@ -31,6 +34,7 @@ from .subscription import Subscription
 
 __all__ = [
     "Agent",
+    "AlreadySubscribed",
     "Client",
     "ConnectionClosed",
     "ConnectionFailed",
@@ -39,6 +43,7 @@ __all__ = [
     "Gap",
     "History",
     "JackfieldError",
+    "NotSent",
     "Position",
     "Presence",
     "Rejected",
@@ -46,6 +51,7 @@ __all__ = [
     "StreamBroken",
     "Subscription",
     "Task",
+    "TimedOut",
     "connect",
     "follow",
 ]

@@ -1,6 +1,7 @@
 """The connection of the Python client: `connect` opens it, `Client` is its interface."""
 
 import asyncio
+import ssl as tls
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from itertools import count
@@ -13,10 +14,11 @@ from jackfield.wire.position import Position
 
 from .errors import ConnectionClosed, ConnectionFailed, RequestError, StreamBroken
 from .events import History, Presence, read_events, read_position, read_presence
-from .message import Message, encode
-from .multiplexer import Multiplexer
+from .message import Message
+from .multiplexer import PAUSE, Multiplexer
 from .socket import ClientSocket, open_socket, raise_refusal
 from .subscription import Subscription
+from .time_limit import time_limit
 
 #: Bytes of messages that may wait for one reader; a server queues as many for a connection.
 BUFFER_BYTES: Final = 2**20
@@ -31,6 +33,8 @@ async def connect(
     timeout: float | None = 10.0,  # noqa: ASYNC109 - it bounds the opening, not the body
     subprotocol: str = "jackfield.v1",
     buffer_bytes: int = BUFFER_BYTES,
+    request_timeout: float | None = None,
+    ssl: tls.SSLContext | None = None,
 ) -> AsyncIterator["Client"]:
     """Connect to a server for the time of an `async with`, which gives a `Client`.
 
@@ -41,8 +45,14 @@ async def connect(
         timeout: Seconds until the server must have welcomed this client, None for no limit.
         subprotocol: The version of the protocol to ask for; this client reads and writes JSON.
         buffer_bytes: Bytes of messages that may wait for the reader of the events, and as many
-            again for the reader of each stream and subscription. Messages that do not fit are
-            dropped; the reader is told, or gets them from the topic's history.
+            again for the reader of each stream and subscription. The server pauses a stream that
+            is read slowly. Other messages that do not fit are dropped; the reader is told, or gets
+            them from the topic's history.
+        request_timeout: Seconds that each request waits for its answer, and each stream for its
+            next chunk, if it has no timeout of its own; None for no limit.
+        ssl: Decides whose certificates are trusted, and which certificate this client shows. None
+            for the authorities that the system trusts, or those in the file that the environment
+            variable ``SSL_CERT_FILE`` names.
 
     Raises:
         ConnectionFailed: The server was not reached, or refused.
@@ -55,14 +65,14 @@ async def connect(
     async with ClientSession(timeout=ClientTimeout(), middlewares=[raise_refusal]) as session:
         try:
             async with asyncio.timeout(timeout):
-                socket, welcome = await open_socket(session, url, all_headers, subprotocol)
+                socket, welcome = await open_socket(session, url, all_headers, subprotocol, ssl)
         except TimeoutError as error:
             raise ConnectionFailed(
                 None,
                 f"The server did not welcome this client within {timeout:g} s."
                 + ("" if token else " It may be waiting for a token, and was given none."),
             ) from error
-        client = Client(socket, welcome, buffer_bytes)
+        client = Client(socket, welcome, buffer_bytes, request_timeout)
         try:
             yield client
         finally:
@@ -76,9 +86,24 @@ class Client:
         welcome: The payload of the server's welcome: `connection`, `user`, `limits` and more.
     """
 
-    def __init__(self, socket: ClientSocket, welcome: Message, buffer_bytes: int) -> None:
+    def __init__(
+        self,
+        socket: ClientSocket,
+        welcome: Message,
+        buffer_bytes: int,
+        request_timeout: float | None = None,
+    ) -> None:
         self.welcome = welcome
-        self._multiplexer = Multiplexer(socket, welcome.get("topics", ()), buffer_bytes)
+        self._timeout = request_timeout
+        limits = welcome.get("limits")
+        message_bytes = limits.get("message_bytes") if isinstance(limits, dict) else None
+        self._multiplexer = Multiplexer(
+            socket,
+            welcome.get("topics") or (),
+            buffer_bytes,
+            message_bytes=message_bytes if isinstance(message_bytes, int) else None,
+            can_pause=PAUSE in (welcome.get("features") or ()),
+        )
 
     @property
     def connection(self) -> str:
@@ -104,17 +129,19 @@ class Client:
         Args:
             message_type: A registered message type.
             payload: Its payload, anything that msgspec writes as JSON.
-            timeout: Seconds to wait, None for as long as it takes.
+            timeout: Seconds to wait; None for the client's `request_timeout`, `math.inf` for as
+                long as it takes.
 
         Returns:
             The payload of the reply.
 
         Raises:
             RequestError: The server answered with an error.
+            NotSent: It can't be sent as JSON, or is larger than the server takes.
             ConnectionClosed: The connection has ended, perhaps before the reply.
-            TimeoutError: The reply did not come in time.
+            TimedOut: The reply did not come in time.
         """
-        return await self._multiplexer.request(message_type, payload, timeout)
+        return await self._multiplexer.request(message_type, payload, self._limit(timeout))
 
     async def stream(
         self,
@@ -132,13 +159,13 @@ class Client:
         Args:
             message_type: A registered message type.
             payload: Its payload, anything that msgspec writes as JSON.
-            timeout: Seconds to wait for each next chunk, None for as long as it takes.
+            timeout: Seconds to wait for each next chunk; None and infinity as of `request`.
 
         Raises:
             RequestError: The server answered with an error, perhaps after some chunks.
-            StreamBroken: Chunks were read too slowly (see `buffer_bytes`), or one is missing.
+            StreamBroken: A chunk is missing.
             ConnectionClosed: The connection has ended, perhaps before the stream.
-            TimeoutError: The next chunk did not come in time.
+            TimedOut: The next chunk did not come in time.
         """
         answers = self.answers(message_type, payload, timeout=timeout)
         async with aclosing(answers):
@@ -161,17 +188,17 @@ class Client:
         Args:
             message_type: A registered message type.
             payload: Its payload, anything that msgspec writes as JSON.
-            timeout: Seconds to wait for each next answer, None for as long as it takes.
+            timeout: Seconds to wait for each next answer; None and infinity as of `request`.
 
         Raises:
             RequestError: The server answered with an error, perhaps after some chunks.
-            StreamBroken: Chunks were read too slowly (see `buffer_bytes`), or one is missing.
+            StreamBroken: A chunk is missing.
             ConnectionClosed: The connection has ended, perhaps before the reply.
-            TimeoutError: The next answer did not come in time.
+            TimedOut: The next answer did not come in time.
         """
         async with self._multiplexer.exchange(message_type, payload) as inbox:
             for due in count():
-                async with asyncio.timeout(timeout):
+                async with time_limit(self._limit(timeout)):
                     message = await inbox.get()
                 if message["type"] != "chunk":
                     break
@@ -186,9 +213,10 @@ class Client:
         """Send a message without a reply; an error that it causes comes among the `events`.
 
         Raises:
+            NotSent: It can't be sent as JSON, or is larger than the server takes.
             ConnectionClosed: The connection has ended.
         """
-        await self._multiplexer.send(encode({"type": message_type, "payload": payload or {}}))
+        await self._multiplexer.send(self._multiplexer.write(message_type, payload))
 
     async def events(self) -> AsyncGenerator[Message, None]:
         """Iterate over the messages that answer no request, each as it stands on the wire.
@@ -223,18 +251,24 @@ class Client:
             topic: Its name.
             since: The position of an earlier subscription or event: what came after it is
                 recovered first. None to get only what comes from now on.
-            timeout: Seconds to wait for each answer of the server, None for as long as it takes.
+            timeout: Seconds to wait for each answer of the server; None for the client's
+                `request_timeout`.
 
         Raises:
-            ValueError: This client is subscribed to the topic already.
+            AlreadySubscribed: This client is subscribed to the topic already.
             RequestError: The server refused the subscription, or a renewal of it while iterating.
             ConnectionClosed: The connection has ended.
-            TimeoutError: The server did not answer in time.
+            TimedOut: The server did not answer in time.
         """
-        return Subscription(self._multiplexer, topic, since, timeout)
+        return Subscription(self._multiplexer, topic, since, self._limit(timeout))
 
     async def publish(
-        self, topic: str, payload: Mapping[str, Any], key: str | None = None
+        self,
+        topic: str,
+        payload: Mapping[str, Any],
+        key: str | None = None,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - as `request`
     ) -> Position:
         """Publish an event to a topic that allows clients to publish.
 
@@ -243,6 +277,7 @@ class Client:
             payload: The payload of the event, or what the plugin makes an event of.
             key: Makes it idempotent: of several with the same key, only the first is published.
                 So a publication whose reply did not come can be sent again.
+            timeout: As of `request`.
 
         Returns:
             The position of the event, or of the first one with this key.
@@ -250,9 +285,11 @@ class Client:
         Raises:
             RequestError: The server refused.
             ConnectionClosed: The connection has ended, perhaps before the reply.
+            TimedOut: The reply did not come in time.
         """
         publication = _without_none(topic=topic, payload=payload, key=key)
-        return read_position(await self.request("topic.publish", publication))
+        reply = await self.request("topic.publish", publication, timeout=timeout)
+        return read_position(reply)
 
     async def history(
         self,
@@ -261,6 +298,7 @@ class Client:
         after: int | None = None,
         before: int | None = None,
         limit: int | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - as `request`
     ) -> History:
         """Read events from a topic's history, without subscribing.
 
@@ -269,26 +307,40 @@ class Client:
             after: Return events after this offset; None for the newest events.
             before: Return events before this offset, None for no such bound.
             limit: How many events to return at most, None for as many as the server gives.
+            timeout: As of `request`.
 
         Raises:
             RequestError: The server refused.
             ConnectionClosed: The connection has ended, perhaps before the reply.
+            TimedOut: The reply did not come in time.
         """
         payload = _without_none(topic=topic, after=after, before=before, limit=limit)
-        reply = await self.request("topic.history", payload)
+        reply = await self.request("topic.history", payload, timeout=timeout)
         return History(read_position(reply), read_events(reply))
 
-    async def presence(self, topic: str) -> Presence:
+    async def presence(
+        self,
+        topic: str,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - as `request`
+    ) -> Presence:
         """Return who is in a topic: its `members`, and their `count`.
 
         Args:
             topic: Its name.
+            timeout: As of `request`.
 
         Raises:
             RequestError: The server refused.
             ConnectionClosed: The connection has ended, perhaps before the reply.
+            TimedOut: The reply did not come in time.
         """
-        return read_presence(await self.request("topic.presence", {"topic": topic}))
+        reply = await self.request("topic.presence", {"topic": topic}, timeout=timeout)
+        return read_presence(reply)
+
+    def _limit(self, timeout: float | None) -> float | None:
+        """Return the time limit of one request: its own, else the client's."""
+        return self._timeout if timeout is None else timeout
 
     async def wait_closed(self) -> ConnectionClosed:
         """Wait for the end of the connection, and return how it ended."""

@@ -1,7 +1,10 @@
 """The exceptions of the Python client and the agent SDK."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
+
+import msgspec
 
 #: Close codes that the next connection would end with as well (RFC 6455, section 7.4.1): the normal
 #: end, and messages that one of the two sides cannot take.
@@ -9,6 +12,8 @@ FINAL_CODES: Final = frozenset({1000, 1002, 1003, 1007, 1008, 1009, 1010})
 #: HTTP statuses of a temporary refusal: too many requests, and a server behind a proxy that is
 #: away or overloaded (RFC 6585, section 4; RFC 9110, section 15.6). None is no answer at all.
 TEMPORARY_STATUSES: Final = frozenset({None, 429, 502, 503, 504})
+#: The reason of a normal end (1000) that says: nothing was wanted. Who wants something comes back.
+IDLE: Final = "idle"
 #: Close codes from here to 4999 are those with which the protocol says not to reconnect.
 DO_NOT_RECONNECT: Final = 4500
 
@@ -68,7 +73,8 @@ class ConnectionClosed(JackfieldError):  # noqa: N818 - it names what happened
         self.code = code
         self.reason = reason
         if reconnect is None:
-            reconnect = code < DO_NOT_RECONNECT and code not in FINAL_CODES
+            is_final = code in FINAL_CODES and (code, reason) != (1000, IDLE)
+            reconnect = code < DO_NOT_RECONNECT and not is_final
         self.reconnect = reconnect
         self.after = after
 
@@ -78,6 +84,9 @@ class ConnectionClosed(JackfieldError):  # noqa: N818 - it names what happened
 
 class RequestError(JackfieldError):
     """The server answered with an error.
+
+    A server, a plugin or an agent may send anything as an error. What has another form than the
+    protocol says is made to fit here, so that whoever waits gets an error in any case.
 
     Args:
         error: The error object, as it stands on the wire.
@@ -93,17 +102,38 @@ class RequestError(JackfieldError):
 
     def __init__(self, error: Mapping[str, Any]) -> None:
         super().__init__(error)
-        self.extra = dict(error)
-        self.code: str = self.extra.pop("code")
-        self.message: str = self.extra.pop("message")
-        self.retryable: bool = self.extra.pop("retryable", False)
-        self.fields: list[dict[str, str]] = self.extra.pop("fields", [])
-        self.incident: str | None = self.extra.pop("incident", None)
+        given: object = error
+        self.extra: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {}
+        self.code: str = _text(self.extra.pop("code", "internal"))
+        self.message: str = _text(self.extra.pop("message", "The server told no reason."))
+        self.retryable: bool = self.extra.pop("retryable", False) is True
+        self.fields: list[dict[str, str]] = _faults(self.extra.get("fields", []))
+        if self.fields or not self.extra.get("fields"):
+            self.extra.pop("fields", None)
+        incident = self.extra.pop("incident", None)
+        self.incident: str | None = None if incident is None else _text(incident)
 
     def __str__(self) -> str:
         incident = f" (incident {self.incident})" if self.incident else ""
         fields = [f"  {f['pointer']}: {f['message']} ({f['code']})" for f in self.fields]
         return "\n".join([f"{self.code}: {self.message}{incident}", *fields])
+
+
+class NotSent(RequestError, TypeError, ValueError):  # noqa: N818 - it names what happened
+    """This client refused to send a message that no server could answer.
+
+    Its ``code`` is ``too_large`` if the message is larger than the server takes (``limit``, in
+    bytes), ``invalid_message`` if its type is no text, and else ``invalid_payload``: ``fields``
+    says what of the payload JSON has no room for, or would lose.
+    """
+
+
+class TimedOut(JackfieldError, TimeoutError):  # noqa: N818 - it names what happened
+    """The answer did not come in time; the request was cancelled at the server."""
+
+
+class AlreadySubscribed(JackfieldError, ValueError):  # noqa: N818 - it names what happened
+    """A connection has one subscription to a topic at a time, and has it."""
 
 
 class EventsLost(JackfieldError):  # noqa: N818 - it names what happened
@@ -140,7 +170,27 @@ def retry_after(error: Exception) -> float | None:
         case ConnectionClosed(reconnect=True, after=after):
             return after or 0
         case RequestError(retryable=True, extra=extra):
-            return extra.get("retry_after") or 0
+            return seconds(extra.get("retry_after")) or 0
         case TimeoutError():
             return 0
     return None
+
+
+def seconds(value: object) -> float | None:
+    """Return a time to wait as a server gave it; None if it is none."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
+        return value
+    return None
+
+
+def _text(value: object) -> str:
+    """Return a text, or anything else as the JSON that it came as."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _faults(value: object) -> list[dict[str, str]]:
+    """Return the faults that an error lists; none if it has another form."""
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        return []
+    keys = ("pointer", "code", "message")
+    return [{**each, **{key: _text(each.get(key, "")) for key in keys}} for each in value]

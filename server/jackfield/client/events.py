@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from jackfield.wire.position import Position
 
+from .errors import RequestError
 from .message import Message
 
 
@@ -21,6 +22,11 @@ class Event:
     offset: int
     payload: Message
     epoch: str
+
+    @property
+    def id(self) -> str:
+        """Epoch and offset in one text: a key for lists, the same as the JavaScript client's."""
+        return f"{self.epoch}:{self.offset}"
 
     @property
     def position(self) -> Position:
@@ -78,18 +84,37 @@ class History(NamedTuple):
 
 
 def read_position(reply: Message) -> Position:
-    """Return the position, of a topic or of an event, that a reply tells."""
-    return Position(reply["epoch"], reply["offset"])
+    """Return the position, of a topic or of an event, that a reply tells.
+
+    Raises:
+        RequestError: It tells none.
+    """
+    match reply:
+        case {"epoch": str(epoch), "offset": int(offset)}:
+            return Position(epoch, offset)
+    raise _malformed("position")
 
 
 def read_events(reply: Message) -> list[Event]:
-    """Return the events of a reply."""
-    return [
-        Event(event["offset"], event["payload"], reply["epoch"])
-        for event in reply.get("events", ())
-    ]
+    """Return the events of a reply.
+
+    Raises:
+        RequestError: They lack something.
+    """
+    try:
+        return [
+            Event(event["offset"], event["payload"], reply["epoch"])
+            for event in reply.get("events", ())
+        ]
+    except (TypeError, KeyError):
+        raise _malformed("events") from None
 
 
 def read_presence(message: Message) -> Presence:
     """Return what a message, or the payload of a reply, says about who is present."""
     return Presence(**{key: message.get(key) for key in ("joined", "left", "members", "count")})
+
+
+def _malformed(what: str) -> RequestError:
+    """Return what is raised for a reply that is not as the protocol says."""
+    return RequestError({"code": "internal", "message": f"The reply has no valid {what}."})

@@ -2,14 +2,16 @@
 
 import asyncio
 import logging
+import ssl as tls
 from collections.abc import AsyncGenerator, Mapping
 
 from jackfield.wire.position import Position
 
 from .backoff import Backoff
 from .connection import BUFFER_BYTES, connect
-from .errors import ConnectionClosed, ConnectionFailed, RequestError, retry_after
+from .errors import ConnectionClosed, ConnectionFailed, RequestError, TimedOut, retry_after
 from .events import Event, Gap, Presence
+from .token import Token, find_token, has_expired
 
 _log = logging.getLogger("jackfield.client")
 
@@ -18,13 +20,14 @@ async def follow(
     url: str,
     topic: str,
     *,
-    token: str | None = None,
+    token: Token | None = None,
     headers: Mapping[str, str] | None = None,
     since: Position | None = None,
     timeout: float | None = 10.0,  # noqa: ASYNC109 - it bounds each answer, not the iteration
     backoff: float = 0.1,
     max_backoff: float = 5.0,
     buffer_bytes: int = BUFFER_BYTES,
+    ssl: tls.SSLContext | None = None,
 ) -> AsyncGenerator[Event | Gap, None]:
     """Iterate over the events of a topic, connecting again whenever the connection is lost.
 
@@ -40,7 +43,11 @@ async def follow(
     Args:
         url: The address of the socket, `ws://` or `wss://`.
         topic: The topic's name.
-        token: The token that authenticates this client, sent as `Authorization: Bearer`.
+        token: The token that authenticates this client, sent as `Authorization: Bearer`; or a
+            function that returns it, which is called before each connection and may be async. It
+            returns an empty text to send none, and None if whoever it was has signed out. If it
+            raises an exception it is asked again after the wait, unless that has an attribute
+            `retryable` which is false.
         headers: Further headers of each handshake.
         since: The position of an event or of an earlier subscription, to begin after. None to get
             only what comes from now on.
@@ -50,10 +57,13 @@ async def follow(
         max_backoff: What that bound never exceeds, in seconds.
         buffer_bytes: Bytes of events that may wait to be read here; more are read later from the
             topic's history.
+        ssl: As of `connect`.
 
     Raises:
-        ConnectionFailed: The server refused, or is not a Jackfield server.
-        ConnectionClosed: The server closed the connection and asked not to reconnect.
+        ConnectionFailed: The server refused, or is not a Jackfield server; or the token function
+            has no token any more.
+        ConnectionClosed: The server closed the connection and asked not to reconnect, or the token
+            is a text and has expired.
         RequestError: The server refused the subscription.
     """
     delays = Backoff(backoff, max_backoff)
@@ -61,7 +71,12 @@ async def follow(
         try:
             async with (
                 connect(
-                    url, token=token, headers=headers, timeout=timeout, buffer_bytes=buffer_bytes
+                    url,
+                    token=await find_token(token, retry=True),
+                    headers=headers,
+                    timeout=timeout,
+                    buffer_bytes=buffer_bytes,
+                    ssl=ssl,
                 ) as client,
                 client.subscribe(topic, since=since, timeout=timeout) as subscription,
             ):
@@ -71,11 +86,10 @@ async def follow(
                     since = subscription.position
                     if not isinstance(item, Presence):
                         yield item
-        except (ConnectionFailed, ConnectionClosed, RequestError, TimeoutError) as error:
+        except (ConnectionFailed, ConnectionClosed, RequestError, TimedOut) as error:
             after = retry_after(error)
-            if after is None:
+            if after is None or has_expired(error, token):
                 raise
             delay = delays.next_delay(after)
-            reason = str(error) or "The server did not answer in time."
-            _log.warning("Following %s again in %.1f s. %s", topic, delay, reason)
+            _log.warning("Following %s again in %.1f s. %s", topic, delay, error)
         await asyncio.sleep(delay)

@@ -4,17 +4,23 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from copy import copy
+from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import WSMsgType
 
 from jackfield.wire.close_codes import CloseCode
 
-from .errors import ConnectionClosed, EventsLost, RequestError, StreamBroken
+from .errors import ConnectionClosed, EventsLost, NotSent, RequestError
 from .inbox import Inbox
-from .message import Message, encode
-from .socket import ClientSocket, close_socket, protocol_violation, receive
+from .message import Message, write
+from .socket import ClientSocket, close_socket, protocol_violation, read_goodbye, receive
+from .stream_inbox import StreamInbox
+from .time_limit import time_limit
+
+#: The feature of a server that lets a client pause the answers to a request.
+PAUSE: Final = "request.pause"
 
 
 class Multiplexer:
@@ -24,6 +30,8 @@ class Multiplexer:
         socket: An open WebSocket whose welcome has been read.
         automatic_topics: The topics that the server has subscribed this connection to by itself.
         buffer_bytes: Bytes of messages that may wait for each reader.
+        message_bytes: Bytes of the longest message that the server takes; None if it did not say.
+        can_pause: Whether the server pauses the answers to a request when it is asked to.
 
     Attributes:
         closed: How the connection ended, None while it lives.
@@ -34,7 +42,13 @@ class Multiplexer:
     """
 
     def __init__(
-        self, socket: ClientSocket, automatic_topics: Collection[str], buffer_bytes: int
+        self,
+        socket: ClientSocket,
+        automatic_topics: Collection[str],
+        buffer_bytes: int,
+        *,
+        message_bytes: int | None = None,
+        can_pause: bool = False,
     ) -> None:
         self.automatic_topics = automatic_topics
         self.buffer_bytes = buffer_bytes
@@ -44,6 +58,8 @@ class Multiplexer:
         self.topics: dict[str, Inbox] = {}
         self.subscribed: set[str] = set()
         self._socket = socket
+        self._message_bytes = message_bytes
+        self._can_pause = can_pause
         self._ids = count(1)
         self._inboxes: dict[int, Inbox] = {}
         self._goodbye: ConnectionClosed | None = None
@@ -57,7 +73,7 @@ class Multiplexer:
         timeout: float | None,  # noqa: ASYNC109 - the server is told when it runs out
     ) -> Message:
         """Send a request and return the payload of its reply, as `Client.request` documents."""
-        async with asyncio.timeout(timeout), self.exchange(message_type, payload) as inbox:
+        async with time_limit(timeout), self.exchange(message_type, payload) as inbox:
             while (message := await inbox.get())["type"] == "chunk":
                 pass
         return result(message)
@@ -71,16 +87,37 @@ class Multiplexer:
         Leaving before the last answer has come cancels the request at the server.
         """
         id_ = next(self._ids)
-        message = encode({"type": message_type, "id": id_, "payload": payload or {}})
+        message = self.write(message_type, payload, id_)
         if inbox is None:
-            inbox = Inbox(self.buffer_bytes, _chunks_lost)
+            ask = partial(self._ask_about, id_) if self._can_pause else None
+            inbox = StreamInbox(self.buffer_bytes, ask)
         self._inboxes[id_] = inbox
         try:
             await self.send(message)
             yield inbox
         finally:
             if self._inboxes.pop(id_, None) is not None and self.closed is None:
-                self._send_soon(encode({"type": "request.cancel", "payload": {"id": id_}}))
+                self._send_soon(write("request.cancel", {"id": id_}))
+
+    def write(
+        self, message_type: str, payload: Mapping[str, Any] | None, id_: int | None = None
+    ) -> bytes:
+        """Return a message as JSON.
+
+        Raises:
+            NotSent: JSON has no room for it, or the server takes none so long: it would close the
+                connection, on which others wait.
+        """
+        message = write(message_type, payload, id_)
+        limit = self._message_bytes
+        if limit is not None and len(message) > limit:
+            words = f"The message has {len(message)} bytes, and the server takes {limit}."
+            raise NotSent({"code": "too_large", "message": words, "limit": limit})
+        return message
+
+    def _ask_about(self, id_: int, message_type: str, inbox: Inbox) -> None:
+        if self.closed is None and id_ in self._inboxes:
+            self.post(message_type, {"id": id_}, inbox)
 
     async def send(self, message: bytes) -> None:
         """Send a message, and wait while the socket's buffers are full.
@@ -99,7 +136,7 @@ class Multiplexer:
         """Send a request without waiting; the answer goes to the inbox."""
         id_ = next(self._ids)
         self._inboxes[id_] = inbox
-        self._send_soon(encode({"type": message_type, "id": id_, "payload": payload}))
+        self._send_soon(write(message_type, payload, id_))
 
     async def wait_closed(self) -> ConnectionClosed:
         """Wait for the end of the connection, and return how it ended."""
@@ -150,19 +187,13 @@ class Multiplexer:
                 inbox = self.topics.get(topic, self.events)
             case {"type": "chunk", "id": int(id_), "seq": int(), "payload": dict()}:
                 inbox = self._inboxes.get(id_)
-            case {"type": "reply", "id": int(id_), "payload": dict()} | {
-                "type": "error",
-                "id": int(id_),
-                "error": {"code": str(), "message": str()},
-            }:
+            case (
+                {"type": "reply", "id": int(id_), "payload": dict()}
+                | {"type": "error", "id": int(id_), "error": _}  # of whatever form: it is the end
+            ):
                 inbox = self._inboxes.pop(id_, None)
-            case {
-                "type": "goodbye",
-                "payload": {"code": int(code), "reason": str(reason)} as goodbye,
-            }:
-                self._goodbye = self._goodbye or ConnectionClosed(
-                    code, reason, reconnect=goodbye.get("reconnect"), after=goodbye.get("after")
-                )
+            case {"type": "goodbye", "payload": {"code": int(), "reason": str()} as goodbye}:
+                self._goodbye = self._goodbye or read_goodbye(goodbye)
                 return
             case {"type": "chunk" | "reply" | "goodbye" as kind}:
                 raise protocol_violation(f"a {kind} that lacks something")
@@ -200,7 +231,3 @@ def result(answer: Message) -> Message:
     if answer["type"] == "error":
         raise RequestError(answer["error"])
     return dict(answer["payload"])
-
-
-def _chunks_lost(dropped: int) -> StreamBroken:
-    return StreamBroken(f"{dropped} chunks came faster than they were read, and were dropped.")

@@ -1,6 +1,7 @@
 """The client's WebSocket: opened, read and closed, with the protocol's meaning of each failure."""
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from os import strerror
@@ -13,7 +14,7 @@ from aiohttp import WSMsgType
 from jackfield.wire.close_codes import CloseCode
 from jackfield.wire.malformed import UNDECODABLE
 
-from .errors import ConnectionClosed, ConnectionFailed
+from .errors import ConnectionClosed, ConnectionFailed, RequestError, seconds
 from .message import Message, decode
 
 ClientSocket = aiohttp.ClientWebSocketResponse[Literal[False]]
@@ -26,6 +27,9 @@ MESSAGE_BYTES: Final = 2**24
 HEARTBEAT: Final = 30.0
 #: Seconds to wait for the server's close frame: two round trips across the worst network.
 CLOSE_TIMEOUT: Final = 5.0
+#: Seconds from an error in place of the welcome to the end, which says whether to come back. A
+#: server sends both at once.
+GOODBYE_TIMEOUT: Final = 1.0
 #: Errors that the next attempt would meet as well: a wrong address, or another kind of server.
 _PERMANENT: Final = (
     aiohttp.InvalidURL,
@@ -48,9 +52,20 @@ class _ProblemDetails(msgspec.Struct):
 
 
 async def open_socket(
-    session: aiohttp.ClientSession, url: str, headers: Mapping[str, str], subprotocol: str
+    session: aiohttp.ClientSession,
+    url: str,
+    headers: Mapping[str, str],
+    subprotocol: str,
+    tls: ssl.SSLContext | None = None,
 ) -> tuple[ClientSocket, Message]:
     """Open a WebSocket and wait for the server's welcome.
+
+    Args:
+        session: What connects.
+        url: The address.
+        headers: Of the handshake.
+        subprotocol: What to ask for.
+        tls: Whose certificates are trusted; None for those that the system trusts.
 
     Returns:
         The socket, and the payload of the welcome.
@@ -67,6 +82,7 @@ async def open_socket(
             heartbeat=HEARTBEAT,
             max_msg_size=MESSAGE_BYTES,
             decode_text=False,
+            ssl=True if tls is None else tls,
         )
     except aiohttp.ClientError as error:
         message = _explain(error, url)
@@ -102,7 +118,7 @@ async def raise_refusal(
     raise ConnectionFailed(
         response.status,
         problem.message or problem.detail or f"The server refused: {response.reason}.",
-        float(after) if after.isdecimal() else problem.retry_after,
+        seconds(float(after) if after.isdecimal() else problem.retry_after),
     )
 
 
@@ -143,20 +159,57 @@ async def close_socket(socket: ClientSocket, code: int) -> None:
             await socket.close(code=code)
 
 
-async def _welcome(socket: ClientSocket) -> Message:
-    message, _ = await receive(socket)
-    match message:
-        case {"type": "welcome", "payload": {"connection": str()} as welcome}:
-            return dict(welcome)
-        case {"type": "error", "error": {"message": str(text)}}:
-            raise ConnectionFailed(None, text, reconnect=False)
-        case {"type": "goodbye", "payload": {"code": int(code), "reason": str(reason)} as goodbye}:
-            raise ConnectionClosed(
-                code, reason, reconnect=goodbye.get("reconnect"), after=goodbye.get("after")
-            )
-    raise ConnectionFailed(
-        None, "The server does not speak jackfield.v1: it sent no welcome.", reconnect=False
+def read_goodbye(goodbye: Message) -> ConnectionClosed:
+    """Return the end of the connection that a goodbye announces, by its payload."""
+    reconnect = goodbye.get("reconnect")
+    return ConnectionClosed(
+        goodbye["code"],
+        goodbye["reason"],
+        reconnect=reconnect if isinstance(reconnect, bool) else None,
+        after=seconds(goodbye.get("after")),
     )
+
+
+async def _welcome(socket: ClientSocket) -> Message:
+    """Wait for the welcome; an error in its place says why there is none, and the goodbye decides.
+
+    Raises:
+        ConnectionFailed: An error came, and then the end; or what came is not of this protocol.
+        ConnectionClosed: The end came without an error.
+    """
+    refusal: RequestError | None = None
+    while True:
+        try:
+            async with asyncio.timeout(None if refusal is None else GOODBYE_TIMEOUT):
+                message, _ = await receive(socket)
+        except ConnectionClosed as closed:
+            raise _refused(refusal, closed) from None
+        except TimeoutError:
+            if refusal is None:  # it is our caller's timeout
+                raise
+            message = {}
+        match message:
+            case {"type": "welcome", "payload": {"connection": str()} as welcome}:
+                return dict(welcome)
+            case {"type": "error", "error": error} if refusal is None:
+                refusal = RequestError(error)
+            case {"type": "goodbye", "payload": {"code": int(), "reason": str()} as goodbye}:
+                raise _refused(refusal, read_goodbye(goodbye))
+            case _:
+                words = "The server does not speak jackfield.v1: it sent no welcome."
+                if refusal is not None:
+                    words = refusal.message
+                raise ConnectionFailed(None, words, reconnect=False)
+
+
+def _refused(
+    refusal: RequestError | None, closed: ConnectionClosed
+) -> ConnectionFailed | ConnectionClosed:
+    """Return what the end of a connection before its welcome means, in the words of its error."""
+    if refusal is None:
+        return closed
+    after = closed.after or seconds(refusal.extra.get("retry_after"))
+    return ConnectionFailed(None, refusal.message, after, reconnect=closed.reconnect)
 
 
 def _explain(error: aiohttp.ClientError, url: str) -> str:

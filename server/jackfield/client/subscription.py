@@ -1,16 +1,16 @@
 """A subscription of the Python client: the events of one topic in order, gaps marked."""
 
-import asyncio
 from collections import deque
 from typing import Any, Self
 
 from jackfield.wire.position import Position
 
-from .errors import ConnectionClosed, EventsLost, RequestError
+from .errors import AlreadySubscribed, ConnectionClosed, EventsLost, RequestError
 from .events import Event, Gap, Presence, read_events, read_position, read_presence
 from .inbox import Inbox
 from .message import Message
 from .multiplexer import Multiplexer, result
+from .time_limit import time_limit
 
 
 class Subscription:
@@ -30,8 +30,9 @@ class Subscription:
         topic: Its name.
         position: The position of the last event or gap that the iteration gave: `since` of a later
             subscription, on any connection. Until there is one, it is where the subscription began.
-        recovered: Whether the server still had all that came after `since`; None without one. If
-            not, the iteration begins with a `Gap`.
+        recovered: Whether the reply had all that came after `since`, or without one all of a topic
+            that gives its whole history, as that of a task; None for any other. If not, the
+            iteration begins with a `Gap`.
     """
 
     position: Position
@@ -51,7 +52,7 @@ class Subscription:
 
     async def __aenter__(self) -> Self:
         if self.topic in self._multiplexer.subscribed:
-            raise ValueError(f"This connection is subscribed to {self.topic!r} already.")
+            raise AlreadySubscribed(f"This connection is subscribed to {self.topic!r} already.")
         self._multiplexer.subscribed.add(self.topic)
         if self._since is not None:
             self.position = self._since
@@ -98,17 +99,23 @@ class Subscription:
             payload["since"] = since._asdict()
         self._inbox = _TopicInbox(self._multiplexer, self.topic, self._received_types)
         async with (
-            asyncio.timeout(self._timeout),
+            time_limit(self._timeout),
             self._multiplexer.exchange("topic.subscribe", payload, self._inbox) as inbox,
         ):
             reply = result(await inbox.get())
         if since is None:
             self.position = read_position(reply)
-            return None
+            if "recovered" not in reply:
+                return None
+            # Whoever subscribes to such a topic, as that of a task, gets all that it has kept.
+            since = self.position = Position(self.position.epoch, 0)
         events = read_events(reply)
+        read_position(reply)
         offsets = [since.offset, *(event.offset for event in events)]
         # The offsets are checked too: where an event is missing there must be a gap.
-        complete = reply["recovered"] and offsets == [*range(since.offset, reply["offset"] + 1)]
+        complete = reply.get("recovered") is True and offsets == [
+            *range(since.offset, reply["offset"] + 1)
+        ]
         self._items.extend(events if complete else [Gap(*read_position(reply))])
         return bool(complete)
 

@@ -249,6 +249,8 @@ def _settings(
             pool=redis["pool"],
             probe=redis["probe"],
             tls_ca=redis["tls_ca"],
+            embedded_memory=redis["embedded_memory"],
+            readyz_when_full=redis["readyz_when_full"],
         ),
         connections=ConnectionSettings(**values["connections"]),
         auth=AuthSettings(

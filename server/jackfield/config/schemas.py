@@ -97,6 +97,12 @@ class RedisSchema(Schema):
     pool = _integer(16, _at_least(1))
     probe = _positive_duration(2.0)
     tls_ca = FileField(load_default=None)
+    # Valkey takes 2 MB before it keeps anything.
+    embedded_memory = _integer(512 * 2**20, _between(2**23, 2**50))
+    readyz_when_full = fields.String(
+        load_default="unavailable",
+        validate=validate.OneOf(("unavailable", "degraded"), error="Must be one of: {choices}."),
+    )
 
     @validates_schema(skip_on_field_errors=True)
     def authorities_are_of_use(self, data: Mapping[str, Any], **_: Any) -> None:
@@ -128,6 +134,10 @@ class ConnectionsSchema(Schema):
 
     heartbeat = _positive_duration(15.0)
     ttl = _positive_duration(45.0)
+    when_full = fields.String(
+        load_default="refuse",
+        validate=validate.OneOf(["refuse", "newest"], error="Must be one of: {choices}."),
+    )
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
     def ttl_spans_two_heartbeats(
@@ -176,6 +186,7 @@ class LimitsSchema(Schema):
 
     message_bytes = _size(65_536)
     nesting = _integer(128, _at_least(1))
+    values = _integer(10_000, _at_least(1))
     queue_bytes = _size(1_048_576)
     reply_bytes = _size(524_288)
     connections = _integer(100_000, _at_least(1))
@@ -191,6 +202,10 @@ class LimitsSchema(Schema):
     event_bytes = _size(65_536)
     history = _integer(1000, _at_least(1))
     publishes_per_second = _integer(100, _at_least(1))
+    # Less would not hold the largest message a few times.
+    kept_bytes = _integer(16 * 2**20, _between(2**18, 2**50))
+    kept_bytes_per_address = _integer(64 * 2**20, _between(2**18, 2**50))
+    new_topics_per_minute = _integer(1000, _at_least(1))
     handler_timeout = _positive_duration(30.0)
     write_timeout = _positive_duration(10.0)
     threads = _integer(32, _at_least(1))
@@ -203,6 +218,7 @@ class LimitsSchema(Schema):
         for small, large, outcome in (
             ("reply_bytes", "queue_bytes", "one large reply closes its connection"),
             ("event_bytes", "reply_bytes", "one large event is in no reply that recovers it"),
+            ("event_bytes", "kept_bytes", "nobody could publish one large event"),
         ):
             if data.get(small, 0) > data.get(large, math.inf):
                 raise ValidationError(

@@ -51,6 +51,9 @@ class RedisSettings:
         pool: Connections of one process to one server, at most.
         probe: Seconds within which a link to pub/sub must bring back what is sent over it.
         tls_ca: The file of the authorities whose certificates are trusted; None for the system's.
+        embedded_memory: Bytes that the embedded Valkey may use.
+        readyz_when_full: ``unavailable`` or ``degraded``: what ``/readyz`` says while Redis refuses
+            writes.
     """
 
     url: str
@@ -60,6 +63,8 @@ class RedisSettings:
     pool: int
     probe: float
     tls_ca: str | None
+    embedded_memory: int
+    readyz_when_full: str
 
     @property
     def safe_url(self) -> str:
@@ -79,10 +84,13 @@ class ConnectionSettings:
     Attributes:
         heartbeat: Seconds between two pings of a client, and between two signs of life in Redis.
         ttl: Seconds after which a connection without a sign of life counts as gone.
+        when_full: What happens to a connection past its user's limit: ``refuse``, or ``newest``,
+            which has it displace that user's oldest.
     """
 
     heartbeat: float
     ttl: float
+    when_full: str = "refuse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +143,7 @@ class LimitSettings:
     Attributes:
         message_bytes: Of a message from a client.
         nesting: Objects and lists within each other, in a message from a client.
+        values: Of the payload of a message from a client, at any depth.
         queue_bytes: Waiting to be sent to one client.
         reply_bytes: Of one message to a client.
         connections: Of one process.
@@ -150,6 +159,9 @@ class LimitSettings:
         event_bytes: Of one event.
         history: Events of one reply.
         publishes_per_second: Of one connection, by ``topic.publish``.
+        kept_bytes: That one user, or one anonymous connection, may keep in Redis.
+        kept_bytes_per_address: That all anonymous connections of one address may keep together.
+        new_topics_per_minute: That one user, anonymous connection or address may bring to life.
         handler_timeout: Seconds a handler may take that doesn't declare its own.
         write_timeout: Seconds that a client may leave what it is sent unread.
         threads: That plain handlers run in.
@@ -157,6 +169,7 @@ class LimitSettings:
 
     message_bytes: int
     nesting: int
+    values: int
     queue_bytes: int
     reply_bytes: int
     connections: int
@@ -172,6 +185,9 @@ class LimitSettings:
     event_bytes: int
     history: int
     publishes_per_second: int
+    kept_bytes: int
+    kept_bytes_per_address: int
+    new_topics_per_minute: int
     handler_timeout: float
     write_timeout: float
     threads: int

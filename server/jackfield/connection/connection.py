@@ -13,7 +13,7 @@ from jackfield.wire.close_codes import CLOSE_REASONS, CloseCode
 from jackfield.wire.errors import Error
 from jackfield.wire.identity import Identity
 from jackfield.wire.protocol import Codec, MessageId
-from jackfield.wire.rates import Allowance, TokenBucket
+from jackfield.wire.rates import Allowance, TokenBucket, cost_of
 
 from .new_connection import NewConnection
 from .outbox import Outbox
@@ -166,8 +166,22 @@ class Connection:
         """A value that changes with every message of the client's, and with nothing else."""
         return self.allowance.left + self.control_frames, self.allowance.filled_at
 
-    def count_refusal(self) -> bool:
+    def charge(self, size: int) -> float:
+        """Count a message by its bytes, beyond the one that it is counted as already.
+
+        Args:
+            size: Bytes.
+
+        Returns:
+            0.0 if it is within the rate limit; else the seconds until it would be.
+        """
+        return self.allowance.take_more(self.loop.time(), cost_of(size) - 1)
+
+    def count_refusal(self, size: int) -> bool:
         """Count a message past the rate limit.
+
+        Args:
+            size: Bytes.
 
         Returns:
             True if it is flooding: as many were refused, and as fast, as may be sent at all.
@@ -175,12 +189,27 @@ class Connection:
         if self._refusals is None:
             rate = self._limits.requests_per_second
             self._refusals = TokenBucket(rate, rate)
-        return self._refusals.take(self.loop.time()) > 0
+        return self._refusals.take(self.loop.time(), cost_of(size)) > 0
 
     def cancel(self, message_id: MessageId) -> bool:
         """Cancel a request on the client's behalf; return False if none of that id is running."""
         request = self.requests.get(message_id)
         return request is not None and request.stop(Error("cancelled"))
+
+    def pause(self, message_id: MessageId, *, wait: bool) -> bool:
+        """Have a stream wait for its client, or go on.
+
+        Returns:
+            False if no stream of that id is running.
+        """
+        request = self.requests.get(message_id)
+        if request is None or not request.options.streams:
+            return False
+        if wait:
+            request.pause()
+        else:
+            request.resume()
+        return True
 
     def stop_requests(self, reason: Error, *, streams_only: bool = False) -> None:
         """Stop all requests that are running.
@@ -193,12 +222,15 @@ class Connection:
             if request.options.streams or not streams_only:
                 request.stop(reason)
 
-    def close(self, code: CloseCode, reason: str | None = None) -> None:
+    def close(
+        self, code: CloseCode, reason: str | None = None, *, after: float | None = None
+    ) -> None:
         """Begin the close handshake (RFC 6455, section 7); no effect if it has begun.
 
         Args:
             code: The close code. One of the protocol's own is preceded by a ``goodbye`` message.
             reason: The close reason, if not the code's own.
+            after: Seconds until the client may come back; None for a moment, drawn at random.
         """
         if self.closing is not None:
             return
@@ -206,16 +238,17 @@ class Connection:
         if reason is None:
             reason = CLOSE_REASONS[code]
         if code >= CloseCode.SHUTDOWN:  # the first of the protocol's own codes
-            self.send_goodbye(code, reason)
+            self.send_goodbye(code, reason, after)
         self.outbox.send(frames.close(code, reason))
         self._end_writing()
 
-    def send_goodbye(self, code: CloseCode, reason: str) -> None:
+    def send_goodbye(self, code: CloseCode, reason: str, after: float | None = None) -> None:
         """Send the ``goodbye`` message, which announces a close; no effect if it was sent."""
         if self._goodbye_sent:
             return
         self._goodbye_sent = True
-        after = random.uniform(0, RECONNECT_SPREAD)  # noqa: S311 - jitter, not a secret
+        if after is None:
+            after = random.uniform(0, RECONNECT_SPREAD)  # noqa: S311 - jitter, not a secret
         self.send(self.codec.goodbye(code, reason, reconnect=code.reconnect, after=after))
 
     def answer_close(self, code: int) -> None:

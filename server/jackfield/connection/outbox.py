@@ -225,9 +225,6 @@ class Outbox:
         if self._check_timer is None:
             self._taken = self._written - waiting
             self._check_timer = self.loop.call_later(self._timeout, self._check)
-        elif waiting == 0:
-            # Nothing waited until now: the next check comes too early to count against the client.
-            self._taken = self._written - 1
         self._written += size
 
     def _check(self) -> None:

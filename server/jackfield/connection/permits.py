@@ -31,10 +31,12 @@ class Permits:
 
     Args:
         limits: How many there are.
+        displace: Whether a connection past its user's limit takes the place of that user's oldest.
     """
 
-    def __init__(self, limits: LimitSettings) -> None:
+    def __init__(self, limits: LimitSettings, *, displace: bool = False) -> None:
         self.limits = limits
+        self.displace = displace
         #: Permits that are taken, by connections that are open or about to be.
         self.taken = 0
         #: Permits of unauthenticated connections, the longest waiting first, and what closes each.
@@ -43,6 +45,8 @@ class Permits:
         self.turned_away = 0
         self.by_address: Counter[str] = Counter()
         self.by_user: Counter[str] = Counter()
+        #: Those of each user, the oldest first; only where one may be displaced.
+        self.held: dict[str, list[Permit]] = {}
 
     @property
     def unidentified(self) -> int:
@@ -60,11 +64,11 @@ class Permits:
         """
         if self.taken >= self.limits.connections:
             raise FullError("connections")
-        address_key = _address_key(address)
-        if address_key is not None:
-            _count(self.by_address, address_key, self.limits, "connections_per_address")
+        key = address_key(address)
+        if key is not None:
+            _count(self.by_address, key, self.limits, "connections_per_address")
         self.taken += 1
-        return Permit(self, address_key)
+        return Permit(self, key)
 
     @contextmanager
     def turn_away(self) -> Iterator[None]:
@@ -90,12 +94,14 @@ class Permit:
         address_key: What its address is counted by; None if that isn't counted.
     """
 
-    __slots__ = ("_address", "_permits", "_user")
+    __slots__ = ("_address", "_displace", "_is_displaced", "_permits", "_user")
 
     def __init__(self, permits: Permits, address_key: str | None) -> None:
         self._permits = permits
         self._address = address_key
         self._user: str | None = None
+        self._displace: Callable[[], None] | None = None
+        self._is_displaced = False
 
     def __enter__(self) -> Self:
         return self
@@ -111,8 +117,7 @@ class Permit:
         permits.waiting.pop(self, None)
         if self._address is not None:
             _uncount(permits.by_address, self._address)
-        if self._user is not None:
-            _uncount(permits.by_user, self._user)
+        self._leave_user()
 
     def await_identity(self, close: Callable[[], None]) -> None:
         """Count the connection as unauthenticated, until `identify`.
@@ -140,13 +145,45 @@ class Permit:
         """
         if user is not None:
             permits = self._permits
+            if permits.displace:
+                held = permits.held.get(user, [])
+                if len(held) >= permits.limits.connections_per_user:
+                    held[0]._make_room()  # noqa: SLF001 - of this class
+                permits.held.setdefault(user, []).append(self)
             _count(permits.by_user, user, permits.limits, "connections_per_user")
             self._user = user
         self._permits.waiting.pop(self, None)
 
+    def on_displaced(self, displace: Callable[[], None]) -> None:
+        """Have something called once a newer connection of the user takes this one's place.
+
+        Args:
+            displace: Closes the connection; called at once if that has happened already.
+        """
+        self._displace = displace
+        if self._is_displaced:
+            displace()
+
+    def _make_room(self) -> None:
+        self._leave_user()
+        self._is_displaced = True
+        if self._displace is not None:
+            self._displace()
+
+    def _leave_user(self) -> None:
+        user, self._user = self._user, None
+        if user is None:
+            return
+        permits = self._permits
+        _uncount(permits.by_user, user)
+        if permits.displace:
+            permits.held[user].remove(self)
+            if not permits.held[user]:
+                del permits.held[user]
+
 
 @lru_cache(4096)
-def _address_key(address: str) -> str | None:
+def address_key(address: str) -> str | None:
     """Return what connections from an address are counted by; None for an address of this machine.
 
     No client elsewhere has one of those, but a proxy that isn't among the trusted ones may.

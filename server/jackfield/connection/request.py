@@ -47,10 +47,14 @@ class Request(Generic[Options_co]):
         "key",
         "options",
         "own_task",
+        "resumed",
         "stop_reason",
         "task",
         "timer",
     )
+
+    #: Set while its stream may go on. Few requests are ever paused, and no other has it.
+    resumed: asyncio.Event
 
     def __init__(
         self,
@@ -99,6 +103,22 @@ class Request(Generic[Options_co]):
         if self.task is not None:
             self.task.cancel()
         return True
+
+    def pause(self) -> None:
+        """Have its stream wait before the next chunk, until `resume`."""
+        if self.pauses is None:
+            self.resumed = asyncio.Event()
+        self.resumed.clear()
+
+    def resume(self) -> None:
+        """Have its stream go on; no effect if it was not paused."""
+        if self.pauses is not None:
+            self.resumed.set()
+
+    @property
+    def pauses(self) -> asyncio.Event | None:
+        """What is set while its stream may go on; None if it was never paused."""
+        return getattr(self, "resumed", None)
 
     def uncancel(self) -> bool:
         """Take back the cancellation that `stop` made; see `asyncio.Task.uncancel`.

@@ -50,3 +50,9 @@ class RunningRequest(Protocol):
 
     def stop(self, reason: Error) -> bool:
         """Cancel its handler; see `Request.stop`."""
+
+    def pause(self) -> None:
+        """Have its stream wait; see `Request.pause`."""
+
+    def resume(self) -> None:
+        """Have its stream go on; see `Request.resume`."""

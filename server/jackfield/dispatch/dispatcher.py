@@ -21,14 +21,16 @@ from jackfield.schema.payload import as_payload
 from jackfield.telemetry.incidents import report
 from jackfield.wire.errors import CONTAINED, Error, field_fault, with_faults
 from jackfield.wire.frames import BINARY, TEXT, frame
-from jackfield.wire.protocol import MalformedError, MessageId
+from jackfield.wire.protocol import Envelope, MalformedError, MessageId
+from jackfield.wire.rates import BYTES_A_TOKEN
 
 from .rate_limits import check_rate, rounded_up
 from .route import Route
 from .timeouts import SlowRequests
 
-#: A client must be able to cancel a request also at its limit of requests, and during a shutdown.
-_ALWAYS_ACCEPTED: Final = "request.cancel"
+#: A client must be able to cancel, pause and resume a request also at its limit of requests, and
+#: during a shutdown.
+_ALWAYS_ACCEPTED: Final = frozenset({"request.cancel", "request.pause", "request.resume"})
 #: Seconds: handlers that fill the limit, and a restart, take longer than a moment.
 _RETRY_AFTER: Final = 1.0
 #: Concurrent requests that are started together. Fewer than may be in flight: most end in the turn
@@ -36,6 +38,18 @@ _RETRY_AFTER: Final = 1.0
 _MAX_STARTING: Final = 16
 #: Errors with suggestions that a connection gets for unknown types: each costs a search.
 _MAX_SUGGESTIONS: Final = 10
+
+
+class PastRateLimit(Exception):  # noqa: N818 - a way out, not an error
+    """A message is larger than what its connection may still send.
+
+    Args:
+        wait: Seconds until it is accepted.
+    """
+
+    def __init__(self, wait: float) -> None:
+        super().__init__(wait)
+        self.wait = wait
 
 
 class _Suggestions:
@@ -76,9 +90,12 @@ class Dispatcher:
         self._loop = slow_requests.loop
         self._reply_bytes = limits.reply_bytes
         self._nesting = limits.nesting
-        #: Bytes by opcode: a message of no more can't be nested too deeply. Each level of JSON
-        #: opens and closes; one of MessagePack takes a byte.
-        self._surely_flat = {TEXT: 2 * self._nesting, BINARY: self._nesting}
+        self._values = limits.values
+        #: Bytes by opcode: a message of no more counts as one, and can't be nested too deeply or
+        #: have too many values. A level of JSON opens and closes, and a value has something before
+        #: it; both take one byte of MessagePack.
+        least = min(self._nesting, self._values)
+        self._small = {TEXT: min(2 * least, BYTES_A_TOKEN), BINARY: min(least, BYTES_A_TOKEN)}
         #: Messages that were refused before their type was known, by error code.
         self.failures: Counter[str] = Counter()
 
@@ -90,11 +107,13 @@ class Dispatcher:
 
         Raises:
             NotUtf8Error: It is text, and not UTF-8.
+            PastRateLimit: It is too large for what the connection may still send.
         """
         try:
-            envelope = connection.codec.decode(data)
-            if len(data) > self._surely_flat[connection.codec.opcode]:
-                connection.codec.check_nesting(data, envelope, self._nesting)
+            if len(data) > self._small[connection.codec.opcode]:
+                envelope = self._decode_large(connection, data)
+            else:
+                envelope = connection.codec.decode(data)
         except MalformedError as exc:
             self.failures[exc.error.code] += 1
             connection.refuse(exc.id, exc.error)
@@ -126,6 +145,14 @@ class Dispatcher:
         request = Request(connection, route, message_id, payload)
         requests[request.key] = request
         return request
+
+    def _decode_large(self, connection: Connection, data: bytes) -> Envelope:
+        """Count a message by its bytes, decode it and check how much there is in it."""
+        if len(data) > BYTES_A_TOKEN and (wait := connection.charge(len(data))):
+            raise PastRateLimit(wait)
+        envelope = connection.codec.decode(data)
+        connection.codec.check_payload(data, envelope, nesting=self._nesting, values=self._values)
+        return envelope
 
     def refuse(self, connection: Connection, data: bytes, wait: float) -> None:
         """Refuse a message past the connection's rate limit.
@@ -164,7 +191,7 @@ class Dispatcher:
                 raise with_faults("invalid_message", [fault])
         elif message_id in connection.requests:
             raise Error("conflict", "A request with this id is under way.")
-        if route.type == _ALWAYS_ACCEPTED:
+        if route.type in _ALWAYS_ACCEPTED:
             return
         if len(connection.requests) >= self._in_flight:
             raise Error(

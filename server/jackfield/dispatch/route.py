@@ -180,8 +180,10 @@ def _call_on(loop: asyncio.AbstractEventLoop, function: Callable[[], None], _: F
 def _streaming(function: Callable[..., Any], dump: Dump | None) -> CallNext:
     async def call(ctx: Context, data: Any) -> Any:
         connection = ctx._connection  # noqa: SLF001 - the context's other side
+        request = ctx._request  # noqa: SLF001 - as above
         message_id = ctx.id
-        assert message_id is not None  # noqa: S101 - dispatch refuses a stream without an id
+        # Dispatch refuses a stream without an id.
+        assert message_id is not None and request is not None  # noqa: S101, PT018
         seq = 0
         async with contextlib.aclosing(function(ctx, data)) as chunks:
             async for chunk in chunks:
@@ -197,6 +199,10 @@ def _streaming(function: Callable[..., Any], dump: Dump | None) -> CallNext:
                     await connection.outbox.wait_for_room()
                 except ConnectionError:  # the client has left
                     return None
+                if (
+                    resumed := request.pauses
+                ) is not None:  # its client has paused it, once at least
+                    await resumed.wait()
         return None
 
     return call

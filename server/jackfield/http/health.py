@@ -11,6 +11,8 @@ from jackfield.connection.hub import Hub
 from jackfield.dispatch.registry import Registry
 from jackfield.redis.bus import Bus
 from jackfield.redis.client import RedisClient
+from jackfield.redis.memory import MemoryWatch
+from jackfield.session.layouts import LayoutWatch
 
 
 def _json(body: Mapping[str, Any], status: int = 200) -> web.Response:
@@ -57,17 +59,34 @@ class Readiness:
         bus: Its links to Redis's pub/sub.
         hub: Its connections.
         registry: Its plugins.
+        memory: Tells whether Redis is full.
+        layouts: Tells whether other servers share this Redis that do not fit.
+        full_is_ready: Whether it is ready while Redis refuses writes: all nodes share it, so that
+            no other could serve instead.
     """
 
-    def __init__(self, redis: RedisClient, bus: Bus, hub: Hub, registry: Registry) -> None:
+    def __init__(
+        self,
+        redis: RedisClient,
+        bus: Bus,
+        hub: Hub,
+        registry: Registry,
+        *,
+        memory: MemoryWatch,
+        layouts: LayoutWatch,
+        full_is_ready: bool,
+    ) -> None:
         self._redis = redis
+        self._memory = memory
+        self._layouts = layouts
+        self._full_is_ready = full_is_ready
         self._bus = bus
         self._hub = hub
         self._registry = registry
 
     async def answer(self) -> web.Response:
         """Return the answer of ``/readyz``: 200 or 503, with the reasons."""
-        reasons = []
+        reasons: list[dict[str, str]] = []
         if self._hub.draining:
             reasons.append({"reason": "shutdown", "message": "The server is shutting down."})
         if not await self._redis.ping():
@@ -76,7 +95,14 @@ class Readiness:
             reasons.append(
                 {"reason": "bus", "message": "The link to Redis's pub/sub is not proven."}
             )
+        if self._layouts.conflict is not None:
+            reasons.append({"reason": "layout", "message": self._layouts.conflict})
+        full = self._memory_reasons()
+        if self._memory.refusal is not None and not self._full_is_ready:
+            reasons += full
+            full = []
         ready = not reasons
+        reasons += full
         reasons += [
             {
                 "reason": "plugin",
@@ -89,6 +115,15 @@ class Readiness:
         ]
         status = "unavailable" if not ready else "degraded" if reasons else "ready"
         return _json({"status": status, "reasons": reasons}, 200 if ready else 503)
+
+    def _memory_reasons(self) -> list[dict[str, str]]:
+        if self._memory.refusal is not None:
+            words = f"Redis refuses writes ({self._memory.refusal}); the log says what to do."
+            return [{"reason": "redis_full", "message": words}]
+        if self._memory.nearly_full:
+            words = "Redis is nearly full: what clients ask to be kept is refused."
+            return [{"reason": "redis_nearly_full", "message": words}]
+        return []
 
 
 #: The key of an application's readiness.

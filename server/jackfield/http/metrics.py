@@ -11,8 +11,11 @@ from prometheus_client.registry import Collector
 
 from jackfield.agents.agents import Agents
 from jackfield.connection.hub import Hub
+from jackfield.connection.shares import Shares
 from jackfield.dispatch.dispatcher import Dispatcher
 from jackfield.dispatch.registry import Registry
+from jackfield.redis.client import RedisClient
+from jackfield.redis.memory import MemoryWatch
 from jackfield.session.request_heads import WaitingClients
 from jackfield.telemetry.watchdog import Watchdog
 from jackfield.topics.topics import Topics
@@ -32,6 +35,9 @@ class NodeCollector(Collector):
 
     Args:
         hub: The node's connections.
+        redis: Its Redis.
+        memory: How full that is.
+        shares: What its clients keep.
         waiting_clients: Its clients that have no request under way.
         watchdog: What watches its event loop.
         topics: Its topics.
@@ -44,6 +50,9 @@ class NodeCollector(Collector):
         self,
         *,
         hub: Hub,
+        redis: RedisClient,
+        memory: MemoryWatch,
+        shares: Shares,
         waiting_clients: WaitingClients,
         watchdog: Watchdog,
         topics: Topics,
@@ -52,6 +61,9 @@ class NodeCollector(Collector):
         dispatcher: Dispatcher,
     ) -> None:
         self._hub = hub
+        self._redis = redis
+        self._memory = memory
+        self._shares = shares
         self._waiting_clients = waiting_clients
         self._watchdog = watchdog
         self._topics = topics
@@ -81,6 +93,7 @@ class NodeCollector(Collector):
         for names, count in dict(self._watchdog.blocked).items():
             blocked.add_metric(names, count)
         yield blocked
+        yield from self._kept()
         topics = self._topics
         yield GaugeMetricFamily(
             "jackfield_topics", "Topics with members at this node.", value=topics.audiences
@@ -147,3 +160,28 @@ class NodeCollector(Collector):
                 failures.add_metric((route.type, code), count)
         yield replies
         yield failures
+
+    def _kept(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "jackfield_redis_memory_used_bytes",
+            "Memory that Redis uses; in a Cluster, the fullest master.",
+            value=self._memory.used,
+        )
+        yield GaugeMetricFamily(
+            "jackfield_redis_memory_max_bytes",
+            "Memory that Redis may use; 0 without a limit.",
+            value=self._memory.maximum,
+        )
+        yield CounterMetricFamily(
+            "jackfield_redis_writes_refused",
+            "Calls that Redis refused because it is full or takes no writes.",
+            value=self._redis.refused_writes,
+        )
+        refused = CounterMetricFamily(
+            "jackfield_kept_refused",
+            "How often clients were refused to keep more in Redis, by the limit that was reached.",
+            labels=("limit",),
+        )
+        for limit, count in self._shares.refused.items():
+            refused.add_metric((limit,), count)
+        yield refused

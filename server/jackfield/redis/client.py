@@ -44,6 +44,9 @@ _AWAY: Final = frozenset(
     }
 )
 
+#: Those of them by which it refuses to write, though it answers.
+_REFUSES_WRITES: Final = frozenset({"MISCONF", "NOREPLICAS", "OOM", "READONLY"})
+
 
 #: The replies by which a server says that it has not run a script; a MOVED is an `AskError`, too.
 _NOT_RUN: Final = (exceptions.NoScriptError, exceptions.AskError)
@@ -77,6 +80,21 @@ def _servers(settings: RedisSettings, url: str) -> Servers:
     return one_server(url, options)
 
 
+def refusal_of(error: Error) -> str | None:
+    """Return the reply by which Redis has refused to write (``OOM``); None if it is no such error.
+
+    Args:
+        error: What a method of `RedisClient` has raised.
+    """
+    cause = error.__cause__
+    code = _code(cause) if isinstance(cause, exceptions.ResponseError) else None
+    return code if code in _REFUSES_WRITES else None
+
+
+def _code(error: exceptions.ResponseError) -> str:
+    return error.status_code or str(error).partition(" ")[0]
+
+
 def _give_up(future: "asyncio.Future[Any]") -> None:
     if not future.done():
         future.set_exception(Error("unavailable", retry_after=_RETRY_AFTER))
@@ -97,6 +115,8 @@ class RedisClient:
         self._timeout = settings.timeout
         self._servers = _servers(settings, url)
         self._call = self._servers.call
+        #: How many calls were refused because Redis takes no writes.
+        self.refused_writes = 0
 
     @asynccontextmanager
     async def bounded(self) -> AsyncIterator[None]:
@@ -114,9 +134,11 @@ class RedisClient:
         except exceptions.DataError:  # an argument that can't be sent: our fault
             raise
         except exceptions.ResponseError as exc:
-            code = exc.status_code or str(exc).partition(" ")[0]
+            code = _code(exc)
             if code not in _AWAY:
                 raise
+            if code in _REFUSES_WRITES:
+                self.refused_writes += 1
             raise Error("unavailable", retry_after=_RETRY_AFTER) from exc
         except (exceptions.RedisError, OSError) as exc:  # TimeoutError is an OSError
             raise Error("unavailable", retry_after=_RETRY_AFTER) from exc
@@ -209,11 +231,23 @@ class RedisClient:
                     raise reply
         return replies
 
+    async def execute_everywhere(self, *args: Argument) -> list[Any]:
+        """Send one command without a key to every server, in a Cluster to every master.
+
+        Returns:
+            The reply of each.
+
+        Raises:
+            Error: ``unavailable``, see `bounded`, where any of them is.
+        """
+        async with self.bounded():
+            return await self._servers.call_everywhere(*args)
+
     async def ping(self) -> bool:
         """Whether Redis answers; in a Cluster, whether every master does."""
         try:
             async with self.bounded():
-                await self._servers.ping()
+                await self._servers.call_everywhere("PING")
         except Error:
             return False
         return True

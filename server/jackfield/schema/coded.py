@@ -13,65 +13,23 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from .fault_code import UNNAMED, CodedText, snake_case, with_code
-from .field_errors import fields_by_wire_name, find_field, item_field
+from .bounded import bound_field, bound_schema
+from .fault_code import UNNAMED, snake_case, with_code
 
 
 def coded_copy(schema: Schema) -> Schema:
-    """Return a copy of a schema that loads as the schema does and has codes in its error texts.
+    """Return a copy of a schema that refuses what the schema does, with codes in its error texts.
 
-    Schemas nested within it get theirs from `code_nested`: one that nests itself has no end.
+    It says of too many faults only as many as an error tells; see `bounded`. The schemas nested
+    within it are copied once a payload has reached them: one that nests itself has no end.
     """
     coded = copy(schema)
     coded.error_messages = _coded_texts(schema.error_messages)
     copies = {name: _coded_field(field) for name, field in schema.fields.items()}
     coded.fields = copies
     coded.load_fields = {name: copies[name] for name in schema.load_fields}
+    bound_schema(coded, schema)
     return coded
-
-
-def code_nested(coded: Schema, messages: Any) -> bool:
-    """Give codes to the schemas nested in a coded one that have a part in these messages.
-
-    Args:
-        coded: As `coded_copy` returns it.
-        messages: What it has raised.
-
-    Returns:
-        Whether one had none before: its texts in the messages have none either.
-    """
-    if not isinstance(messages, dict):
-        return False
-    new = False
-    by_wire_name = fields_by_wire_name(coded)
-    for key, below in messages.items():
-        if isinstance(key, int):  # an item of a schema with many=True
-            new |= code_nested(coded, below)
-        else:
-            new |= _code_nested_in(find_field(by_wire_name, key)[1], below)
-    return new
-
-
-def _code_nested_in(field: fields.Field[Any] | None, messages: Any) -> bool:
-    if isinstance(field, fields.Nested):
-        new = _code_schema_of(field)
-        return code_nested(field.schema, messages) or new
-    if field is None or not isinstance(messages, dict):
-        return False
-    new = False
-    for key, below in messages.items():
-        if isinstance(field, fields.Mapping) and isinstance(below, dict):
-            new |= _code_nested_in(field.value_field, below.get("value"))
-        else:
-            new |= _code_nested_in(item_field(field, key), below)
-    return new
-
-
-def _code_schema_of(field: fields.Nested) -> bool:
-    if isinstance(field.schema.error_messages["unknown"], CodedText):
-        return False
-    field._schema = coded_copy(field.schema)  # noqa: SLF001 - what `schema` returns from now on
-    return True
 
 
 def _coded_field(field: fields.Field[Any]) -> fields.Field[Any]:
@@ -88,6 +46,7 @@ def _coded_field(field: fields.Field[Any]) -> fields.Field[Any]:
         coded.value_field = None if coded.value_field is None else _coded_field(coded.value_field)
     elif isinstance(coded, fields.Enum):
         coded.field = _coded_field(coded.field)
+    bound_field(coded, field, coded_copy)
     return coded
 
 

@@ -12,7 +12,7 @@ from marshmallow import INCLUDE, RAISE, Schema, ValidationError, fields
 
 from jackfield.wire.errors import Error, with_faults
 
-from .coded import code_nested, coded_copy
+from .coded import coded_copy
 from .compiled import compile_schema
 from .field_errors import field_errors
 
@@ -58,7 +58,7 @@ def bind(schema: Schema, message_type: str) -> Loader:
             try:
                 return coded.load(payload)
             except ValidationError as exc:
-                faults = list(field_errors(coded, _with_codes(coded, payload, exc)))
+                faults = list(field_errors(coded, exc.messages))
         except RecursionError:
             raise Error("invalid_json", "The payload is nested too deeply.") from None
         raise with_faults("invalid_payload", faults, f"The payload of {message_type} is not valid.")
@@ -89,21 +89,6 @@ def resolve_nested(schema: Schema) -> None:
 
 def _as_it_is(payload: dict[str, Any]) -> dict[str, Any]:
     return payload
-
-
-def _with_codes(coded: Schema, payload: dict[str, Any], exc: ValidationError) -> Any:
-    """Return the messages of a refusal, each with its code.
-
-    A nested schema exists only once a payload has reached it. So the first refusal by a nested
-    schema comes without codes: the schema gets them then, and the payload is loaded again.
-    """
-    if not code_nested(coded, exc.messages):
-        return exc.messages
-    try:
-        coded.load(payload)
-    except ValidationError as again:
-        return again.messages
-    return exc.messages
 
 
 def _inner_fields(field: fields.Field[Any]) -> Iterator[fields.Field[Any]]:

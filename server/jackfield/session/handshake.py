@@ -27,6 +27,9 @@ from .receiver import Receiver
 #: Frames up to the message that authenticates: some libraries ping at once, and none often.
 _MAX_FRAMES: Final = 10
 
+#: Characters of a refused origin that the log shows: those of a real one, whose host has 253.
+_SHOWN_ORIGIN: Final = 270
+
 _WRONG_FIRST_MESSAGE: Final = (
     'The first message must be {"type": "auth", "payload": {"token": "..."}}, as nothing was sent '
     "with the request that says who this is."
@@ -66,7 +69,12 @@ def _check_origin(request: web.Request, settings: AuthSettings) -> None:
     """Refuse a page of another site (RFC 6455, section 10.2); programs send no origin."""
     origin = request.headers.get(hdrs.ORIGIN)
     if origin is not None and origin not in settings.origins:
-        raise _forbidden("The page's origin is not among auth.origins.")
+        shown = origin[:_SHOWN_ORIGIN]
+        allowed = ", ".join(f'"{each}"' for each in (*settings.origins, shown))
+        raise _forbidden(
+            f"The origin {shown!r} is not among [auth] origins; to let its pages connect, set "
+            f"origins = [{allowed}]."
+        )
 
 
 def subprotocols(request: web.Request) -> list[str]:

@@ -14,6 +14,8 @@ import structlog
 
 from jackfield.config import ConnectionSettings
 from jackfield.connection.hub import Hub
+from jackfield.connection.shares import Shares
+from jackfield.redis.client import refusal_of
 from jackfield.store.connections import ConnectionStore
 from jackfield.topics.topics import Topics
 from jackfield.wire import frames
@@ -21,6 +23,7 @@ from jackfield.wire.close_codes import CloseCode
 from jackfield.wire.errors import Error
 
 from .idle import IdleClients
+from .layouts import LayoutWatch
 
 #: Groups in which the pings of an interval are sent, so that no turn of the loop writes them all.
 _GROUPS: Final = 50
@@ -33,6 +36,8 @@ class Heartbeat:
         hub: The node's connections.
         store: Their state in Redis.
         topics: The node's topics.
+        shares: What its clients keep.
+        layouts: Which layouts of Redis other nodes have.
         settings: The interval, and the TTL after which a node counts as dead.
         idle_timeout: Seconds after which an idle client is closed; 0 for never.
     """
@@ -44,11 +49,15 @@ class Heartbeat:
         topics: Topics,
         settings: ConnectionSettings,
         *,
+        shares: Shares,
+        layouts: LayoutWatch,
         idle_timeout: float,
     ) -> None:
         self._hub = hub
         self._store = store
         self._topics = topics
+        self._shares = shares
+        self._layouts = layouts
         self._ttl = settings.ttl
         self._interval = settings.heartbeat
         self._idle = IdleClients(idle_timeout)
@@ -65,6 +74,8 @@ class Heartbeat:
             tasks.create_task(self._repeat(self.refresh, pause=self._interval))
             tasks.create_task(self._repeat(self.reap, pause=self._interval))
             tasks.create_task(self._repeat(self.refresh_topics, pause=0))
+            tasks.create_task(self._repeat(self.reconcile_shares, pause=self._interval))
+            tasks.create_task(self._repeat(self._layouts.look, pause=self._interval))
 
     async def _repeat(self, beat: Callable[[], Awaitable[None]], *, pause: float) -> None:
         """Repeat for ever, whatever fails: else every connection's state would expire."""
@@ -75,7 +86,7 @@ class Heartbeat:
                 await beat()
             except Error as exc:  # Redis is away: log it once, and when it is back
                 self._unavailable_at = asyncio.get_running_loop().time()
-                if not away:
+                if not away and refusal_of(exc) is None:  # of a full Redis its watch tells
                     self._log.warning("Redis is away", beat=beat.__name__, cause=str(exc.__cause__))
                 away = True
             except Exception:  # noqa: BLE001 - see above; the log has the traceback
@@ -124,6 +135,10 @@ class Heartbeat:
         await self._refreshed.wait()
         self._refreshed.clear()
         await self._topics.refresh()
+
+    async def reconcile_shares(self) -> None:
+        """Add up with other nodes what clients keep in Redis."""
+        await self._shares.reconcile()
 
     async def reap(self) -> None:
         """Remove the state of dead nodes."""

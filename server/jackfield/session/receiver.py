@@ -18,7 +18,7 @@ from jackfield.connection.connection import Connection
 from jackfield.connection.request import Request
 from jackfield.connection.running import RunningRequest
 from jackfield.connection.websocket import Socket
-from jackfield.dispatch.dispatcher import Dispatcher
+from jackfield.dispatch.dispatcher import Dispatcher, PastRateLimit
 from jackfield.dispatch.route import Route
 from jackfield.telemetry.log import RateLimitedLog
 from jackfield.wire import frames
@@ -155,6 +155,8 @@ class Receiver:
                 return self._dispatcher.accept(connection, message.data)
             except NotUtf8Error:
                 connection.close(CloseCode.INVALID_TEXT)
+            except PastRateLimit as exc:
+                self._refuse(message, exc.wait)
         return None
 
     def _refuse(self, message: Incoming, wait: float) -> None:
@@ -169,7 +171,7 @@ class Receiver:
             self._handle_control_frame(message)
         elif connection.closing is not None:
             pass
-        elif connection.count_refusal():
+        elif connection.count_refusal(len(message.data)):
             self._log.info("closed a flooding client", connection=connection.id)
             connection.close(CloseCode.TOO_MANY_REQUESTS)
             self._ended = True  # to read and drop what it has sent already would take long

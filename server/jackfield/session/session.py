@@ -15,12 +15,13 @@ from jackfield.agents.agents import Agents
 from jackfield.auth.chain import AuthenticatorChain, RefusedError
 from jackfield.auth.expiry import Expiry
 from jackfield.config import Settings
-from jackfield.connection.connection import CLOSE_TIMEOUT, Connection
+from jackfield.connection.connection import Connection
 from jackfield.connection.hub import Hub
 from jackfield.connection.new_connection import NewConnection
 from jackfield.connection.outbox import CompressedOutbox, LoopTurn, Outbox
 from jackfield.connection.permits import FullError, Permit, Permits
 from jackfield.connection.proxies import TrustedProxies
+from jackfield.connection.shares import Shares
 from jackfield.connection.websocket import Socket
 from jackfield.dispatch.dispatcher import Dispatcher
 from jackfield.store.connections import ConnectionStore
@@ -28,7 +29,7 @@ from jackfield.telemetry.log import RateLimitedLog
 from jackfield.topics.membership import MEMBERSHIP, PendingJoin
 from jackfield.topics.topics import Topics
 from jackfield.wire import protocol
-from jackfield.wire.close_codes import CLOSE_REASONS, CloseCode
+from jackfield.wire.close_codes import CloseCode
 from jackfield.wire.errors import Error
 from jackfield.wire.identity import ANONYMOUS, Identity
 from jackfield.wire.problem import problem
@@ -36,9 +37,11 @@ from jackfield.wire.protocol import Codec
 
 from .closing import finish_close_handshake, stop_requests
 from .connection_hooks import ConnectionHooks
-from .handshake import admit, identify_by_message, subprotocols
+from .handshake import admit, identify_by_message
 from .receiver import Receiver
+from .refusals import Refusals, unavailable
 from .request_heads import LimitedRequestHandler
+from .told_limits import told_limits
 
 _log = structlog.get_logger("jackfield")
 
@@ -59,6 +62,7 @@ class Sessions:
         dispatcher: What handles a message.
         topics: The node's topics.
         agents: The node's agents.
+        shares: What clients may keep in Redis.
         hooks: The plugins' connection hooks.
         log: Where to log what any client can cause.
     """
@@ -76,6 +80,7 @@ class Sessions:
         dispatcher: Dispatcher,
         topics: Topics,
         agents: Agents,
+        shares: Shares,
         hooks: ConnectionHooks,
         log: RateLimitedLog,
     ) -> None:
@@ -89,9 +94,13 @@ class Sessions:
         self._dispatcher = dispatcher
         self._topics = topics
         self._agents = agents
+        self._shares = shares
         self._hooks = hooks
         self._log = log
         self._turn = LoopTurn()
+        # Connections that nobody has any more are found within a heartbeat.
+        self._refusals = Refusals(permits, log, full_for=settings.connections.heartbeat)
+        self._told_limits = told_limits(settings.limits)
 
     # The handshake.
 
@@ -101,16 +110,8 @@ class Sessions:
         try:
             with self._permits.take(remote) as permit:
                 return await self._handshake(request, remote, permit)
-        except RefusedError as refused:
-            if refused.code is CloseCode.UNAVAILABLE:
-                return _unavailable(refused.error)
-            return await self._turn_away(
-                request, refused.code, remote=remote, why=refused.error.message
-            )
-        except FullError as full:
-            return await self._turn_away(
-                request, CloseCode.CONNECTION_LIMIT, remote=remote, limit=full.limit
-            )
+        except (RefusedError, FullError) as cause:
+            return await self._refusals.turn_away(request, cause, remote)
 
     async def _handshake(
         self, request: web.Request, remote: str, permit: Permit
@@ -130,18 +131,24 @@ class Sessions:
         if identity is None:
             return await self._serve_unauthenticated(request, record, codec, permit)
         permit.identify(user)
-        return await self._serve_authenticated(request, record, codec, identity)
+        return await self._serve_authenticated(request, record, codec, identity, permit)
 
     async def _serve_authenticated(
-        self, request: web.Request, record: NewConnection, codec: Codec, identity: Identity
+        self,
+        request: web.Request,
+        record: NewConnection,
+        codec: Codec,
+        identity: Identity,
+        permit: Permit,
     ) -> web.StreamResponse:
         """Serve a client whose request authenticates it; its state is in Redis meanwhile."""
         try:
             await self._store.add(record)
         except Error as error:
-            return _unavailable(error)
+            return unavailable(error)
         try:
             socket, connection, receiver = await self._upgrade(request, record, codec, identity)
+            permit.on_displaced(partial(connection.close, CloseCode.DISPLACED))
             await self._run(connection, receiver)
         finally:
             await self._remove(record)
@@ -186,48 +193,12 @@ class Sessions:
             elif identity is not None:
                 connection.identify(identity)
                 permit.identify(identity.user)
+                permit.on_displaced(partial(connection.close, CloseCode.DISPLACED))
                 await self._store.add(connection)
                 return True
         except (RefusedError, FullError, Error) as exc:
-            self._close_refused(connection, exc)
+            self._refusals.close(connection, exc)
         return False
-
-    # Refusals.
-
-    def _close_refused(
-        self, connection: Connection, cause: RefusedError | FullError | Error
-    ) -> None:
-        """Close the connection of a client that has failed to authenticate by its first message."""
-        match cause:
-            case RefusedError():
-                code, why = cause.code, cause.error.message
-            case FullError():
-                code, why = CloseCode.CONNECTION_LIMIT, cause.limit
-            case _:
-                code, why = CloseCode.UNAVAILABLE, cause.message
-        self._log.info(
-            "turned a client away", reason=CLOSE_REASONS[code], remote=connection.remote, why=why
-        )
-        connection.close(code)
-
-    async def _turn_away(
-        self, request: web.Request, code: CloseCode, **where: str
-    ) -> web.StreamResponse:
-        """Upgrade a request only to close it: a page can read a close code, but no HTTP status."""
-        reason = CLOSE_REASONS[code]
-        self._log.info("turned a client away", reason=reason, **where)
-        try:
-            with self._permits.turn_away():
-                socket = web.WebSocketResponse(
-                    protocols=subprotocols(request), compress=False, timeout=CLOSE_TIMEOUT
-                )
-                await socket.prepare(request)
-                goodbye = protocol.JSON.goodbye(code, reason, reconnect=code.reconnect, after=0)
-                await socket.send_str(goodbye.decode())
-                await socket.close(code=code, message=reason.encode())
-                return socket
-        except FullError:  # each stays a moment to read the code: their number is bounded as well
-            return _unavailable(Error("unavailable", retry_after=CLOSE_TIMEOUT))
 
     # The session.
 
@@ -297,11 +268,11 @@ class Sessions:
                 hooked = True
                 await self._hooks.connected(connection)
             except RefusedError as refused:
-                connection.close(refused.code)
+                connection.close(refused.code, after=refused.error.retry_after)
             except Error as error:
                 connection.refuse(None, error)
                 code = CloseCode.UNAVAILABLE if error.retryable else CloseCode.FORBIDDEN
-                connection.close(code, error.code)
+                connection.close(code, error.code, after=error.retry_after)
             else:
                 await self._welcome(connection)
                 self._expiry.watch(connection)
@@ -315,6 +286,7 @@ class Sessions:
             connection.release()
             if hooked:
                 await self._hooks.disconnected(connection)
+            self._shares.leave(connection)
             _log.debug(
                 "closed",
                 connection=connection.id,
@@ -327,18 +299,18 @@ class Sessions:
             own = await self._topics.join_own(connection)
         except Error as error:
             connection.refuse(None, error)
-            connection.close(CloseCode.UNAVAILABLE)
+            connection.close(CloseCode.UNAVAILABLE, after=error.retry_after)
             return
         membership = connection[MEMBERSHIP]
         joins: list[PendingJoin] = [*own, *(membership.early_joins or ())]
         membership.early_joins = None
-        limits = self._settings.limits
         connection.send(
             connection.codec.welcome(
                 connection=connection.id,
                 user=connection.user,
                 heartbeat=self._settings.connections.heartbeat,
-                limits={"message_bytes": limits.message_bytes, "in_flight": limits.in_flight},
+                limits=self._told_limits,
+                features=protocol.FEATURES,
                 topics={join.topic: join.position._asdict() for join in joins},
             )
         )
@@ -370,8 +342,3 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         return problem(Error("invalid_message", "The WebSocket handshake is not valid."), 400)
     except ConnectionResetError:  # it left during the handshake: nobody reads an answer
         return web.Response()
-
-
-def _unavailable(error: Error) -> web.Response:
-    retry_after = max(1, round(error.extra.get("retry_after", 1)))
-    return problem(error, 503, {hdrs.RETRY_AFTER: str(retry_after)})

@@ -15,7 +15,7 @@ from jackfield.redis.client import Argument, RedisClient, Script
 from .arguments import flag, flat, milliseconds, rows
 from .keys import Keys
 from .lua import load
-from .tasks import HeldTask, NewTask, Outcome, TaskEnd, TaskUpdate
+from .tasks import HeldTask, NewTask, Outcome, TaskReport
 from .topics import new_epoch
 
 if TYPE_CHECKING:
@@ -88,9 +88,7 @@ class AgentStore:
         self._keys = keys
         self._settings = settings
         self._calls: Batcher[tuple[str, NewTask], Outcome] = Batcher(self._call, _size)
-        self._reports: Batcher[tuple[str, TaskUpdate | TaskEnd], Outcome] = Batcher(
-            self._report, _size
-        )
+        self._reports: Batcher[tuple[str, TaskReport], Outcome] = Batcher(self._report, _size)
 
     def call(self, agent: str, task: NewTask) -> asyncio.Future[Outcome]:
         """Call an agent.
@@ -101,7 +99,7 @@ class AgentStore:
         """
         return self._calls.add(agent, (agent, task))
 
-    async def report(self, agent: str, report: TaskUpdate | TaskEnd) -> Outcome:
+    async def report(self, agent: str, report: TaskReport) -> Outcome:
         """Have an instance say something of its task; the words are those of the script."""
         return await self._reports.add(agent, (agent, report))
 
@@ -267,7 +265,7 @@ class AgentStore:
         replies = await self._run(_CALL, calls[0][0], self._settings.queue, *tasks)
         return [_outcome(reply) for reply in replies]
 
-    async def _report(self, reports: Sequence[tuple[str, TaskUpdate | TaskEnd]]) -> list[Outcome]:
+    async def _report(self, reports: Sequence[tuple[str, TaskReport]]) -> list[Outcome]:
         args = flat(report.arguments() for _, report in reports)
         replies = await self._run(_REPORT, reports[0][0], *args)
         return [_outcome(reply) for reply in replies]
@@ -303,5 +301,5 @@ def _state(reply: list[bytes]) -> AgentState:
     return AgentState(waiting, skills, instances)
 
 
-def _size(item: tuple[str, NewTask | TaskUpdate | TaskEnd]) -> int:
+def _size(item: tuple[str, NewTask | TaskReport]) -> int:
     return item[1].size

@@ -18,6 +18,7 @@ from jackfield.wire.errors import Error
 from . import connection_scripts as scripts
 from .connection_scripts import ConnectionHash, UserEntry
 from .keys import Keys
+from .layout import LAYOUT, Layout, layout_fields
 
 #: Connections per call. One of 250 keeps Redis, and so everybody else, for half a millisecond;
 #: of 1000 for two, and costs only a tenth less per connection.
@@ -92,10 +93,14 @@ class ConnectionStore:
         client: The client.
         keys: The keys of this node.
         ttl: Seconds without a heartbeat after which a connection and its node count as gone.
+        layout: What other nodes are told of this one's layout.
     """
 
-    def __init__(self, client: RedisClient, keys: Keys, ttl: float) -> None:
+    def __init__(
+        self, client: RedisClient, keys: Keys, ttl: float, layout: Layout = LAYOUT
+    ) -> None:
         self._client = client
+        self._layout = layout
         self._keys = keys
         self._ttl = ttl
         self._index_ttl = _INDEX_TTLS * ttl
@@ -249,6 +254,7 @@ class ConnectionStore:
                 "host": socket.gethostname(),
                 "version": _VERSION,
                 "connections": connections,
+                **layout_fields(self._layout),
             },
         )
         await scripts.announce_node(

@@ -9,7 +9,10 @@ share a slot, so that one script call may touch thousands of them.
 | ``<prefix>:{<node>}:node`` | hash | the node itself; gone means dead | the TTL |
 | ``<prefix>:{<node>}:conns`` | hash | connection id -> user, of all that the node holds | longer |
 | ``<prefix>:{<node>}:reaped`` | string | others have taken the node for dead | longer |
+| ``<prefix>:{<node>}:probe`` | string | written to see whether Redis takes writes | a millisecond |
 | ``<prefix>:{u:<user>}:conns`` | sorted set | ``<node>/<id>`` by when it expires, ms | the TTL |
+| ``<prefix>:{u:<user>}:share`` | hash | what the user keeps here, see `store.shares` | as that |
+| ``<prefix>:{ip:<address>}:share`` | hash | the same of an address's anonymous clients | as that |
 | ``<prefix>:nodes`` | sorted set | node -> its last heartbeat, ms | longer |
 | ``<prefix>:ticket:<sha256>`` | string | whom a one-time ticket lets in | ``api.ticket_ttl`` |
 | ``<prefix>:{revoked}`` | sorted set | revocations in their order | as long as the longest |
@@ -165,9 +168,23 @@ class Keys:
         """
         return f"{self.prefix}:{{u:{quote(user, safe='')}}}:conns"
 
+    def share(self, name: str) -> str:
+        """The hash of what a user or an address keeps.
+
+        Args:
+            name: ``u:`` and the user's id, or ``ip:`` and the address.
+        """
+        kind, _, owner = name.partition(":")
+        return f"{self.prefix}:{{{kind}:{quote(owner, safe='')}}}:share"
+
     def ticket(self, digest: str) -> str:
         """A one-time ticket, by its digest."""
         return f"{self.prefix}:ticket:{digest}"
+
+    @property
+    def write_probe(self) -> str:
+        """The string that is written to find out whether Redis takes writes."""
+        return f"{self.prefix}:{{{self.node_id}}}:probe"
 
     def probe_channel(self, number: int) -> str:
         """A channel for this node's probes; each number is of another slot."""

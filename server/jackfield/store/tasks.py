@@ -22,6 +22,7 @@ class NewTask(NamedTuple):
         watchers: Who else may see it, in JSON.
         key: The idempotency key among all calls of the agent; "" for none.
         idempotent: Whether another instance may do it again.
+        kept: Seconds that it is kept after its end.
     """
 
     id: str
@@ -35,6 +36,7 @@ class NewTask(NamedTuple):
     watchers: bytes
     key: str
     idempotent: bool
+    kept: float
 
     @property
     def size(self) -> int:
@@ -55,6 +57,7 @@ class NewTask(NamedTuple):
             self.watchers,
             self.key,
             flag(self.idempotent),
+            milliseconds(self.kept),
         )
 
 
@@ -139,6 +142,33 @@ class TaskEnd(NamedTuple):
             self.field,
             self.value,
         )
+
+
+class TaskRelease(NamedTuple):
+    """An instance hands a task on to another, which begins it again.
+
+    Attributes:
+        task: The task.
+        instance: Who hands it on.
+        attempt: Which attempt it is of.
+    """
+
+    task: str
+    instance: str
+    attempt: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of a call to Redis that it takes, about."""
+        return 0
+
+    def arguments(self) -> tuple[Argument, ...]:
+        """The row of ``work_on_tasks.lua``."""
+        return ("release", self.task, self.instance, self.attempt)
+
+
+#: What an instance says of a task of its.
+TaskReport = TaskUpdate | TaskEnd | TaskRelease
 
 
 class Outcome(NamedTuple):

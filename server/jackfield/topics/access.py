@@ -22,6 +22,7 @@ from jackfield.wire.errors import Error
 from jackfield.wire.position import Position
 from jackfield.wire.rates import TokenBucket
 
+from .charging import claimed, info_held, release_info
 from .join import Join, prepare_join
 from .membership import MEMBERSHIP
 from .topic import Topic
@@ -77,15 +78,20 @@ class TopicAccess:
             ctx = self._context(connection, request, topic)
             info = as_payload(await topic.family.info_hook(ctx, **topic.parts))
         replay = since is None and topic.family.replay
-        join = await prepare_join(
-            self._topics.audience(topic),
-            connection,
-            since,
-            info,
-            max_bytes=self._max_bytes,
-            replay=replay,
-        )
-        recovery = join.recovery
+        with (
+            info_held(self._topics, connection, name, info),
+            claimed(self._topics, connection, topic) as claim,
+        ):
+            join = await prepare_join(
+                self._topics.audience(topic),
+                connection,
+                since,
+                info,
+                max_bytes=self._max_bytes,
+                replay=replay,
+            )
+            recovery = join.recovery
+            claim.is_new = not recovery.offset
         reply: dict[str, Any] = {"epoch": recovery.epoch, "offset": recovery.offset}
         if since is not None or replay:
             # Where there is more than a reply may hold, the client reads the history in parts.
@@ -107,6 +113,7 @@ class TopicAccess:
             return False
         connection[MEMBERSHIP].joined.remove(audience)
         audience.leave(connection)
+        release_info(self._topics, connection, name)
         return True
 
     async def publish(
@@ -142,7 +149,7 @@ class TopicAccess:
             if family.prepare_hook is not None:
                 data = as_payload(await family.prepare_hook(ctx, data, **topic.parts))
             own_key = "" if key is None else _own_key(connection.user or "", key)
-            sent = self._topics.send(topic, schema.dump(data), own_key)
+            sent = self._topics.send(topic, schema.dump(data), own_key, connection)
         return await sent
 
     async def history(
@@ -159,13 +166,15 @@ class TopicAccess:
         if limit is None:
             limit = self._limits.history
         topic = await self._check_join(connection, request, name)
-        page = await self._topics.store.history(
-            topic.stored,
-            after=after,
-            before=before,
-            limit=min(limit, self._limits.history),
-            max_bytes=self._max_bytes,
-        )
+        with claimed(self._topics, connection, topic) as claim:
+            page = await self._topics.store.history(
+                topic.stored,
+                after=after,
+                before=before,
+                limit=min(limit, self._limits.history),
+                max_bytes=self._max_bytes,
+            )
+            claim.is_new = not page.offset
         if not page.complete:
             raise Error("unrecoverable", topic=name, epoch=page.epoch, offset=page.offset)
         if after is None:
@@ -183,7 +192,10 @@ class TopicAccess:
         topic = await self._check_join(connection, request, name)
         if not topic.family.presence:
             raise Error("not_found")
-        return await self._topics.presence(topic)
+        with claimed(self._topics, connection, topic) as claim:
+            presence = await self._topics.presence(topic)
+            claim.is_new = not presence["count"]
+        return presence
 
     async def check_again(self, connection: Connection) -> None:
         """Have a connection leave the topics that it may not be in any more, and tell its client.

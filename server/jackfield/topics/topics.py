@@ -11,6 +11,7 @@ import structlog
 
 from jackfield.config import Settings
 from jackfield.connection.connection import Connection
+from jackfield.connection.shares import Shares
 from jackfield.declaration.topic_family import BROADCAST, USER, TopicFamily
 from jackfield.redis.bus import Bus
 from jackfield.redis.client import RedisClient
@@ -58,12 +59,19 @@ class Topics:
         find_family: Tells which family a topic is of; see `Registry.find_family`.
         redis: The Redis they live in.
         keys: The keys of this node.
+        shares: What clients may keep.
     """
 
     def __init__(
-        self, settings: Settings, find_family: FindFamily, redis: RedisClient, keys: Keys
+        self,
+        settings: Settings,
+        find_family: FindFamily,
+        redis: RedisClient,
+        keys: Keys,
+        shares: Shares,
     ) -> None:
         self._settings = settings
+        self.shares = shares
         self.store = TopicStore(redis)
         #: How many events were published here.
         self.published = 0
@@ -81,6 +89,7 @@ class Topics:
         # Half of the connections to Redis, at most: requests go on while gaps are refilled.
         self._refills = asyncio.Semaphore(max(1, settings.redis.pool // 2))
         self._tasks: set[asyncio.Task[None]] = set()
+        shares.is_alive = self._has_members
         self._find = lru_cache(_CACHED_TOPICS)(self._look_up)
         self.bus = Bus(
             redis,
@@ -100,8 +109,15 @@ class Topics:
         """Find all topics anew: a plugin that has failed to start has none."""
         self._find.cache_clear()
 
-    async def publish(self, name: str, payload: Any, *, key: str | None = None) -> Position:
-        """Publish an event for the server's own code; see `jackfield.Runtime.publish`."""
+    async def publish(
+        self,
+        name: str,
+        payload: Any,
+        *,
+        key: str | None = None,
+        client: Connection | None = None,
+    ) -> Position:
+        """Publish an event for a plugin, or a client of it; see `jackfield.Runtime.publish`."""
         topic = self._find(name)
         if topic is None:
             raise Error("not_found", "No plugin declares a topic of that name.")
@@ -114,28 +130,36 @@ class Topics:
         payload = as_payload(payload)
         if self._settings.server.debug:
             check_against(topic.family.event, payload)
-        return await self.send(topic, payload, key)
+        return await self.send(topic, payload, key, client)
 
-    def send(self, topic: Topic, payload: Any, key: str) -> "asyncio.Future[Position]":
+    def send(
+        self, topic: Topic, payload: Any, key: str, client: Connection | None = None
+    ) -> "asyncio.Future[Position]":
         """Publish an event whose payload was validated.
 
         Args:
             topic: The topic.
             payload: The payload.
             key: The idempotency key among all of the topic; "" for none.
+            client: Whom it is charged to; None for the server itself.
 
         Returns:
             Its position, to be awaited. What is sent first is published first.
 
         Raises:
-            Error: ``too_large``.
+            Error: ``too_large``; ``rate_limited`` or ``unavailable``, see `Shares`.
         """
         tail = protocol.event_tail(payload)
         limit = self._settings.limits.event_bytes
-        if len(topic.head) + len(tail) + _OFFSET_BYTES > limit:
+        size = len(topic.head) + len(tail) + _OFFSET_BYTES
+        if size > limit:
             raise Error("too_large", f"The event is larger than {limit} bytes.", limit=limit)
+        is_new = client is not None and self.shares.charge_event(client, topic.stored, size, key)
         self.published += 1
-        return self.store.publish(Publication(topic.stored, topic.head, tail, key))
+        position = self.store.publish(Publication(topic.stored, topic.head, tail, key))
+        if is_new and client is not None:
+            self.shares.return_if_alive(client, position)
+        return position
 
     # Members.
 
@@ -153,6 +177,9 @@ class Topics:
                 on_empty=self._drop,
             )
         return audience
+
+    def _has_members(self, stored: StoredTopic) -> bool:
+        return stored.keys.channel.encode() in self._audiences
 
     def find_audience(self, topic: Topic) -> Audience | None:
         """Find the members of a topic at this node; None if it has none."""

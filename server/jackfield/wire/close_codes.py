@@ -27,7 +27,7 @@ class CloseCode(IntEnum):
     UNAUTHENTICATED = 4501
     REVOKED = 4502
     FORBIDDEN = 4503
-    CONNECTION_LIMIT = 4504
+    DISPLACED = 4504
     AUTHENTICATION_TIMEOUT = 4505
 
     @property
@@ -56,7 +56,7 @@ CLOSE_CODES: Final[dict[CloseCode, CloseSpec]] = {
     CloseCode.OK: CloseSpec(
         "either",
         "",
-        "you closed; with the reason `idle`, you sent no message for `limits.idle_timeout`",
+        "you closed; with the reason `idle`, you wanted nothing for `limits.idle_timeout`",
     ),
     CloseCode.GOING_AWAY: CloseSpec("client", "going away", "a browser's page goes"),
     CloseCode.PROTOCOL_ERROR: CloseSpec(
@@ -101,9 +101,10 @@ CLOSE_CODES: Final[dict[CloseCode, CloseSpec]] = {
         "server",
         "unavailable",
         "a plugin could not take the connection for now (its error comes first, with "
-        '`"id":null`, and its code is the reason), Redis or what knows tokens is away, the '
-        "server stood still for so long that the others have taken it for dead, or the agent "
-        "that you are has been taken for dead",
+        '`"id":null`, and its code is the reason), Redis or what knows tokens is away, your '
+        "token is not valid yet, your address or your user has as many connections as there may "
+        "be (the reason is then `connection limit`), the server stood still for so long that the "
+        "others have taken it for dead, or the agent that you are has been taken for dead",
     ),
     CloseCode.BAD_REQUEST: CloseSpec("nobody", "bad request", "not in this version"),
     CloseCode.UNAUTHENTICATED: CloseSpec(
@@ -121,10 +122,11 @@ CLOSE_CODES: Final[dict[CloseCode, CloseSpec]] = {
         'refused the connection (its error comes first, with `"id":null`, and its code is the '
         "reason)",
     ),
-    CloseCode.CONNECTION_LIMIT: CloseSpec(
+    CloseCode.DISPLACED: CloseSpec(
         "server",
-        "connection limit",
-        "the server, your address or your user has as many connections as there may be",
+        "displaced",
+        "a newer connection of the same user has taken the place of this one, its oldest "
+        '(`connections.when_full` is `"newest"`)',
     ),
     CloseCode.AUTHENTICATION_TIMEOUT: CloseSpec(
         "server",

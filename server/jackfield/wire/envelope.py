@@ -1,16 +1,18 @@
 """The envelope of every message of a client: what it is, and what is wrong with one that isn't."""
 
+from itertools import islice
 from typing import Annotated, Any, Final
 
 import msgspec
 
-from .errors import Error, field_fault, with_faults
+from .errors import MAX_FIELDS, Error, field_fault, with_faults
 from .pointer import pointer_to
 
 #: Integers above this are not exact in a JavaScript client.
 MAX_ID: Final = 2**53 - 1
 MAX_ID_LENGTH: Final = 64
 MAX_TYPE_LENGTH: Final = 128
+_KEYS: Final = frozenset({"type", "id", "payload"})
 
 MessageId = int | str
 
@@ -53,10 +55,10 @@ def explain_envelope(value: Any) -> tuple[Error, MessageId | None]:
     """
     if not isinstance(value, dict):
         return with_faults("invalid_message", [field_fault("", "type", "Not an object.")]), None
+    unknown = (key for key in value if isinstance(key, str) and key not in _KEYS)
     faults = [
         field_fault(pointer_to(key), "unknown", "Unknown key.")
-        for key in value
-        if isinstance(key, str) and key not in {"type", "id", "payload"}
+        for key in islice(unknown, MAX_FIELDS + 1)  # one more than is told
     ]
     if not _has_string_keys(value):
         faults.append(field_fault("", "invalid", "Has keys that are not strings."))

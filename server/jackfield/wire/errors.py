@@ -4,7 +4,8 @@ The codes are the wire contract: clients switch on them, so a code is never rena
 changes whether it may be retried.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 
@@ -46,12 +47,14 @@ class Error(Exception):
             (``chat.room_full``).
         message: A sentence for a person. A protocol code has one already.
         retryable: Whether the same message may succeed later. A protocol code knows already.
-        **extra: Further keys of the error object, each a JSON value (``retry_after=2.5``,
-            ``fields=[...]``).
+        **extra: Further keys of the error object, each a JSON value. ``retry_after`` is in seconds,
+            and ``fields`` a list of objects with the texts ``pointer``, ``code`` and ``message``.
 
     Raises:
         ValueError: The code is neither the protocol's nor prefixed, or it is a plugin's own and
             has no message.
+        TypeError: The code or the message is no text, or ``retryable``, ``retry_after`` or
+            ``fields`` is not what it must be: no client could read the error.
     """
 
     def __init__(
@@ -62,6 +65,17 @@ class Error(Exception):
         retryable: bool | None = None,
         **extra: Any,
     ) -> None:
+        if not isinstance(code, str):
+            raise TypeError(f"an error's code is a text, and not {type(code).__name__}")
+        if not (message is None or isinstance(message, str)):
+            raise TypeError(
+                f"the message of {code!r} is a text, and not {type(message).__name__}; what is "
+                "wrong with which value belongs in fields"
+            )
+        if not (retryable is None or isinstance(retryable, bool)):
+            raise TypeError(f"retryable is a bool, and not {type(retryable).__name__}")
+        if extra:
+            _check_extra(extra)
         spec = ERROR_CODES.get(code)
         if spec is None:
             if "." not in code:
@@ -78,6 +92,12 @@ class Error(Exception):
         self.extra = extra
         super().__init__(f"{code}: {self.message}")
 
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds to wait before the same may succeed; None if the error does not say."""
+        after: float | None = self.extra.get("retry_after")
+        return after
+
     def as_dict(self) -> dict[str, Any]:
         """Return the error object as it stands on the wire."""
         return {
@@ -88,9 +108,28 @@ class Error(Exception):
         }
 
 
+def _check_extra(extra: Mapping[str, Any]) -> None:
+    """Refuse keys with a fixed meaning that have another kind of value."""
+    after = extra.get("retry_after", 0)
+    if isinstance(after, bool) or not isinstance(after, int | float) or not 0 <= after < math.inf:
+        raise TypeError(f"retry_after is a number of seconds, and not {after!r}")
+    faults = extra.get("fields", [])
+    if not isinstance(faults, list | tuple) or not all(map(_is_fault, faults)):
+        raise TypeError(
+            "fields is a list of objects with the texts pointer, code and message, as in "
+            '[{"pointer": "/room", "code": "taken", "message": "It is taken."}]'
+        )
+
+
+def _is_fault(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(value.get(key), str) for key in ("pointer", "code", "message")
+    )
+
+
 #: A hostile message has thousands of faults, or names of a whole message's size: what is told of
-#: them stays small beside what was sent.
-_MAX_FAULTS: Final = 64
+#: them stays small beside what was sent, and whoever looks for faults stops at one more.
+MAX_FIELDS: Final = 64
 _MAX_FAULT_CHARACTERS: Final = 16_384
 
 
@@ -106,7 +145,7 @@ def field_fault(pointer: str, code: str, message: str) -> dict[str, str]:
 
 
 def with_faults(code: str, faults: Sequence[dict[str, str]], message: str | None = None) -> Error:
-    """Return an error with ``fields``; of too many, ``fields_omitted`` counts the rest.
+    """Return an error with ``fields``; of too many, ``fields_omitted`` counts what else was found.
 
     Args:
         code: The error's code.
@@ -115,12 +154,13 @@ def with_faults(code: str, faults: Sequence[dict[str, str]], message: str | None
     """
     room = _MAX_FAULT_CHARACTERS
     told: list[dict[str, str]] = []
-    for fault in faults[:_MAX_FAULTS]:
+    for fault in faults[:MAX_FIELDS]:
         room -= len(fault["pointer"]) + len(fault["message"])
         if told and room < 0:
             break
         told.append(fault)
-    error = Error(code, message, fields=told)
+    error = Error(code, message)
+    error.extra["fields"] = told  # as they are made above, they need no check
     if len(told) < len(faults):
         error.extra["fields_omitted"] = len(faults) - len(told)
     return error

@@ -4,7 +4,8 @@ A message is decoded once, by msgspec, straight into an `Envelope`. Only what ms
 looked at a second time, to say in the protocol's words what is wrong with it.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -18,7 +19,7 @@ from .envelope import (
     NotUtf8Error,
     explain_envelope,
 )
-from .errors import Error
+from .errors import Error, field_fault, with_faults
 from .malformed import UNDECODABLE, Cause, cause_in_json, cause_in_message_pack, is_utf8
 
 __all__ = [
@@ -39,6 +40,8 @@ __all__ = [
 ]
 
 VERSION: Final = 1
+#: What this server can do beyond the first of version 1, by the message types.
+FEATURES: Final = ("request.pause",)
 
 _TOO_DEEP: Final = "The message is nested too deeply."
 _REASONS: Final = {
@@ -95,22 +98,27 @@ class Codec:
             pass
         raise self._explain(data)
 
-    def check_nesting(self, data: bytes, envelope: Envelope, limit: int) -> None:
-        """Refuse a message whose payload is nested too deeply.
+    def check_payload(self, data: bytes, envelope: Envelope, *, nesting: int, values: int) -> None:
+        """Refuse a message whose payload is nested too deeply, or has too many values.
 
         Args:
             data: The message.
             envelope: What it was decoded to.
-            limit: Objects and lists that may lie within each other, the payload among them.
+            nesting: Objects and lists that may lie within each other, the payload among them.
+            values: Values that may be in it, at any depth.
 
         Raises:
             MalformedError: There are more.
         """
-        if self.opcode == frames.TEXT and data.count(b"[") + data.count(b"{") <= limit:
-            return
-        if _is_nested_deeper(envelope.payload, limit):
+        if self.opcode == frames.TEXT:
+            opened = data.count(b"[") + data.count(b"{")
+            # Each value but the first of an object or a list has a comma before it.
+            if opened <= nesting and opened + data.count(b",") <= values:
+                return
+        error = _excess(envelope.payload, nesting, values)
+        if error is not None:
             message_id = None if envelope.id is msgspec.UNSET else envelope.id
-            raise MalformedError(Error("invalid_json", _TOO_DEEP), message_id)
+            raise MalformedError(error, message_id)
 
     def _explain(self, data: bytes) -> MalformedError:
         """Say what is wrong with a message that is not an envelope."""
@@ -151,8 +159,9 @@ class Codec:
         connection: str,
         user: str | None,
         heartbeat: float,
-        limits: dict[str, int],
+        limits: dict[str, Any],
         topics: dict[str, Any],
+        features: Sequence[str] = (),
     ) -> bytes:
         """Return the first message of every connection.
 
@@ -162,15 +171,18 @@ class Codec:
             heartbeat: Seconds between the server's pings.
             limits: What the client must keep to, by the names of the configuration.
             topics: Epoch and offset of each topic that it is in by itself.
+            features: What this server can do beyond the first of version 1.
         """
-        payload = {
+        payload: dict[str, Any] = {
             "connection": connection,
             "user": user,
             "protocol": VERSION,
             "heartbeat": int(heartbeat) if heartbeat == int(heartbeat) else heartbeat,
             "limits": limits,
-            "topics": topics,
         }
+        if features:
+            payload["features"] = features
+        payload["topics"] = topics
         return self._encode({"type": "welcome", "payload": payload})
 
     def from_json(self, message: bytes) -> bytes:
@@ -192,7 +204,8 @@ class Codec:
         """
         payload: dict[str, Any] = {"code": code, "reason": reason, "reconnect": reconnect}
         if reconnect:
-            payload["after"] = round(after, 1)
+            # Up: who comes back too early would be turned away again.
+            payload["after"] = math.ceil(10 * after) / 10
         return self._encode({"type": "goodbye", "payload": payload})
 
 
@@ -237,10 +250,21 @@ def presence_snapshot(head: bytes, presence: dict[str, Any]) -> bytes:
     return head + msgspec.json.encode(presence)[1:]
 
 
-def _is_nested_deeper(payload: dict[str, Any], limit: int) -> bool:
-    """Whether more objects and lists than this lie within each other, the payload among them."""
+def _excess(payload: dict[str, Any], nesting: int, values: int) -> Error | None:
+    """Return what refuses a payload that has too much of something; None if it has not.
+
+    Args:
+        payload: The payload.
+        nesting: Objects and lists that may lie within each other, the payload among them.
+        values: Values that may be in it, at any depth.
+    """
     level: list[Any] = [payload]
-    for _ in range(limit):
+    left = values
+    for _ in range(nesting):
+        left -= sum(map(len, level))  # before any of them is looked at
+        if left < 0:
+            words = f"The payload has more than {values} values."
+            return with_faults("invalid_payload", [field_fault("", "values", words)], words)
         level = [
             inner
             for outer in level
@@ -248,5 +272,5 @@ def _is_nested_deeper(payload: dict[str, Any], limit: int) -> bool:
             if type(inner) is dict or type(inner) is list
         ]
         if not level:
-            return False
-    return True
+            return None
+    return Error("invalid_json", _TOO_DEEP)

@@ -6,6 +6,8 @@ from typing import Final, NamedTuple
 
 #: Seconds that one may come early: adding what is left to wait to a time rounds.
 _SLACK: Final = 1e-6
+#: Bytes of a message that count as one: longer ones are as dear as several short ones.
+BYTES_A_TOKEN: Final = 4096
 
 
 _RATE: Final = re.compile(r"([1-9]\d{0,8})/(s|m|h)", re.ASCII)
@@ -40,6 +42,15 @@ def parse_rate(text: object) -> Rate:
     return Rate(int(match[1]), _SECONDS[match[2]])
 
 
+def cost_of(size: int) -> int:
+    """Return how many messages one of this size counts as: one for each 4 KiB begun.
+
+    Args:
+        size: Bytes.
+    """
+    return max(1, -(-size // BYTES_A_TOKEN))
+
+
 class TokenBucket:
     """A bucket that is full at first, refills steadily, and gives one token to each who is let in.
 
@@ -66,6 +77,8 @@ class TokenBucket:
     def take(self, now: float, tokens: int = 1) -> float:
         """Take a token, or several, if they are there.
 
+        Who takes more than the bucket holds must find it full, and leaves it with a debt.
+
         Args:
             now: The time on a monotonic clock, in seconds.
             tokens: How many.
@@ -73,12 +86,17 @@ class TokenBucket:
         Returns:
             0.0 if they were taken; else nothing was, and it is the seconds until they could be.
         """
-        full_at = max(self._full_at, now) + self._interval * tokens
-        wait = full_at - now - self._refill
+        taken = self._interval * tokens
+        full_at = max(self._full_at, now) + taken
+        wait = full_at - now - max(self._refill, taken)
         if wait > _SLACK:
             return wait
         self._full_at = full_at
         return 0.0
+
+    def put_back(self, tokens: int) -> None:
+        """Put back tokens that were taken and not needed."""
+        self._full_at -= self._interval * tokens
 
 
 class Allowance(TokenBucket):
@@ -119,3 +137,22 @@ class Allowance(TokenBucket):
             return 0.0
         self.left = 0
         return self.take(now)
+
+    def take_more(self, now: float, tokens: int) -> float:
+        """Take what something costs beyond the one that was taken off `left` for it.
+
+        Args:
+            now: The time on a monotonic clock, in seconds.
+            tokens: How many more.
+
+        Returns:
+            0.0 if they were taken; else none was, also not the one before, and it is the seconds
+            until they could be.
+        """
+        if tokens <= self.left:
+            self.left -= tokens
+            return 0.0
+        # The rest of the handful goes back: a bucket that must be full can't lack it.
+        self._full_at -= self._interval * (self.left + 1)
+        self.left = 0
+        return self.take(now, tokens + 1)

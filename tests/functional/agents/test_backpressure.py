@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from jackfield.agents.instance import AssignedTask
+from jackfield.client import connect
 from jackfield.connection.outbox import Outbox
 from jackfield.testing import RunningServer
 from tests.support.agents import Bot, Caller, agent_nodes
@@ -138,3 +139,30 @@ async def test_an_agent_is_not_held_for_the_caller_of_a_node_that_is_gone(config
             await wait_until(lambda: not held_task(here, job).resumed.is_set())
             assert (await bot.update(job, {"n": 1}, seq=0))["type"] == "reply"
             await bot.complete(job)
+
+
+async def test_the_python_client_has_an_agent_wait_for_a_slow_reader(config: Config) -> None:
+    """More chunks than all buffers on the way hold together; none is lost."""
+    total = 400
+    async with agent_nodes(config, 2) as (here, there), Bot(here) as bot:
+        await bot.register()
+        headers = {"X-User": "ada", "X-Scopes": ""}
+        async with connect(there.url, headers=headers, buffer_bytes=262_144) as client:
+            stream = client.stream("agent.call", {"agent": "echo", "input": {}})
+            step = asyncio.create_task(anext(stream))
+            job = await bot.told()
+            assert (await step)["state"] == "submitted"
+
+            async def work() -> None:
+                for number in range(total):
+                    chunk = {"n": number, "x": "x" * 20_000}
+                    assert (await bot.update(job, chunk, seq=number))["type"] == "reply"
+                await bot.complete(job)
+
+            working = asyncio.create_task(work())
+            resumed = held_task(here, job).resumed
+            await wait_until(lambda: resumed._waiters)
+            assert not working.done()
+            got = [chunk["n"] async for chunk in stream if "n" in chunk]
+            assert got == [*range(total)]
+            await working

@@ -2,8 +2,10 @@
 
 import asyncio
 import re
+import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -372,3 +374,81 @@ async def test_the_pages_agent_does_what_the_page_says(
         for said, told in (("12", "nothing to translate"), ("hi", "not loaded")):
             with pytest.raises(RequestError, match=told):
                 await caller.request("agent.call", {"skill": "translate", "input": {"text": said}})
+
+
+def asking(server: RunningServer, news: asyncio.Queue[int], **options: Any) -> Agent:
+    """An instance of an agent that asks a person."""
+    agent = make_agent(server, "asker", **options)
+
+    @agent.skill("ask", idempotent=True)
+    async def ask(task: Task, data: Message) -> Message:
+        news.put_nowait(task.attempt)
+        return {"answer": await task.ask("Well?"), "attempt": task.attempt}
+
+    return agent
+
+
+async def test_a_task_that_waits_for_a_person_is_handed_on_at_each_deploy(
+    server: RunningServer, other: RunningServer, caller: Client
+) -> None:
+    news: asyncio.Queue[int] = asyncio.Queue()
+    begun = {"agent": "asker", "skill": "ask", "detach": True}
+    nodes = (server, other) * 3  # more often than a task is tried whose agent dies
+    task = ""
+    for number, where in enumerate(nodes):
+        # The grace would be past what any test waits.
+        async with asking(where, news, grace=600).running():
+            if not task:
+                task = (await caller.request("agent.call", begun))["task"]
+            assert await news.get() == number + 1
+            await wait_until(partial(sees, caller, task, "input_required"))
+        await wait_until(partial(sees, caller, task, "working"))
+    async with asking(server, news).running():
+        await news.get()
+        await wait_until(partial(sees, caller, task, "input_required"))
+        await caller.request("agent.answer", {"task": task, "input": {"yes": True}})
+        await wait_until(partial(sees, caller, task, "completed"))
+    output = (await caller.request("agent.task", {"task": task}))["output"]
+    assert output == {"answer": {"yes": True}, "attempt": 7}
+
+
+async def sees(client: Client, task: str, state: str) -> bool:
+    """Whether a task is in a state."""
+    return bool((await client.request("agent.task", {"task": task}))["state"] == state)
+
+
+async def test_an_agent_runs_in_a_thread_and_is_stopped_from_another(
+    server: RunningServer, caller: Client
+) -> None:
+    agent = make_agent(server)
+
+    @agent.skill("work")
+    async def work(task: Task, data: Message) -> Message:
+        return {"thread": threading.current_thread() is not threading.main_thread()}
+
+    running = asyncio.create_task(asyncio.to_thread(agent.run))
+    await wait_until(lambda: any(each[REGISTRATION].instance for each in server.node.hub))
+    reply = await caller.request("agent.call", {"agent": "summariser", "skill": "work"})
+    assert reply["output"] == {"thread": True}
+    agent.stop()
+    await running
+
+
+async def test_a_failure_in_words_that_no_server_takes_ends_the_task(
+    server: RunningServer, caller: Client
+) -> None:
+    agent = make_agent(server)
+
+    @agent.skill("fail")
+    async def fail(task: Task, data: Message) -> None:
+        raise Rejected("half \ud83d")
+
+    @agent.skill("nan")
+    async def nan(task: Task, data: Message) -> Message:
+        return {"n": float("nan")}
+
+    async with agent.running():
+        for skill, words in (("fail", r"half \?"), ("nan", "failed to handle")):
+            with pytest.raises(RequestError, match=words) as failed:
+                await caller.request("agent.call", {"agent": "summariser", "skill": skill})
+            assert failed.value.code == "agent_failed"

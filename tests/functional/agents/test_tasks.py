@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from jackfield.testing import RunningServer
-from tests.support.agents import Bot, Caller, agent_nodes, refused, sweep
+from tests.support.agents import AGAIN, Bot, Caller, agent_nodes, refused, sweep
 from tests.support.topics import Message, offsets
 from tests.support.waiting import wait_until
 
@@ -310,3 +310,23 @@ async def test_a_call_that_is_detached_goes_on_without_its_caller(
     await bot.complete(job, done=True)
     async with Caller(servers[0], "ada") as ada:
         assert (await ada.task(job["task"]))["output"] == {"done": True}
+
+
+async def test_only_what_may_be_done_again_is_handed_on(bot: Bot, ada: Caller) -> None:
+    await bot.register()
+    await ada.begin()
+    job = await bot.told()
+    attempt = {"task": job["task"], "attempt": 1}
+    assert refused(await bot.request("agent.release", **attempt)) == "conflict"
+    assert await ada.sees_state(job["task"], "working")
+    await bot.complete(job)
+    await bot.register("echo", AGAIN)
+    await ada.begin()
+    job = await bot.told()
+    await bot.reply("agent.unregister")
+    attempt = {"task": job["task"], "attempt": 1}
+    assert await bot.reply("agent.release", **attempt) == {"task": job["task"], "state": "working"}
+    assert refused(await bot.complete(job)) == "not_found"  # it is not its own any more
+    await bot.register("echo", AGAIN)
+    again = await bot.told()
+    assert (again["task"], again["attempt"]) == (job["task"], 2)

@@ -14,6 +14,7 @@ from jackfield.connection.running import MessageOptions
 from jackfield.wire.identity import Identity
 from jackfield.wire.position import Position
 from tests.support.connected import Connected
+from tests.support.shares import shares
 
 IDENTITY = Identity("alice", frozenset({"a"}), expires_at=7.5)
 
@@ -49,9 +50,13 @@ class Topics:
 
     def __init__(self) -> None:
         self.published: list[tuple[str, Any, str | None]] = []
+        self.clients: list[Connection] = []
 
-    async def publish(self, topic: str, payload: Any, *, key: str | None = None) -> Position:
+    async def publish(
+        self, topic: str, payload: Any, *, key: str | None = None, client: Connection
+    ) -> Position:
         self.published.append((topic, payload, key))
+        self.clients.append(client)
         return Position("e", len(self.published))
 
 
@@ -81,6 +86,7 @@ class World:
             agents=cast(Any, None),
             refresh=cast(Any, self.refresh),
             store=cast(Any, None),
+            shares=shares(),
             describe=describe,
             address=asyncio.get_running_loop().create_future(),
         )
@@ -160,6 +166,7 @@ async def test_it_publishes_as_the_plugin() -> None:
         ("user:bob", {"n": 2}, None),
         ("broadcast", {"n": 3}, None),
     ]
+    assert world.topics.clients == [world.connection] * 3  # whose share it is charged to
 
 
 async def test_what_clients_may_do_with_topics_it_asks_for_this_connection_and_request() -> None:
@@ -201,6 +208,13 @@ async def test_calls_of_agents_are_the_users(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(Error, match="not_found"):
         await world.runtime.call_agent(None, {"n": 1}, skill="add")
     assert called == [
-        {"agent": "bot", "skill": "add", "input": {"n": 1}, "caller": "alice", "timeout": 2.5},
+        {
+            "agent": "bot",
+            "skill": "add",
+            "input": {"n": 1},
+            "caller": "alice",
+            "timeout": 2.5,
+            "payer": world.connection,
+        },
         {"agent": None, "skill": "add", "input": {"n": 1}, "caller": None, "timeout": None},
     ]

@@ -6,6 +6,7 @@ from typing import Any, cast
 from jackfield import Runtime
 from jackfield.authoring.services import Services
 from jackfield.wire.position import Position
+from tests.support.shares import shares
 
 
 class Topics:
@@ -24,6 +25,7 @@ def runtime(topics: Topics) -> Runtime:
         agents=cast(Any, None),
         refresh=cast(Any, None),
         store=cast(Any, None),
+        shares=shares(),
         describe=cast(Any, None),
         address=asyncio.get_running_loop().create_future(),
     )

@@ -11,6 +11,7 @@ from jackfield import Error
 from jackfield.authoring.state import State
 from jackfield.store.connections import ConnectionRecord, ConnectionStore
 from tests.support.connected import Connected
+from tests.support.shares import shares
 
 
 class Store:
@@ -35,9 +36,11 @@ class Store:
 class World:
     def __init__(self) -> None:
         self.store, self.connection = Store(), Connected().connection
+        self.shares = shares(kept_bytes=2**18)
 
     def state(self, plugin: str = "chat") -> State:
-        return State(self.connection, plugin, cast(ConnectionStore, self.store))
+        store = cast(ConnectionStore, self.store)
+        return State(self.connection, plugin, store, self.shares)
 
 
 async def test_what_is_set_can_be_read_and_is_in_redis() -> None:
@@ -105,3 +108,24 @@ async def test_a_value_that_is_no_json_is_refused() -> None:
         await world.state().set(value=cast(Any, object()))
     assert world.store.written == []
     assert msgspec.json.encode(dict(world.state())) == b"{}"
+
+
+async def test_a_user_that_keeps_too_much_changes_nothing() -> None:
+    world = World()
+    await world.state().set(name="x" * 2**17)
+    with pytest.raises(Error, match="rate_limited") as refused:
+        await world.state("other").set(name="x" * 2**17)
+    assert refused.value.extra["limit"] == 2**18
+    assert dict(world.state("other")) == {}
+    await world.state().delete("name")
+    await world.state("other").set(name="x" * 2**17)
+
+
+async def test_what_could_not_be_written_is_not_held() -> None:
+    world = World()
+    world.store.is_away = True
+    for _ in range(3):
+        with pytest.raises(Error, match="unavailable"):
+            await world.state().set(name="x" * 2**17)
+    world.store.is_away = False
+    await world.state().set(name="x" * 2**17)

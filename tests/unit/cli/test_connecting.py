@@ -1,5 +1,6 @@
 """The address and the token of a connection, and a server that is not there."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -78,3 +79,30 @@ async def test_a_connection_that_is_lost_fails_the_command() -> None:
             async with connected(server.url, None, 10) as client:
                 await client.request("a.d")
     assert failure.value.exit_code == 1
+
+
+async def test_an_error_of_another_form_is_told_as_it_came() -> None:
+    async def refuse(peer: Peer, message: dict[str, Any]) -> None:
+        error = {"code": "x.y", "message": {"room": ["No."]}, "fields": {"room": ["No."]}}
+        more = {"suggestions": 7, "scopes": [None, "x"], "retry_after": "soon"}
+        await peer.send("error", id=message["id"], error={**error, **more})
+
+    async with serve() as server:
+        server.answer = refuse
+        with pytest.raises(Failure) as failure:
+            async with connected(server.url, None, 10) as client:
+                await client.request("a.d")
+    assert failure.value.message == 'x.y: {"room":["No."]}'
+    assert list(failure.value.details) == [
+        "  It needs the scopes x.",
+        '  {"room":["No."]}',
+        "  Try again in soon s.",
+    ]
+
+
+def test_authorities_that_can_not_be_used_are_wrong_usage(tmp_path: Path) -> None:
+    for name, why in (("missing.pem", "No such file"), ("empty.pem", "no certificates in PEM")):
+        (tmp_path / "empty.pem").write_text("nothing")
+        result = run("call", "a.b", "--ca", str(tmp_path / name))
+        assert result.exit_code == 2
+        assert why in " ".join(result.stderr.split())

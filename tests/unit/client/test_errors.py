@@ -20,13 +20,16 @@ def test_all_exceptions_of_the_client_have_one_base_class() -> None:
     public = [getattr(client, name) for name in client.__all__]
     errors = {each for each in public if isinstance(each, type) and issubclass(each, Exception)}
     assert {each.__name__ for each in errors} == {
+        "AlreadySubscribed",
         "ConnectionClosed",
         "ConnectionFailed",
         "EventsLost",
         "JackfieldError",
+        "NotSent",
         "Rejected",
         "RequestError",
         "StreamBroken",
+        "TimedOut",
     }
     assert all(issubclass(error, JackfieldError) for error in errors)
 

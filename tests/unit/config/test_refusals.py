@@ -60,6 +60,7 @@ def test_an_unknown_key_is_refused_where_it_stands(
         ("limits", "topics", 0, "Must be at least 1; got 0"),
         ("limits", "history", 0, "Must be at least 1; got 0"),
         ("limits", "publishes_per_second", 0, "Must be at least 1; got 0"),
+        ("connections", "when_full", "oldest", 'Must be one of: refuse, newest; got "oldest"'),
         ("plugins", "enabled", "*", "Not a valid list; got a string"),
         ("logging", "level", "loud", 'Must be one of: debug, info, warning, error; got "loud"'),
         ("logging", "format", "xml", 'Must be one of: auto, console, json; got "xml"'),

@@ -33,6 +33,13 @@ class Running:
         )
         self.task: asyncio.Task[Any] | None = None
         self.reasons: list[str] = []
+        self.waits = False
+
+    def pause(self) -> None:
+        self.waits = True
+
+    def resume(self) -> None:
+        self.waits = False
 
     def stop(self, reason: Error) -> bool:
         self.reasons.append(reason.code)
@@ -128,7 +135,7 @@ async def test_its_activity_changes_with_messages_and_not_with_control_frames(
 
 
 async def test_as_many_refusals_at_once_as_requests_are_no_flood(connected: Connected) -> None:
-    assert [connected.connection.count_refusal() for _ in range(9)] == [False] * 8 + [True]
+    assert [connected.connection.count_refusal(100) for _ in range(9)] == [False] * 8 + [True]
 
 
 async def test_a_client_cancels_its_request_by_its_id(connected: Connected) -> None:
@@ -255,3 +262,12 @@ async def test_one_that_was_never_closed_leaves_nothing_either(connected: Connec
     connected.connection.send(b"{}")
     connected.connection.release()
     assert connected.sent() == []
+
+
+async def test_only_a_stream_can_be_paused(connected: Connected) -> None:
+    stream, other = Running(streams=True), Running()
+    connected.connection.requests.update({1: stream, 2: other})
+    assert [connected.connection.pause(id_, wait=True) for id_ in (1, 2, 3)] == [True, False, False]
+    assert (stream.waits, other.waits) == (True, False)
+    assert connected.connection.pause(1, wait=False)
+    assert not stream.waits

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from operator import methodcaller
 from typing import Any
@@ -11,94 +11,17 @@ import pytest
 import uvloop
 from aiohttp import WSMsgType
 
-from jackfield.connection.outbox import CompressedOutbox, Outbox
+from jackfield.connection.outbox import Outbox
 from jackfield.wire import frames
+from tests.support.outboxes import LIMIT, NEVER, Recorded, at_once
+from tests.support.routing import turns
 
 #: Seconds: only a test that fails ever waits this long.
 PATIENCE = 10.0
-#: Seconds that never pass in a test.
-NEVER = 3600.0
-LIMIT = 100_000
 ROOM = 16 * 1024
 
 on_both_loops = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 Run = Callable[[Coroutine[Any, Any, None]], None]
-
-
-class Recorder(asyncio.WriteTransport):
-    """A transport that keeps what it is given until it is told that the client took it."""
-
-    def __init__(self, waiting: int = 0) -> None:
-        super().__init__()
-        self.written: list[bytes] = []
-        self.waiting = waiting
-        self.closing = False
-        #: Whether what is written goes straight on to the client, as a free socket lets it.
-        self.free = False
-
-    def write(self, data: Any) -> None:
-        self.written.append(data)
-        self.waiting += 0 if self.free else len(data)
-
-    def get_write_buffer_size(self) -> int:
-        return self.waiting
-
-    def is_closing(self) -> bool:
-        return self.closing
-
-
-class Recorded:
-    """An outbox on a recorder, and what becomes of it."""
-
-    def __init__(
-        self,
-        *,
-        waiting: int = 0,
-        compressor: Callable[[bytes], Awaitable[None]] | None = None,
-    ) -> None:
-        self.transport = Recorder(waiting)
-        self.stalls = 0
-        self.drains: list[int] = []
-        self.frames: list[tuple[WSMsgType, bytes]] = []
-        self.compressor = compressor
-        bounds: dict[str, Any] = {"limit": LIMIT, "timeout": NEVER, "on_stalled": self.stalled}
-        self.outbox = (
-            Outbox(self.transport, self.drain, **bounds)
-            if compressor is None
-            else CompressedOutbox(self.transport, self.drain, **bounds, send_frame=self.send_frame)
-        )
-
-    def stalled(self) -> None:
-        self.stalls += 1
-
-    async def drain(self) -> None:
-        self.drains.append(len(self.transport.written))
-
-    async def send_frame(self, payload: bytes, kind: WSMsgType) -> None:
-        self.frames.append((kind, payload))
-        assert self.compressor is not None
-        await self.compressor(payload)
-
-    def check(self) -> None:
-        """Let the write timeout pass."""
-        timer = self.outbox._check_timer
-        assert timer is not None
-        timer.cancel()
-        self.outbox._check()
-
-    @property
-    def is_checked(self) -> bool:
-        return self.outbox._check_timer is not None
-
-
-async def turns(count: int = 3) -> None:
-    """Give everything that is scheduled its turn."""
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-async def at_once(_: bytes) -> None:
-    """A compressor that never waits."""
 
 
 async def test_frames_of_one_turn_are_written_joined_and_in_order() -> None:
@@ -149,22 +72,6 @@ async def test_a_flush_writes_in_this_turn() -> None:
     assert recorded.transport.written == [b"one"]
 
 
-async def test_a_compressed_flush_waits_until_all_is_written() -> None:
-    written = asyncio.Event()
-
-    async def wait(_: bytes) -> None:
-        await written.wait()
-
-    recorded = Recorded(compressor=wait)
-    await recorded.outbox.flush()  # there is nothing to wait for
-    recorded.outbox.send(frames.frame(frames.TEXT, b"one"))
-    flushing = asyncio.create_task(recorded.outbox.flush())
-    await turns()
-    assert (len(recorded.frames), flushing.done()) == (1, False)
-    written.set()
-    await asyncio.wait_for(flushing, PATIENCE)
-
-
 async def test_unsent_counts_here_and_in_the_transport() -> None:
     recorded = Recorded(waiting=5)
     assert recorded.outbox.unsent == 5
@@ -179,7 +86,8 @@ async def test_unsent_counts_here_and_in_the_transport() -> None:
 @pytest.mark.parametrize("waiting", [0, 1, 60_000])
 async def test_the_limit_itself_may_be_queued(waiting: int) -> None:
     recorded = Recorded(waiting=waiting)
-    recorded.outbox.send(b"x" * (LIMIT - waiting))
+    recorded.outbox.send(b"x")
+    recorded.outbox.send(b"x" * (LIMIT - waiting - 1))
     await turns()
     assert recorded.stalls == 0
     assert recorded.outbox.unsent == LIMIT
@@ -266,7 +174,11 @@ async def test_a_stream_goes_on_while_little_is_unsent() -> None:
 async def test_a_stream_waits_for_the_transport_once_a_write_is_full() -> None:
     recorded = Recorded()
     recorded.outbox.send(b"x" * ROOM)
-    await recorded.outbox.wait_for_room()
+    waiting = recorded.outbox.wait_for_room()
+    assert waiting.send(None) is None  # until the next turn, and not for any time
+    await turns()
+    with pytest.raises(StopIteration):
+        waiting.send(None)
     assert recorded.drains == [1]
 
 
@@ -277,7 +189,7 @@ async def test_a_stream_is_told_that_there_is_no_room_any_more(
 ) -> None:
     recorded = Recorded(compressor=compressor)
     end(recorded.outbox)
-    with pytest.raises(ConnectionError):
+    with pytest.raises(ConnectionError, match=r"^the connection is closed$"):
         await recorded.outbox.wait_for_room()
 
 
@@ -358,91 +270,6 @@ async def test_a_discarded_outbox_checks_nothing_any_more() -> None:
     assert timer is not None
     assert timer.cancelled()
     assert not recorded.is_checked
-
-
-async def test_compressed_frames_go_out_one_by_one_and_in_order() -> None:
-    turn = asyncio.Semaphore(0)
-
-    async def wait_for_turn(_: bytes) -> None:
-        await turn.acquire()
-
-    recorded = Recorded(compressor=wait_for_turn)
-    recorded.outbox.send(frames.frame(frames.TEXT, b"one"))
-    recorded.outbox.send(frames.frame(frames.BINARY, b"two" * 100))
-    await turns()
-    recorded.outbox.send(frames.frame(frames.PING, b"three"))
-    await turns()
-    expected = [
-        (WSMsgType.TEXT, b"one"),
-        (WSMsgType.BINARY, b"two" * 100),
-        (WSMsgType.PING, b"three"),
-    ]
-    for count in (1, 2, 3):
-        assert recorded.frames == expected[:count]
-        turn.release()
-        await turns()
-    recorded.outbox.send(frames.frame(frames.TEXT, b"four"))
-    await turns()
-    assert recorded.frames == [*expected, (WSMsgType.TEXT, b"four")]
-
-
-async def test_a_compressed_stream_waits_until_all_before_it_is_written() -> None:
-    written = asyncio.Event()
-
-    async def wait(_: bytes) -> None:
-        await written.wait()
-
-    recorded = Recorded(compressor=wait)
-    recorded.outbox.send(frames.frame(frames.TEXT, b"one"))
-    await turns()
-    waiting = asyncio.create_task(recorded.outbox.wait_for_room())
-    await turns()
-    assert not waiting.done()
-    written.set()
-    await asyncio.wait_for(waiting, PATIENCE)
-
-
-async def test_a_connection_lost_while_compressing_ends_quietly() -> None:
-    async def lose(_: bytes) -> None:
-        raise ConnectionResetError
-
-    recorded = Recorded(compressor=lose)
-    recorded.outbox.send(frames.HEARTBEAT)
-    recorded.outbox.send(frames.HEARTBEAT)
-    await turns()
-    assert len(recorded.frames) == 1
-    assert recorded.outbox.unsent == 0
-    assert not recorded.is_checked
-
-
-async def test_a_slow_client_that_takes_compressed_frames_stays() -> None:
-    async def halve(payload: bytes) -> None:
-        recorded.transport.write(payload[::2])
-
-    recorded = Recorded(compressor=halve)
-    recorded.outbox.send(frames.frame(frames.TEXT, b"x" * 60_000))
-    await turns()
-    for _ in range(20):
-        recorded.transport.waiting -= 1_000
-        recorded.check()
-    assert recorded.stalls == 0
-    recorded.check()
-    assert recorded.stalls == 1
-
-
-async def test_a_stalled_client_of_compressed_frames_is_cut_off_at_the_second_check() -> None:
-    async def never(payload: bytes) -> None:
-        recorded.transport.write(payload)
-        await asyncio.Event().wait()
-
-    recorded = Recorded(compressor=never)
-    recorded.outbox.send(frames.frame(frames.TEXT, b"x" * 10_000))
-    await turns()
-    recorded.check()
-    recorded.check()
-    assert recorded.stalls == 1
-    writer = recorded.outbox._writer  # type: ignore[attr-defined]  # of the compressed one
-    writer.cancel()
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """What is written straight to a socket keeps its order among what is queued, whoever reads how."""
 
 import asyncio
+import contextlib
 import os
 import random
 import socket
@@ -123,13 +124,73 @@ def test_a_frame_is_there_at_once_if_nothing_waits_before_it(run: Run) -> None:
 def test_the_first_frame_overtakes_nothing_that_the_transport_may_hold(run: Run) -> None:
     async def main() -> None:
         async with pair() as (outbox, transport, client, _):
+            filled = fill(transport.get_extra_info("socket").fileno())
             transport.write(b"of the upgrade, ")
-            send_now(outbox, b"the first frame")
             await asyncio.sleep(0)
+            while filled:  # now the socket has room, which the transport has not seen
+                filled -= len(client.recv(filled))
+            send_now(outbox, b"the first frame")
             assert await read(client, 31) == b"of the upgrade, the first frame"
-            assert outbox._is_direct
 
     run(main())
+
+
+@on_both_loops
+def test_one_after_the_other_is_there_at_once_and_nothing_is_checked(run: Run) -> None:
+    async def main() -> None:
+        async with pair() as (outbox, _, client, _):
+            outbox.send(b"first")
+            await asyncio.sleep(0)
+            assert client.recv(100) == b"first"
+            for number in range(3):
+                send_now(outbox, b"number %d" % number)
+                assert client.recv(100) == b"number %d" % number
+            assert outbox._check_timer is None
+
+    run(main())
+
+
+@on_both_loops
+def test_who_waits_keeps_no_other_from_having_it_at_once(run: Run) -> None:
+    async def main() -> None:
+        async with pair() as (fresh, _, late, _), pair() as (outbox, _, client, _):
+            outbox.send(b"first")
+            await asyncio.sleep(0)
+            assert client.recv(100) == b"first"
+            send_to_all([fresh, outbox], b"now")
+            assert client.recv(100) == b"now"
+            assert await read(late, 3) == b"now"
+
+    run(main())
+
+
+@on_both_loops
+@pytest.mark.parametrize("way", [send_now, Outbox.send], ids=["now", "queued"])
+def test_at_a_full_socket_nothing_is_lost(run: Run, way: Callable[[Outbox, bytes], None]) -> None:
+    async def main() -> None:
+        async with pair() as (outbox, transport, client, stalled):
+            outbox.send(b"first")
+            await asyncio.sleep(0)
+            assert client.recv(100) == b"first"
+            filled = fill(transport.get_extra_info("socket").fileno())
+            way(outbox, b"behind it")
+            await asyncio.sleep(0)
+            assert outbox.unsent == len(b"behind it")
+            received = await read(client, filled + len(b"behind it"))
+            assert received == b"x" * filled + b"behind it"
+            assert not stalled.is_set()
+
+    run(main())
+
+
+def fill(descriptor: int) -> int:
+    """Fill a socket's buffer to the last byte; how many it took."""
+    filled = 0
+    for size in (65_536, 1):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                filled += os.write(descriptor, b"x" * size)
+    return filled
 
 
 @on_both_loops
@@ -228,4 +289,6 @@ async def test_one_that_fails_in_its_turn_keeps_no_other_from_it() -> None:
     turn.call_soon(lambda: called.append("the other"))
     await asyncio.sleep(0)
     assert called == ["the other"]
-    assert [type(fault["exception"]) for fault in faults] == [RuntimeError]
+    ((message, exception),) = (fault.values() for fault in faults)
+    assert (message, type(exception)) == ("a write failed", RuntimeError)
+    assert set(faults[0]) == {"message", "exception"}

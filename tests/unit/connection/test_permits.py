@@ -72,6 +72,25 @@ def test_each_user_has_its_own() -> None:
     assert dict(limited.by_user) == {}
 
 
+def test_the_newest_takes_the_place_of_its_users_oldest() -> None:
+    limits = load_settings(None, {}, {"limits": {"connections_per_user": 2}}).limits
+    limited = Permits(limits, displace=True)
+    displaced: list[str] = []
+    with limited.take("") as first, limited.take("") as second, limited.take("") as third:
+        first.identify("alice")
+        second.identify("alice")
+        second.on_displaced(lambda: displaced.append("second"))
+        third.identify("alice")
+        first.on_displaced(lambda: displaced.append("first"))  # its upgrade took longer
+        assert displaced == ["first"]
+        assert limited.held == {"alice": [second, third]}
+        assert limited.by_user == {"alice": 2}
+        with limited.take("") as fourth:
+            fourth.identify("alice")
+            assert displaced == ["first", "second"]
+    assert (limited.by_user, limited.held) == ({}, {})
+
+
 def test_nobody_is_not_counted_as_a_user() -> None:
     limited = permits(connections_per_user=1)
     with limited.take("") as first, limited.take("") as second:

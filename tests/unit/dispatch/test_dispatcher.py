@@ -11,7 +11,7 @@ from jackfield import AnyPayload, Context, Error, Plugin
 from jackfield.connection.request import Request
 from jackfield.dispatch.route import Route
 from jackfield.wire.identity import Identity
-from jackfield.wire.protocol import JSON, MSGPACK, Codec, NotUtf8Error
+from jackfield.wire.protocol import MSGPACK, NotUtf8Error
 from tests.support.connected import Connected, error_of
 from tests.support.routing import Routing, message, turns
 
@@ -181,27 +181,6 @@ async def test_text_that_is_not_utf8_is_the_receivers_to_refuse(world: World) ->
     with pytest.raises(NotUtf8Error):
         world.dispatcher.refuse(world.connection, data, 1.0)
     assert world.client.sent() == []
-
-
-def nested(codec: Codec, depth: int) -> bytes:
-    """A message as short as can be whose payload has so many levels."""
-    if codec is JSON:
-        inner = b"[" * (depth - 1) + b"]" * (depth - 1)
-        return b'{"type":"test.any","id":1,"payload":{"a":' + inner + b"}}"
-    head = b"\x83\xa4type\xa8test.any\xa2id\x01\xa7payload\x81\xa1a"
-    return head + b"\x91" * (depth - 2) + b"\x90"
-
-
-@pytest.mark.parametrize("codec", [JSON, MSGPACK], ids=["json", "msgpack"])
-@pytest.mark.parametrize("limit", [8, 60, 400])
-async def test_a_message_that_is_too_deep_is_refused(limit: int, codec: Codec) -> None:
-    world, client = World(nesting=limit), Connected(codec=codec)
-    world.accept(client.connection, nested(codec, limit)).finish()
-    assert world.dispatcher.accept(client.connection, nested(codec, limit + 1)) is None
-    (answer,) = client.sent()
-    assert (answer["id"], error_of(answer)["message"]) == (1, "The message is nested too deeply.")
-    assert dict(world.dispatcher.failures) == {"invalid_json": 1}
-    world.close()
 
 
 async def test_an_unknown_type_is_refused_with_near_names(world: World) -> None:

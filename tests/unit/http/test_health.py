@@ -13,7 +13,10 @@ from jackfield.dispatch.registry import Registry
 from jackfield.http.health import READINESS, Readiness, healthz, readyz, root
 from jackfield.redis.bus import Bus
 from jackfield.redis.client import RedisClient
+from jackfield.session.layouts import LayoutWatch
+from jackfield.store.layout import OtherNodes
 from tests.support.candidates import candidate, plugin, registry
+from tests.support.shares import memory_watch
 
 
 class Redis:
@@ -28,13 +31,17 @@ class Links:
 
 
 class World:
-    def __init__(self, made: Registry | None = None) -> None:
+    def __init__(self, made: Registry | None = None, *, full_is_ready: bool = False) -> None:
+        self.memory, self.layouts = memory_watch(), LayoutWatch(cast(OtherNodes, None))
         self.redis, self.bus, self.hub = Redis(), Links(), Hub()
         self.readiness = Readiness(
             cast(RedisClient, self.redis),
             cast(Bus, self.bus),
             self.hub,
             registry() if made is None else made,
+            memory=self.memory,
+            layouts=self.layouts,
+            full_is_ready=full_is_ready,
         )
 
     async def answer(self) -> tuple[int, str, list[Any]]:
@@ -71,6 +78,36 @@ async def test_one_of_them_is_enough(what: str) -> None:
     world.redis.answers, world.bus.healthy = what != "redis", what != "bus"
     status, _, reasons = await world.answer()
     assert (status, [each["reason"] for each in reasons]) == (503, [what])
+
+
+async def test_a_redis_that_is_nearly_full_takes_no_server_out() -> None:
+    world = World()
+    world.memory.nearly_full = True
+    status, state, reasons = await world.answer()
+    assert (status, state) == (200, "degraded")
+    assert [each["reason"] for each in reasons] == ["redis_nearly_full"]
+
+
+@pytest.mark.parametrize(
+    ("ready", "status", "state"), [(False, 503, "unavailable"), (True, 200, "degraded")]
+)
+async def test_a_redis_that_refuses_writes_takes_servers_out_or_not(
+    *, ready: bool, status: int, state: str
+) -> None:
+    world = World(full_is_ready=ready)
+    world.memory.nearly_full, world.memory.refusal = True, "OOM"
+    answer = await world.answer()
+    assert answer[:2] == (status, state)
+    assert [each["reason"] for each in answer[2]] == ["redis_full"]
+    assert "OOM" in answer[2][0]["message"]
+
+
+async def test_a_server_that_does_not_fit_the_others_is_not_ready() -> None:
+    world = World()
+    world.layouts.conflict = "A newer server shares this Redis."
+    status, _, reasons = await world.answer()
+    assert status == 503
+    assert reasons == [{"reason": "layout", "message": "A newer server shares this Redis."}]
 
 
 async def test_a_plugin_that_was_left_out_is_told_and_takes_no_server_out() -> None:

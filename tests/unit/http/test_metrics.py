@@ -21,6 +21,9 @@ def collector(routing: Routing, **parts: Any) -> NodeCollector:
     )
     given: dict[str, Any] = {
         "hub": routing.hub,
+        "redis": SimpleNamespace(refused_writes=12),
+        "memory": SimpleNamespace(used=13, maximum=14),
+        "shares": SimpleNamespace(refused=Counter({"kept_bytes": 15})),
         "waiting_clients": [None] * 6,
         "watchdog": SimpleNamespace(lag=0.25, blocked=Counter({("chat", "chat.send"): 7})),
         "topics": topics,
@@ -58,6 +61,10 @@ async def test_gauges_and_counters_are_those_of_the_parts() -> None:
         "jackfield_events_published_total": 4,
         "jackfield_event_gaps_total": 5,
         "jackfield_bus_healthy": 1,
+        "jackfield_redis_writes_refused_total": 12,
+        "jackfield_redis_memory_used_bytes": 13,
+        "jackfield_redis_memory_max_bytes": 14,
+        'jackfield_kept_refused_total{limit="kept_bytes"}': 15,
         "jackfield_agent_instances": 8,
         "jackfield_agent_calls_total": 9,
         "jackfield_agent_calls_followed": 10,

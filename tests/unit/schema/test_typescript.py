@@ -21,6 +21,9 @@ from jackfield.wire.errors import RegistrationError
 from tests.support.schemas import Made, schemas
 from tests.support.typescript import compile_alone
 
+#: The compiler starts anew for each example: a busy machine takes its time.
+pytestmark = pytest.mark.timeout(600)
+
 ANYTHING = "{ [key: string]: unknown }"
 
 

@@ -9,7 +9,9 @@ import pytest
 from jackfield.config import ConnectionSettings
 from jackfield.connection.connection import Connection
 from jackfield.connection.hub import Hub
+from jackfield.connection.shares import Shares
 from jackfield.session.heartbeat import Heartbeat
+from jackfield.session.layouts import LayoutWatch
 from jackfield.store.connections import ConnectionStore, ReapedConnection
 from jackfield.topics.topics import Topics
 from jackfield.wire import frames
@@ -66,13 +68,22 @@ class Beating:
         self.clients = [Connected(connection_id=each) for each in ids]
         for client in self.clients:
             self.hub.add(client.connection)
+        self.beats: list[str] = []
         self.heartbeat = Heartbeat(
             self.hub,
             cast(ConnectionStore, self.store),
             cast(Topics, self.topics),
             ConnectionSettings(heartbeat=interval, ttl=ttl),
+            shares=cast(Shares, self),
+            layouts=cast(LayoutWatch, self),
             idle_timeout=0,
         )
+
+    async def reconcile(self) -> None:
+        self.beats.append("shares")
+
+    async def look(self) -> None:
+        self.beats.append("layouts")
 
     def close(self) -> None:
         for client in self.clients:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 import structlog
-from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, web
+from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, WSServerHandshakeError, web
 from aiohttp.test_utils import TestServer
 
 from jackfield import Context, Error, Plugin
@@ -22,12 +22,14 @@ from jackfield.connection.permits import Permits
 from jackfield.connection.proxies import TrustedProxies
 from jackfield.session.connection_hooks import ConnectionHooks
 from jackfield.session.session import SESSIONS, Sessions, websocket
+from jackfield.session.told_limits import told_limits
 from jackfield.store.connections import ConnectionRecord, ConnectionStore
 from jackfield.telemetry.log import RateLimitedLog
 from jackfield.topics.membership import MEMBERSHIP, PendingJoin
 from jackfield.topics.topics import Topics
 from jackfield.wire.identity import ANONYMOUS, Identity
 from tests.support.routing import Routing, runtime
+from tests.support.shares import shares
 from tests.support.waiting import PROMPT, wait_until
 
 
@@ -143,6 +145,7 @@ class Serving:
             dispatcher=self.routing.dispatcher,
             topics=cast(Topics, self.parts),
             agents=cast(Agents, self.parts),
+            shares=shares(),
             hooks=hooks,
             log=RateLimitedLog(structlog.get_logger("jackfield")),
         )
@@ -194,10 +197,7 @@ async def test_a_client_is_welcomed_served_and_cleaned_up_after() -> None:
         assert welcome["payload"]["connection"] == connection.id
         assert welcome["payload"]["user"] == "alice"
         limits = serving.settings.limits
-        assert welcome["payload"]["limits"] == {
-            "message_bytes": limits.message_bytes,
-            "in_flight": limits.in_flight,
-        }
+        assert welcome["payload"]["limits"] == told_limits(limits)
         await socket.send_json({"type": "test.wait", "id": 1})
         await wait_until(lambda: connection.requests)
         assert serving.permits.by_user == {"alice": 1}
@@ -286,25 +286,29 @@ async def test_who_is_refused_is_closed_with_a_code_that_a_page_can_read() -> No
             assert (await told(socket))[-1] == (4503, "forbidden origin or protocol")
 
 
-async def test_past_a_limit_clients_are_closed_with_4504() -> None:
+async def test_past_a_limit_clients_are_told_to_come_back() -> None:
     serving = Serving(connections=2, connections_per_user=1)
     async with serving.running() as clients, clients.connect("alice") as first:
         await first.receive_json()
         async with clients.connect("alice") as second:
-            assert (await told(second))[-1][0] == 4504
+            goodbye, close = await told(second)
+            assert close == (4006, "connection limit")
+            assert goodbye["payload"]["reconnect"] is True
+            assert goodbye["payload"]["after"] == serving.settings.connections.heartbeat
         async with clients.connect("bob") as third:
             await third.receive_json()
-            async with clients.connect("carol") as fourth:
-                assert (await told(fourth))[-1][0] == 4504
+            with pytest.raises(WSServerHandshakeError, match="503"):
+                await clients.connect("carol").__aenter__()
             await third.close()
         await first.close()
 
 
 async def test_past_too_many_that_are_turned_away_there_is_no_upgrade() -> None:
-    serving = Serving(connections=0, unauthenticated=1)
+    serving = Serving(connections_per_user=0, unauthenticated=1)
+    headers = {"Authorization": "Bearer alice", "Upgrade": "websocket"}
     async with serving.running() as clients:
         with serving.permits.turn_away():
-            async with clients.http.get(clients.url, headers={"Upgrade": "websocket"}) as response:
+            async with clients.http.get(clients.url, headers=headers) as response:
                 assert response.status == 503
                 assert response.headers["Retry-After"] == "2"
 
@@ -389,7 +393,7 @@ async def test_who_leaves_before_it_has_said_so_leaves_nothing() -> None:
     [
         ("nobody", "", {}, (4501, "unauthenticated")),
         ("alice", "add alice", {}, (4006, "unavailable")),
-        ("alice", "", {"connections_per_user": 0}, (4504, "connection limit")),
+        ("alice", "", {"connections_per_user": 0}, (4006, "connection limit")),
     ],
 )
 async def test_who_is_not_let_in_by_its_first_message_is_closed(

@@ -15,7 +15,7 @@ OWN_CLOSE_CODES = {
     4501: "unauthenticated",
     4502: "revoked",
     4503: "forbidden origin or protocol",
-    4504: "connection limit",
+    4504: "displaced",
     4505: "did not authenticate in time",
 }
 #: RFC 6455, section 7.4.1.

@@ -1,5 +1,7 @@
 """Error codes are the wire contract: the table of the protocol, word for word."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -91,3 +93,33 @@ def test_a_plugins_own_code_needs_words() -> None:
 
 def test_an_error_in_a_log_shows_its_code_and_words() -> None:
     assert str(Error("timeout")) == "timeout: The handler did not finish in time."
+
+
+@pytest.mark.parametrize(
+    ("arguments", "more", "words"),
+    [
+        (("x.y", {"room": ["Missing."]}), {}, "message of 'x.y' is a text, and not dict"),
+        (("not_found", ["No."]), {}, "is a text, and not list"),
+        (("x.y", 5), {}, "is a text, and not int"),
+        ((404,), {}, "code is a text, and not int"),
+        (("x.y", "No."), {"retryable": 1}, "retryable is a bool"),
+        (("x.y", "No."), {"retry_after": "soon"}, "number of seconds, and not 'soon'"),
+        (("x.y", "No."), {"retry_after": -1}, "number of seconds"),
+        (("x.y", "No."), {"retry_after": float("nan")}, "number of seconds"),
+        (("x.y", "No."), {"fields": {"room": ["Missing."]}}, "fields is a list of objects"),
+        (("x.y", "No."), {"fields": ["room"]}, "fields is a list of objects"),
+        (("x.y", "No."), {"fields": [{"pointer": "/a", "code": "b"}]}, "fields is a list"),
+    ],
+)
+def test_what_no_client_could_read_is_refused_where_it_is_raised(
+    arguments: Any, more: Any, words: str
+) -> None:
+    with pytest.raises(TypeError, match=words):
+        Error(*arguments, **more)
+
+
+def test_fields_and_a_time_to_wait_are_taken() -> None:
+    fault = {"pointer": "/a", "code": "taken", "message": "It is taken."}
+    error = Error("x.y", "No.", retryable=True, retry_after=3, fields=[fault])
+    assert (error.retry_after, error.extra["fields"]) == (3, [fault])
+    assert Error("not_found").retry_after is None

@@ -365,10 +365,10 @@ def nested(codec: Codec, depth: int, *, lists: bool = True, text: str = "") -> b
 def test_a_payload_may_be_as_deep_as_the_limit_and_no_deeper(codec: Codec, lists: bool) -> None:  # noqa: FBT001
     for depth, limit in ((1, 1), (2, 2), (50, 50)):
         data = nested(codec, depth, lists=lists)
-        codec.check_nesting(data, codec.decode(data), limit)
+        codec.check_payload(data, codec.decode(data), nesting=limit, values=10_000)
         data = nested(codec, depth + 1, lists=lists)
         with pytest.raises(MalformedError) as caught:
-            codec.check_nesting(data, codec.decode(data), limit)
+            codec.check_payload(data, codec.decode(data), nesting=limit, values=10_000)
         assert caught.value.id == 7
         assert caught.value.error.code == "invalid_json"
         assert caught.value.error.message == "The message is nested too deeply."
@@ -378,6 +378,27 @@ def test_a_payload_may_be_as_deep_as_the_limit_and_no_deeper(codec: Codec, lists
 def test_what_is_wide_is_not_deep(codec: Codec) -> None:
     payload = {"x": [[{}, []] for _ in range(1000)], "brackets": "[{" * 1000}
     data = encode(codec, {"type": "a.b", "payload": payload})
-    codec.check_nesting(data, codec.decode(data), 4)
+    codec.check_payload(data, codec.decode(data), nesting=4, values=10_000)
     with pytest.raises(MalformedError):
-        codec.check_nesting(data, codec.decode(data), 3)
+        codec.check_payload(data, codec.decode(data), nesting=3, values=10_000)
+
+
+@both
+def test_a_payload_may_have_as_many_values_as_the_limit_and_no_more(codec: Codec) -> None:
+    for payload, limit in (
+        ({"a": [0] * 30}, 31),
+        ({f"k{number}": {} for number in range(30)}, 30),
+        ({"a": [[0, 0]] * 10, "b": ",,,,"}, 32),
+        ({}, 0),
+    ):
+        data = encode(codec, {"type": "a.b", "id": 7, "payload": payload})
+        codec.check_payload(data, codec.decode(data), nesting=128, values=limit)
+        if limit:
+            with pytest.raises(MalformedError) as caught:
+                codec.check_payload(data, codec.decode(data), nesting=128, values=limit - 1)
+            assert caught.value.id == 7
+            assert caught.value.error.code == "invalid_payload"
+            words = f"The payload has more than {limit - 1} values."
+            assert caught.value.error.extra["fields"] == [
+                {"pointer": "", "code": "values", "message": words}
+            ]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jackfield.wire.rates import Allowance, Rate, TokenBucket, parse_rate
+from jackfield.wire.rates import Allowance, Rate, TokenBucket, cost_of, parse_rate
 
 rates = st.floats(0.01, 10_000)
 bursts = st.floats(1, 1_000)
@@ -96,6 +96,43 @@ def test_several_tokens_are_taken_together_or_not_at_all() -> None:
     assert bucket.take(0.0, 3) == 0.0
     assert bucket.take(0.0, 3) == 1.0
     assert taken(bucket, 0.0) == 2
+
+
+def test_who_takes_more_than_there_ever_is_finds_the_bucket_full_and_leaves_a_debt() -> None:
+    bucket = TokenBucket(1, 5)
+    assert bucket.take(0.0, 12) == 0.0
+    assert bucket.take(0.0) == 8.0
+    assert bucket.take(8.0) == 0.0
+    assert bucket.take(8.0, 12) == 5.0  # not while anything is missing
+    assert bucket.take(13.0, 12) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("size", "cost"), [(0, 1), (1, 1), (4096, 1), (4097, 2), (65_536, 16), (65_537, 17)]
+)
+def test_a_message_costs_one_for_each_4_kib_begun(size: int, cost: int) -> None:
+    assert cost_of(size) == cost
+
+
+@pytest.mark.parametrize("amount", [1, 5, 16, 17, 40, 1000])
+def test_an_allowance_lets_in_what_is_dear_for_what_it_costs(amount: int) -> None:
+    allowance = Allowance(amount, amount)
+    assert used(allowance, 0.0) == 0.0
+    assert allowance.take_more(0.0, 15) == 0.0
+    others = sum(used(allowance, 0.0) == 0.0 for _ in range(3 * amount))
+    assert others == max(0, amount - 16)
+    debt = max(0, 16 - amount)
+    assert used(allowance, 0.0) == pytest.approx((debt + 1) / amount)
+
+
+def test_what_is_too_dear_for_now_costs_nothing() -> None:
+    allowance = Allowance(20, 20)
+    assert [used(allowance, 0.0), allowance.take_more(0.0, 15)] == [0.0, 0.0]
+    for _ in range(3):
+        assert used(allowance, 0.0) == 0.0
+        wait = allowance.take_more(0.0, 15)
+        assert wait == pytest.approx(12 / 20)
+    assert [used(allowance, wait), allowance.take_more(wait, 15)] == [0.0, 0.0]
 
 
 def used(allowance: Allowance, now: float) -> float:

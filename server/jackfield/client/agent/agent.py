@@ -14,7 +14,9 @@ import inspect
 import logging
 import re
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import ssl as tls
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Final, TypeVar
 
@@ -25,8 +27,10 @@ from jackfield.client.errors import (
     ConnectionFailed,
     EventsLost,
     RequestError,
+    TimedOut,
     retry_after,
 )
+from jackfield.client.token import Token, find_token, has_expired
 from jackfield.wire.agent_limits import AGENT_NAME, MAX_CAPACITY, MAX_SKILLS, SKILL_ID
 from jackfield.wire.close_codes import CloseCode
 
@@ -35,8 +39,6 @@ from .registration import Registration
 from .running_tasks import RunningTasks
 from .skill import AgentSkill, SkillFunction, describe
 
-#: The token that authenticates an agent, or a function that returns it for each connection.
-Token = str | Callable[[], str | Awaitable[str]]
 _Declared = TypeVar("_Declared", bound=SkillFunction)
 
 _log = logging.getLogger("jackfield.agent")
@@ -52,7 +54,7 @@ _CONNECTION_ENDS: Final = (
     ConnectionClosed,
     RequestError,
     EventsLost,
-    TimeoutError,
+    TimedOut,
 )
 
 
@@ -65,7 +67,9 @@ class Agent:
         name: Lower-case letters, digits, ``_`` and ``-``, at most 64, a letter first.
         url: The address of the server's socket, ``ws://`` or ``wss://``.
         token: The token that authenticates the agent, or a function that returns it, which is
-            called before each connection. The identity must have the scope ``agent``.
+            called before each connection and may be async. It returns an empty text to send none,
+            and None if whoever it was has signed out, which ends the agent. The identity must have
+            the scope ``agent``.
         capacity: How many tasks it takes at once.
         headers: Further headers of each handshake.
         timeout: Seconds until the server must have welcomed and registered the agent.
@@ -74,6 +78,8 @@ class Agent:
             with each failure.
         max_backoff: What that bound never exceeds, in seconds: well below the time for which a
             server keeps the tasks of an instance that it has lost (30 s by default).
+        ssl: Decides whose certificates are trusted, and which certificate the agent shows. None for
+            the authorities that the system trusts.
 
     Raises:
         ValueError: The name or the capacity is not valid.
@@ -91,6 +97,7 @@ class Agent:
         grace: float = 25.0,
         backoff: float = 0.5,
         max_backoff: float = 10.0,
+        ssl: tls.SSLContext | None = None,
     ) -> None:
         if not re.fullmatch(AGENT_NAME, name):
             raise ValueError(
@@ -108,6 +115,8 @@ class Agent:
         self._timeout = timeout
         self._backoff = backoff
         self._max_backoff = max_backoff
+        self._ssl = ssl
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._skills: dict[str, AgentSkill] = {}
         self._registration = Registration(name, capacity)
         self._tasks = RunningTasks(self._registration, self._skills)
@@ -166,6 +175,8 @@ class Agent:
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then let running tasks end; a second signal stops at once.
 
+        In another thread than the main one no signal arrives: it serves until `stop` is called.
+
         Raises:
             SystemExit: After a second signal, with 128 plus its number.
             Exception: As `serve`.
@@ -190,7 +201,7 @@ class Agent:
         if self._serving:
             raise RuntimeError(f"The agent {self.name!r} is serving already.")
         self._serving = True
-        self._stopping.clear()
+        self._loop = asyncio.get_running_loop()
         connecting = asyncio.create_task(self._stay_connected())
         stopping = asyncio.create_task(self._stopping.wait())
         try:
@@ -205,6 +216,8 @@ class Agent:
             await asyncio.gather(connecting, stopping, self._tasks.close(), return_exceptions=True)
             self._registration.instance = None
             self._serving = False
+            self._loop = None
+            self._stopping.clear()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Agent"]:
@@ -228,8 +241,16 @@ class Agent:
             await asyncio.gather(serving, registered, return_exceptions=True)
 
     def stop(self) -> None:
-        """Take no more tasks, let running ones end within the grace, and then end `serve`."""
-        self._stopping.set()
+        """Take no more tasks, let running ones end within the grace, and then end `serve`.
+
+        It may be called from any thread. Before `serve` has begun, it ends that as it begins.
+        """
+        loop = self._loop
+        if loop is None or loop is _running_loop():
+            self._stopping.set()
+            return
+        with suppress(RuntimeError):  # it has ended meanwhile
+            loop.call_soon_threadsafe(self._stopping.set)
 
     async def _run(self) -> None:
         serving = asyncio.create_task(self.serve())
@@ -254,48 +275,32 @@ class Agent:
         delays = Backoff(self._backoff, self._max_backoff)
         while True:
             try:
-                token = await self._find_token()
+                # The first time it is most likely a mistake; later, something is away for a time.
+                is_known = self._registration.instance is not None
                 async with connect(
-                    self.url, token=token, headers=self._headers, timeout=self._timeout
+                    self.url,
+                    token=await find_token(self._token, retry=is_known),
+                    headers=self._headers,
+                    timeout=self._timeout,
+                    ssl=self._ssl,
                 ) as client:
                     await self._register(client)
                     delays.succeeded()
                     async for message in client.events():
                         self._tasks.handle(message)
             except _CONNECTION_ENDS as error:
-                after = self._retry_after(error)
-                if after is None:
+                # Among lost events there may be a task: the server sends it again.
+                after = 0 if isinstance(error, EventsLost) else retry_after(error)
+                if after is None or has_expired(error, self._token):
                     raise
                 delay = delays.next_delay(after)
-                reason = str(error) or "The server did not answer in time."
                 # That a server is stopped is not a fault.
                 is_fault = getattr(error, "code", None) != CloseCode.SHUTDOWN
                 level = logging.WARNING if is_fault else logging.INFO
-                _log.log(level, "Agent %s connects again in %.1f s. %s", self.name, delay, reason)
+                _log.log(level, "Agent %s connects again in %.1f s. %s", self.name, delay, error)
             finally:
                 self._registration.suspend()
             await asyncio.sleep(delay)
-
-    def _retry_after(self, error: Exception) -> float | None:
-        """Return how many seconds to wait before reconnecting; None if it would fail again."""
-        match error:
-            case EventsLost():  # a task may be among them: the server sends it again
-                return 0
-            case ConnectionClosed(code=CloseCode.TOKEN_EXPIRED) if not callable(self._token):
-                return None
-        return retry_after(error)
-
-    async def _find_token(self) -> str | None:
-        if not callable(self._token):
-            return self._token
-        try:
-            token = self._token()
-            return await token if inspect.isawaitable(token) else token
-        except Exception as error:
-            # The first time it is most likely a mistake; later, something is away for a time.
-            message = f"There is no token to connect with: {error!r}"
-            reconnect = self._registration.instance is not None
-            raise ConnectionFailed(None, message, reconnect=reconnect) from error
 
     async def _register(self, client: Client) -> None:
         tasks = await self._registration.renew(client, self._skills.values(), self._timeout)
@@ -310,6 +315,8 @@ class Agent:
             with suppress(RequestError, TimeoutError):
                 async with asyncio.timeout(_UNREGISTER_TIMEOUT):
                     await self._registration.request("agent.unregister", {})
+        if self._registration.is_active:
+            await self._tasks.hand_on_waiting()
         finishing = asyncio.create_task(self._tasks.wait_empty())
         try:
             await asyncio.wait(
@@ -324,6 +331,9 @@ class Agent:
 @asynccontextmanager
 async def _signal_handler(handle: Callable[[int], None]) -> AsyncIterator[None]:
     """Call a function with the signals that end a program."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python has signals arrive in the main thread alone
+        return
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, handle, number)
@@ -332,3 +342,11 @@ async def _signal_handler(handle: Callable[[int], None]) -> AsyncIterator[None]:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that runs in this thread, None if there is none."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

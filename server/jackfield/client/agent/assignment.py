@@ -9,8 +9,8 @@ from typing import Any, Final, cast
 import msgspec
 
 from jackfield.client.errors import Rejected, RequestError
-from jackfield.client.message import Message, encode
-from jackfield.wire.agent_limits import MAX_WORDS
+from jackfield.client.message import Message, encode_value
+from jackfield.wire.agent_limits import MAX_CODE_LENGTH, MAX_WORDS
 from jackfield.wire.errors import CONTAINED, Error
 
 from .questions import Questions
@@ -69,6 +69,20 @@ class Assignment:
         """Pass on the answer to a question, as `Questions.answer`."""
         self._questions.answer(number, given)
 
+    @property
+    def can_be_repeated(self) -> bool:
+        """Whether another instance may begin the task again."""
+        return self.skill is not None and self.skill.idempotent
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether its function waits for a person's answer."""
+        return self._questions.is_asking
+
+    async def release(self) -> None:
+        """Hand the task on to another instance; where that fails, the lease does it."""
+        await self._report(("agent.release", self._attempt))
+
     async def fail(self, message: str) -> None:
         """Report that the task has failed, whatever its function does."""
         await self._report(self._failure(message))
@@ -107,9 +121,11 @@ class Assignment:
     def _failure(
         self, message: str, code: str | None = None, *, rejected: bool = False
     ) -> _Outcome:
-        payload: Message = {**self._attempt, "message": message[:MAX_WORDS]}
+        # A text of which the server would take nothing would leave the task without an end.
+        words = message[:MAX_WORDS].encode(errors="replace").decode() or _INTERNAL
+        payload: Message = {**self._attempt, "message": words}
         if code is not None:
-            payload["code"] = code
+            payload["code"] = code[:MAX_CODE_LENGTH].encode(errors="replace").decode()
         if rejected:
             payload["rejected"] = True
         return "agent.fail", payload
@@ -151,7 +167,7 @@ class Assignment:
 def _encode_output(output: Mapping[str, Any] | None) -> msgspec.Raw:
     if output is not None and not isinstance(output, Mapping):
         raise TypeError(f"An output is a mapping or None, and not {type(output).__name__}.")
-    return msgspec.Raw(encode(output or {}))
+    return encode_value(output or {})
 
 
 def _describe(error: Error) -> str:

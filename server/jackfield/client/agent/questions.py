@@ -21,6 +21,11 @@ class Questions:
         # The number of the last answer: after a lost connection it may come again.
         self._answered = 0
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether an answer is waited for."""
+        return self._answer is not None
+
     async def ask(self, state: str, prompt: Message) -> Message:
         """Ask a question, after those asked before it, and wait for the answer.
 

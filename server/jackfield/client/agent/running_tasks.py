@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -71,15 +71,34 @@ class RunningTasks:
             )
 
     async def give_up(self) -> None:
-        """Cancel all tasks, and report as failed those that no other instance may repeat."""
-        cancelled = [*self._assignments.values()]
+        """Cancel all tasks: hand on those that another instance may repeat, and fail the others."""
+        await self._end(
+            [*self._assignments.values()],
+            lambda each: (
+                each.release() if each.can_be_repeated else each.fail("The agent was stopped.")
+            ),
+        )
+
+    async def hand_on_waiting(self) -> None:
+        """Hand on the tasks that wait for a person, if another instance may ask again."""
+        await self._end(
+            [
+                each
+                for each in self._assignments.values()
+                if each.is_asking and each.can_be_repeated
+            ],
+            Assignment.release,
+        )
+
+    async def _end(
+        self, cancelled: Sequence[Assignment], report: Callable[[Assignment], Awaitable[None]]
+    ) -> None:
         for assignment in cancelled:
             self._cancel(assignment)
-        failed = [each for each in cancelled if each.skill is None or not each.skill.idempotent]
-        if failed:
+        if cancelled:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_REPORT_TIMEOUT):
-                    await asyncio.gather(*(each.fail("The agent was stopped.") for each in failed))
+                    await asyncio.gather(*map(report, cancelled))
 
     async def close(self) -> None:
         """Cancel all tasks without a report, and wait until they have stopped."""

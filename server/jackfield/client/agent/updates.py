@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from jackfield.client.errors import JackfieldError, RequestError
-from jackfield.client.message import Message, encode
+from jackfield.client.message import Message, encode_value
 from jackfield.wire.agent_limits import MAX_CHUNKS
 from jackfield.wire.errors import ERROR_CODES, Error
 
@@ -63,14 +63,14 @@ class Updates:
         """Send a chunk, and wait while there is no room for it.
 
         Raises:
-            TypeError: It is not a mapping, or cannot be written as JSON.
+            TypeError: It is not a mapping, or has something that JSON has no room for (`NotSent`).
             ValueError: It is too large.
             TaskGone: The task is not this agent's any more.
             Error: The server refused an update.
         """
         if not isinstance(chunk, Mapping):
             raise TypeError(f"A chunk is a mapping, and not {type(chunk).__name__}.")
-        encoded = msgspec.Raw(encode(chunk))
+        encoded = encode_value(chunk)
         size = len(encoded) + 1  # with its comma
         if size > self.max_bytes:
             raise ValueError(f"A chunk of {size} bytes is too large: {self.max_bytes} at the most.")

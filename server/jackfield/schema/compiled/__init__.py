@@ -10,17 +10,20 @@ A schema is compiled whole or not at all: one that has anything the generator do
 left to marshmallow, and `Compilation.reason` says what it is.
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from marshmallow import Schema
+from marshmallow.fields import Field
 
-from .module import Module
+from .fields import load_value
+from .module import Module, indent
 from .schemas import function_lines
 from .understood import NotUnderstood
 
-__all__ = ["Compilation", "compile_schema"]
+__all__ = ["Compilation", "compile_field", "compile_object", "compile_schema"]
 
 Load = Callable[[dict[str, Any]], Any]
 
@@ -55,16 +58,53 @@ def compile_schema(schema: Schema, otherwise: Load | None = None) -> Compilation
     module = Module()
     try:
         entry = module.loader_of(schema)
-        source = "\n\n\n".join(
-            "\n".join(function_lines(order, module)) for order in module.orders()
-        )
-        code = compile(source, f"<loader of {type(schema).__name__}>", "exec")
+        source = _generate(module, f"loader of {type(schema).__name__}")
     except NotUnderstood as exc:
         return Compilation(None, f"{module.place}: {exc}" if module.place else str(exc))
-    except (SyntaxError, RecursionError):  # CPython nests blocks only so deep
-        return Compilation(None, "its fields are nested too deeply")
-    exec(code, module.given)  # noqa: S102 - our own lines; all that is the schema's is a value or a literal
     return Compilation(_load_by(module.given[entry], otherwise or schema.load), source=source)
+
+
+def compile_object(schema: Schema) -> Load | None:
+    """Compile what loads one object by a schema, also by one with ``many=True``.
+
+    Returns:
+        A function that raises anything for what it leaves to marshmallow; None if that is all.
+    """
+    module = Module()
+    with contextlib.suppress(NotUnderstood):
+        entry = module.loader_of(schema)
+        _generate(module, f"loader of {type(schema).__name__}")
+        return cast("Load", module.given[entry])
+    return None
+
+
+def compile_field(field: Field[Any]) -> Load | None:
+    """Compile what loads one value by a field, as `compile_object` does an object."""
+    module = Module()
+    entry = module.new("load_value")
+    with contextlib.suppress(NotUnderstood):
+        lines = [f"def {entry}(value):", *indent(load_value(field, "value", module))]
+        _generate(module, f"loader of {type(field).__name__}", *lines, "    return value")
+        return cast("Load", module.given[entry])
+    return None
+
+
+def _generate(module: Module, name: str, *lines: str) -> str:
+    """Make the functions of a module, and one more of these lines; return their source.
+
+    Raises:
+        NotUnderstood: There is no code for all of it.
+    """
+    first = ["\n".join(lines)] if lines else []
+    functions = ("\n".join(function_lines(order, module)) for order in module.orders())
+    try:
+        source = "\n\n\n".join([*first, *functions])
+        code = compile(source, f"<{name}>", "exec")
+    except (SyntaxError, RecursionError):  # CPython nests blocks only so deep
+        module.place = ""
+        raise NotUnderstood("its fields are nested too deeply") from None
+    exec(code, module.given)  # noqa: S102 - our own lines; all that is the schema's is a value or a literal
+    return source
 
 
 def _load_by(compiled: Load, load: Load) -> Load:

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from marshmallow import fields
+from marshmallow import fields, validate
 
 from .module import Emitter, Lines, Module, indent, miss_if
 from .understood import NotUnderstood, check_field
@@ -34,13 +34,29 @@ def load_value(field: fields.Field[Any], value: str, module: Module) -> Lines:
     """
     steps = list(_convert(field, value, module))
     for validator in field.validators:
-        steps += check_value(validator, value, module)
+        if not (type(validator) is validate.Length and _is_measured_first(field)):
+            steps += check_value(validator, value, module)
     if not field.allow_none:
         yield from miss_if(f"{value} is None")
         yield from steps
     elif steps:
         yield f"if {value} is not None:"
         yield from indent(steps)
+
+
+def _is_measured_first(field: fields.Field[Any]) -> bool:
+    """Whether a value is a list, whose length is checked before its items are looked at."""
+    return isinstance(field, fields.List) or (
+        isinstance(field, fields.Nested) and field.schema.many
+    )
+
+
+def _measure(field: fields.Field[Any], value: str, module: Module) -> Lines:
+    """Return lines that leave what is no list, or not as long as it must be, to marshmallow."""
+    yield from miss_if(f"type({value}) is not list")
+    for validator in field.validators:
+        if type(validator) is validate.Length:
+            yield from check_value(validator, value, module)
 
 
 def _convert(field: fields.Field[Any], value: str, module: Module) -> Lines:
@@ -159,7 +175,7 @@ def _enum(field: fields.Enum[Any], value: str, module: Module) -> Lines:
 
 def _list(field: fields.List[Any], value: str, module: Module) -> Lines:
     loaded, item = module.new("loaded"), module.new("item")
-    yield from miss_if(f"type({value}) is not list")
+    yield from _measure(field, value, module)
     yield f"{loaded} = []"
     yield f"for {item} in {value}:"
     yield from indent(load_value(field.inner, item, module))
@@ -199,7 +215,7 @@ def _nested(field: fields.Nested, value: str, module: Module) -> Lines:
         raise NotUnderstood(f"its schema can't be made yet: {exc}") from exc
     load = module.loader_of(schema, field.unknown)
     if schema.many:
-        yield from miss_if(f"type({value}) is not list")
+        yield from _measure(field, value, module)
         yield f"{value} = [{load}(each) for each in {value}]"
     elif field.many:  # of a schema that isn't; marshmallow loads nothing by this
         raise NotUnderstood("it has many=True, and its schema has not")

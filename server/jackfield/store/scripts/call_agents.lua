@@ -3,14 +3,14 @@
 -- ARGV behind those of all: how many calls may wait; then for each call its id, skill, the digest of
 -- the skill that its input was checked by, the start of what is told of it, its input, its timeout in
 -- ms, the caller's node ('' if it doesn't follow), the caller, who else may see it, its idempotency
--- key or '', and '1' if the skill is idempotent.
+-- key or '', '1' if the skill is idempotent, and for how many ms it is kept after its end.
 -- Returns for each a list: 'ok', epoch and offset of its topic; 'same' and the id of the task that has
 -- the key; 'unknown' or 'stale': there is no such skill, or it is another by now; 'full'.
 local max_waiting, replies, arg = tonumber(ARGV[5]), {}, 6
 while ARGV[arg] do
   local id, skill, digest, brief, input = unpack(ARGV, arg, arg + 4)
-  local timeout, node, caller, watchers, key, idempotent = unpack(ARGV, arg + 5, arg + 10)
-  arg = arg + 11
+  local timeout, node, caller, watchers, key, idempotent, kept = unpack(ARGV, arg + 5, arg + 11)
+  arg = arg + 12
   local once = task_once_key(agent, key)
   local same = key ~= '' and redis.call('GET', once)
   local skill_now = not same and redis.call('HGET', agent_skills_key(agent), skill)
@@ -37,7 +37,7 @@ while ARGV[arg] do
     }
     redis.call('HSET', t.key, 'state', 'submitted', 'skill', skill, 'attempt', '0', 'seq', '0', 'nodes',
       node, 'deadline', integer(deadline), 'idempotent', idempotent, 'brief', brief, 'input', input,
-      'caller', caller, 'watchers', watchers)
+      'caller', caller, 'watchers', watchers, 'kept', kept)
     local life = integer(tonumber(timeout) + ttl)
     redis.call('PEXPIRE', t.key, life)
     redis.call('ZADD', due, deadline, id)

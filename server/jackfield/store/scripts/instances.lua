@@ -27,14 +27,8 @@ local function drop_instance(instance)
   redis.call('DEL', key)  -- before its tasks end: it must not count as free
   redis.call('ZREM', leases, instance)
   for _, t in ipairs(held_by(instance, had)) do
-    if t.idempotent and tonumber(t.attempt) < tries then
-      redis.call('HDEL', t.key, 'prompt')
-      redis.call('ZADD', due, t.deadline, t.id)
-      unqueue(t)
-      queue(t)
-      if asking[t.state] then
-        change(t, 'working')
-      end
+    if t.idempotent and t.died < tries then
+      hand_on(t)
     else
       finish(t, 'failed', 'error', agent_gone(t.id), '')
     end

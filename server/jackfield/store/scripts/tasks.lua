@@ -33,9 +33,9 @@ end
 
 local function read(id)
   local key = task_key(agent, id)
-  local state, skill, instance, entry, attempt, seq, followers, deadline, idempotent, brief = unpack(
-    redis.call('HMGET', key, 'state', 'skill', 'instance', 'entry', 'attempt', 'seq', 'nodes',
-      'deadline', 'idempotent', 'brief'))
+  local state, skill, instance, entry, attempt, seq, followers, deadline, idempotent, brief, released =
+    unpack(redis.call('HMGET', key, 'state', 'skill', 'instance', 'entry', 'attempt', 'seq', 'nodes',
+      'deadline', 'idempotent', 'brief', 'released'))
   if not state then
     return nil
   end
@@ -43,6 +43,7 @@ local function read(id)
     id = id, key = key, state = state, skill = skill, instance = instance, entry = entry,
     attempt = attempt, seq = tonumber(seq), nodes = followers, deadline = tonumber(deadline),
     idempotent = idempotent == '1', brief = brief, work = work_key(agent, skill),
+    died = tonumber(attempt) - tonumber(released or 0),  -- attempts that nobody has handed on
   }
 end
 local function append(t, payload)
@@ -135,6 +136,16 @@ local function unqueue(t)
     rank(t.instance)
   end
 end
+-- Have another instance begin a task again; who was to answer is asked again then.
+local function hand_on(t)
+  redis.call('HDEL', t.key, 'prompt')
+  redis.call('ZADD', due, t.deadline, t.id)
+  unqueue(t)
+  queue(t)
+  if asking[t.state] then
+    change(t, 'working')
+  end
+end
 -- End a task, by the instance that has it or by nobody, with its output or an error in JSON.
 local function finish(t, state, field, value, by)
   local channel = task_channel(agent, t.id)
@@ -143,9 +154,11 @@ local function finish(t, state, field, value, by)
   redis.call('ZREM', due, t.id)
   unqueue(t)
   change(t, state, field, value)
-  redis.call('PEXPIRE', t.key, ttl)
-  redis.call('PEXPIRE', topic_log_key(channel), ttl)
-  redis.call('PEXPIRE', topic_meta_key(channel), ttl)
+  -- Of a task that was made by an older server nothing says for how long.
+  local kept = redis.call('HGET', t.key, 'kept') or ttl
+  redis.call('PEXPIRE', t.key, kept)
+  redis.call('PEXPIRE', topic_log_key(channel), kept)
+  redis.call('PEXPIRE', topic_meta_key(channel), kept)
 end
 -- End a task from outside; the instance that has it is told.
 local function stop(t, state, err)

@@ -3,7 +3,7 @@
 -- ARGV behind those of all: for each its kind, the task, the instance, the attempt, and
 -- for 'update' the number of its first chunk, how many they are, the chunks joined by commas, the new
 -- state or '', what it asks for in JSON, and for how many ms;
--- for 'end' the state, 'output' or 'error', and its value in JSON.
+-- for 'end' the state, 'output' or 'error', and its value in JSON; for 'release' nothing more.
 -- Returns for each a list: 'ok', state, how many chunks there are, '1' if the caller can't keep up;
 -- 'missing': no such task, or not its own; 'ended' and the state: it has ended, or is at a later
 -- attempt; 'part' or 'ahead' and how many chunks there are: it has some of these, or not all before
@@ -65,6 +65,16 @@ while ARGV[arg] do
     arg = arg + 10
     reply = refusal(t, instance, attempt)
       or update(t, tonumber(seq), tonumber(count), chunks, state, prompt, expires)
+  elseif kind == 'release' then
+    arg = arg + 4
+    reply = refusal(t, instance, attempt)
+    if not reply and not t.idempotent then
+      reply = {'illegal', t.state}
+    elseif not reply then
+      redis.call('HINCRBY', t.key, 'released', 1)
+      hand_on(t)
+      reply = {'ok', t.state, t.seq, ''}
+    end
   else
     local state, field, value = unpack(ARGV, arg + 4, arg + 6)
     arg = arg + 7

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from jackfield.client import Agent, ConnectionClosed, ConnectionFailed, Task
 from tests.support.agent_registry import FAST_RETRY, AgentRegistry, Message, stuck
-from tests.support.peer import Server
+from tests.support.peer import WELCOME, Peer, Server
 from tests.support.waiting import wait_until
 
 
@@ -75,6 +75,31 @@ async def test_close_codes_say_whether_to_come_again(
     else:
         with pytest.raises(ConnectionClosed, match=str(code)):
             await serving
+
+
+async def test_an_agent_that_was_closed_as_idle_comes_back(
+    agent: Agent, registry: AgentRegistry
+) -> None:
+    async with agent.running():
+        await registry.peers[-1].socket.close(code=1000, message=b"idle")
+        await registry.wait_for("register", 2)
+
+
+async def test_an_agent_that_is_refused_for_now_comes_back(
+    agent: Agent, server: Server, registry: AgentRegistry
+) -> None:
+    goodbye = {"code": 4006, "reason": "busy.full", "reconnect": True, "after": 0.05}
+
+    async def refuse(peer: Peer) -> None:
+        server.first, server.on_welcome = WELCOME, None
+        await peer.send("goodbye", payload=goodbye)
+        await peer.socket.close(code=4006, message=b"busy.full")
+
+    error = {"code": "busy.full", "message": "Full.", "retryable": True}
+    server.first = {"type": "error", "id": None, "error": error}
+    server.on_welcome = refuse
+    async with agent.running():
+        assert len(server.accepted) == 2
 
 
 async def test_the_wait_is_drawn_from_a_bound_that_doubles(

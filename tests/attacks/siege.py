@@ -1,0 +1,128 @@
+"""One server under siege: its clients, what attackers are answered, and what the server says."""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from aiohttp import ClientSession
+
+from jackfield.client import (
+    Agent,
+    Client,
+    ConnectionClosed,
+    ConnectionFailed,
+    RequestError,
+    Task,
+    connect,
+)
+from tests.support.nodes import NodeProcess, impatient, serving
+from tests.support.tokens import jwt_section, token
+
+#: Bytes: of the embedded Valkey, and of a user's share: a siege must come to both in seconds.
+MEMORY: Final = 64 * 2**20
+KEPT: Final = 4 * 2**20
+NEW_TOPICS: Final = 300
+#: Seconds.
+BOUND: Final = 10.0
+
+_PLUGIN: Final = Path(__file__).with_name("halls.py")
+
+
+class Answers:
+    """What one row's requests were answered with.
+
+    Attributes:
+        accepted: How many were done.
+        refused: How many were refused, by the code and the limit.
+    """
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.refused: Counter[tuple[str, int | None]] = Counter()
+
+    def of_code(self, code: str) -> int:
+        """How many were refused with a code."""
+        return sum(count for (each, _), count in self.refused.items() if each == code)
+
+
+class Siege:
+    """A server under siege.
+
+    Args:
+        node: Its process.
+        seconds: How long attacks go on.
+    """
+
+    def __init__(self, node: NodeProcess, seconds: float) -> None:
+        self.node = node
+        self.seconds = seconds
+        #: What was answered, by the names of rows.
+        self.answers: dict[str, Answers] = {}
+
+    def connect(self, user: str, *scopes: str) -> AbstractAsyncContextManager[Client]:
+        """Connect as a user."""
+        return connect(self.node.url, token=token(sub=user, scope=" ".join(scopes)))
+
+    async def hammer(
+        self, row: str, client: Client, message: str, payload: Mapping[str, Any]
+    ) -> Any:
+        """Send one request of a row, count its answer, and return the reply; None if refused."""
+        answers = self.answers.setdefault(row, Answers())
+        try:
+            reply = await client.request(message, payload, timeout=BOUND)
+        except RequestError as error:
+            answers.refused[error.code, error.extra.get("limit")] += 1
+            await asyncio.sleep(0.001)  # attackers share a machine with the server
+            return None
+        answers.accepted += 1
+        return reply
+
+    @asynccontextmanager
+    async def attacker(self, user: str) -> AsyncIterator[Client]:
+        """A connection that ends with its attack, however that ends."""
+        with contextlib.suppress(ConnectionClosed, ConnectionFailed):
+            async with self.connect(user) as client:
+                yield client
+
+    async def metrics(self) -> dict[str, float]:
+        """What the server tells Prometheus."""
+        async with ClientSession() as http, http.get(f"{self.node.address}/metrics") as response:
+            lines = (await response.text()).splitlines()
+        samples = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, value in samples}
+
+
+@asynccontextmanager
+async def besieged(directory: Path, seconds: float) -> AsyncIterator[Siege]:
+    """A server to lay siege to, with an honest agent.
+
+    Args:
+        directory: For its secret.
+        seconds: How long attacks go on.
+    """
+    limits = {
+        "kept_bytes": KEPT,
+        "new_topics_per_minute": NEW_TOPICS,
+        "publishes_per_second": 10_000,
+        "requests_per_second": 10_000,
+    }
+    config = impatient(
+        "embedded",
+        auth__jwt=jwt_section(directory),
+        limits=limits,
+        agents={"ttl": "10s", "lease": "5s"},
+    )
+    config["redis"] |= {"embedded_memory": MEMORY, "timeout": "2s"}
+    async with serving(config, _PLUGIN) as node:
+        agent = Agent("echo", node.url, token(sub="honest-agent", scope="agent"), capacity=10)
+
+        @agent.skill("say")
+        async def say(task: Task, data: dict[str, Any]) -> dict[str, Any]:
+            return {"said": len(str(data))}
+
+        async with agent.running():
+            yield Siege(node, seconds)
