@@ -135,6 +135,7 @@ async def test_whoever_waits_may_be_cancelled_and_the_refill_goes_on(gap: Gap) -
     gap.refill.start()
     waiting = asyncio.create_task(gap.refill.wait())
     await wait_until(lambda: gap.redis.reads)
+    assert not waiting.done()
     waiting.cancel()
     await asyncio.wait([waiting])
     assert gap.refill.is_running

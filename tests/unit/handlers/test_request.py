@@ -1,0 +1,31 @@
+"""``request.cancel`` takes what the protocol takes as an id, and waits for nobody."""
+
+from typing import Any
+
+import pytest
+
+from jackfield_handlers.request import Cancel, cancel, request
+from tests.support.handler_context import AskedContext, faults, load
+
+
+@pytest.mark.parametrize("message_id", [1, 0, -1, 2**60, "one", ""])
+@pytest.mark.parametrize("answer", [True, False])
+async def test_it_says_whether_there_was_anything_to_cancel(
+    message_id: int | str, *, answer: bool
+) -> None:
+    ctx = AskedContext(answer)
+    ctx.cancel = ctx.method("cancel")  # type: ignore[attr-defined]
+    reply = await cancel(ctx, load(Cancel, id=message_id))  # type: ignore[arg-type]
+    assert ctx.calls == [("cancel", (message_id,), {})]
+    assert reply == {"cancelled": answer}
+
+
+@pytest.mark.parametrize("message_id", [True, False, 1.5, None, [], {}])
+def test_what_can_be_no_id_is_refused(message_id: Any) -> None:
+    assert list(faults(Cancel, id=message_id)) == ["id"]
+    assert list(faults(Cancel)) == ["id"]
+
+
+def test_it_does_not_wait_in_line_behind_what_it_cancels() -> None:
+    (handler,) = request.handlers.values()
+    assert handler.concurrent
