@@ -162,7 +162,8 @@ async def test_the_node_tells_of_itself(make_node: MakeNode, client: RedisClient
     first = await client.execute("HGETALL", node.keys.node)
     await node.store.heartbeat([Record(), Record()])
     second = await client.execute("HGETALL", node.keys.node)
-    assert set(second) == {b"pid", b"host", b"version", b"started_at", b"seen_at", b"connections"}
+    told = {b"pid", b"host", b"version", b"started_at", b"seen_at", b"connections"}
+    assert set(second) == told | {b"layout", b"oldest_layout"}
     assert second[b"connections"] == b"2"
     assert second[b"started_at"] == first[b"started_at"]
     assert float(second[b"seen_at"]) >= float(first[b"seen_at"])

@@ -117,7 +117,7 @@ async def test_what_the_server_itself_publishes_is_not_charged(config: Config) -
 async def test_a_topic_of_short_history_costs_no_more_however_much_is_published(
     config: Config,
 ) -> None:
-    async with server(config, publishes_per_second=10_000) as running:
+    async with server(config, publishes_per_second=10_000, requests_per_second=10_000) as running:
         async with Member(running, "alice") as alice:
             for _ in range(200):
                 await alice.publish("brief:a", {"text": LARGE})

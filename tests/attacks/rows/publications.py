@@ -1,4 +1,4 @@
-"""One user publishes large events to ever-new topics, over many connections."""
+"""One user publishes large events to many topics, over several connections."""
 
 import asyncio
 from collections.abc import Iterable
@@ -9,6 +9,8 @@ GROUP = "shares"
 
 _EVENT = {"text": "x" * 30_000}
 _CONNECTIONS = 4
+#: Of each connection: all are less than one may bring to life, and have room for more than a share.
+_TOPICS = 10
 
 
 async def attack(siege: Siege) -> None:
@@ -19,8 +21,8 @@ async def attack(siege: Siege) -> None:
 
 async def _publish(siege: Siege, number: int) -> None:
     async with siege.attacker("publisher") as client:
-        for topic in range(10**9):
-            payload = {"topic": f"hall:p{number}-{topic}", "payload": _EVENT}
+        for event in range(10**9):
+            payload = {"topic": f"hall:p{number}-{event % _TOPICS}", "payload": _EVENT}
             await siege.hammer("publications", client, "topic.publish", payload)
 
 
