@@ -15,8 +15,8 @@ def _is_id(value: object) -> None:
         raise ValidationError("Must be an integer or a string.")
 
 
-class Meant(Schema):
-    """The request that is meant."""
+class RequestId(Schema):
+    """A request of this connection, by its id."""
 
     id = fields.Raw(
         required=True,
@@ -32,7 +32,7 @@ class Cancelled(Schema):
 
 
 # Concurrent: it must not wait in line behind the very request it cancels.
-@request.handler("request.cancel", Meant, reply=Cancelled, concurrent=True)
+@request.handler("request.cancel", RequestId, reply=Cancelled, concurrent=True)
 async def cancel(ctx: Context, data: dict[str, Any]) -> dict[str, Any]:
     """Cancel a request of this connection that is under way; it is answered with ``cancelled``."""
     return {"cancelled": ctx.cancel(data["id"])}
@@ -45,13 +45,13 @@ class Found(Schema):
 
 
 # Concurrent, as above; what pauses and what resumes keep their order all the same.
-@request.handler("request.pause", Meant, reply=Found, concurrent=True)
+@request.handler("request.pause", RequestId, reply=Found, concurrent=True)
 async def pause(ctx: Context, data: dict[str, Any]) -> dict[str, Any]:
     """Have a stream of this connection wait; chunks that were under way may still come."""
     return {"found": ctx.pause(data["id"])}
 
 
-@request.handler("request.resume", Meant, reply=Found, concurrent=True)
+@request.handler("request.resume", RequestId, reply=Found, concurrent=True)
 async def resume(ctx: Context, data: dict[str, Any]) -> dict[str, Any]:
     """Have a stream that was paused go on."""
     return {"found": ctx.pause(data["id"], wait=False)}

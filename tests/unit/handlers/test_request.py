@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from jackfield_handlers.request import Cancel, cancel, request
+from jackfield_handlers.request import RequestId, cancel, request
 from tests.support.handler_context import AskedContext, faults, load
 
 
@@ -15,15 +15,15 @@ async def test_it_says_whether_there_was_anything_to_cancel(
 ) -> None:
     ctx = AskedContext(answer)
     ctx.cancel = ctx.method("cancel")  # type: ignore[attr-defined]
-    reply = await cancel(ctx, load(Cancel, id=message_id))  # type: ignore[arg-type]
+    reply = await cancel(ctx, load(RequestId, id=message_id))  # type: ignore[arg-type]
     assert ctx.calls == [("cancel", (message_id,), {})]
     assert reply == {"cancelled": answer}
 
 
 @pytest.mark.parametrize("message_id", [True, False, 1.5, None, [], {}])
 def test_what_can_be_no_id_is_refused(message_id: Any) -> None:
-    assert list(faults(Cancel, id=message_id)) == ["id"]
-    assert list(faults(Cancel)) == ["id"]
+    assert list(faults(RequestId, id=message_id)) == ["id"]
+    assert list(faults(RequestId)) == ["id"]
 
 
 def test_it_does_not_wait_in_line_behind_what_it_cancels() -> None:
