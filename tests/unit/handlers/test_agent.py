@@ -234,12 +234,13 @@ def test_what_is_said_of_a_task_is_within_its_limits(
 def test_only_agents_may_do_what_agents_do() -> None:
     scoped = {each.type for each in module.agent.handlers.values() if each.scopes == {"agent"}}
     assert scoped == {
-        f"agent.{verb}" for verb in ("register", "unregister", "update", "complete", "fail")
+        f"agent.{verb}"
+        for verb in ("register", "unregister", "update", "complete", "fail", "release")
     }
 
 
 def test_an_update_that_waits_holds_nothing_else_up() -> None:
     handlers = {each.type: each for each in module.agent.handlers.values()}
-    for verb in ("update", "complete", "fail"):
+    for verb in ("update", "complete", "fail", "release"):
         assert handlers[f"agent.{verb}"].concurrent
     assert handlers["agent.update"].timeout == 600
