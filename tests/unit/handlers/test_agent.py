@@ -16,6 +16,7 @@ from jackfield_handlers.agent import (
     Complete,
     Fail,
     ListAgents,
+    OfAttempt,
     OfTask,
     Register,
     Update,
@@ -38,6 +39,7 @@ def context(answer: Any = None) -> Any:
         "update",
         "complete",
         "fail",
+        "release",
         "may_see",
     )
     for name in names:
@@ -107,6 +109,7 @@ async def test_a_call_streams_what_comes_of_it() -> None:
                 {"seq": None, "chunks": (), "state": "input_required", "prompt": {"message": "?"}},
             ),
         ),
+        (module.release, OfAttempt, {"attempt": 3}, ("release", (TASK, 3), {})),
         (module.complete, Complete, {"attempt": 1}, ("complete", (TASK, 1, {}), {})),
         (
             module.fail,
@@ -129,6 +132,7 @@ async def test_a_call_streams_what_comes_of_it() -> None:
         "answer-key",
         "chunks",
         "prompt",
+        "release",
         "complete",
         "fail",
         "fail-shortly",
@@ -234,12 +238,13 @@ def test_what_is_said_of_a_task_is_within_its_limits(
 def test_only_agents_may_do_what_agents_do() -> None:
     scoped = {each.type for each in module.agent.handlers.values() if each.scopes == {"agent"}}
     assert scoped == {
-        f"agent.{verb}" for verb in ("register", "unregister", "update", "complete", "fail")
+        f"agent.{verb}"
+        for verb in ("register", "unregister", "update", "complete", "fail", "release")
     }
 
 
 def test_an_update_that_waits_holds_nothing_else_up() -> None:
     handlers = {each.type: each for each in module.agent.handlers.values()}
-    for verb in ("update", "complete", "fail"):
+    for verb in ("update", "complete", "fail", "release"):
         assert handlers[f"agent.{verb}"].concurrent
     assert handlers["agent.update"].timeout == 600

@@ -1,10 +1,10 @@
-"""``request.cancel`` takes what the protocol takes as an id, and waits for nobody."""
+"""``request.*`` takes what the protocol takes as an id, and waits for nobody."""
 
 from typing import Any
 
 import pytest
 
-from jackfield_handlers.request import Cancel, cancel, request
+from jackfield_handlers.request import Meant, cancel, pause, request, resume
 from tests.support.handler_context import AskedContext, faults, load
 
 
@@ -15,17 +15,28 @@ async def test_it_says_whether_there_was_anything_to_cancel(
 ) -> None:
     ctx = AskedContext(answer)
     ctx.cancel = ctx.method("cancel")  # type: ignore[attr-defined]
-    reply = await cancel(ctx, load(Cancel, id=message_id))  # type: ignore[arg-type]
+    reply = await cancel(ctx, load(Meant, id=message_id))  # type: ignore[arg-type]
     assert ctx.calls == [("cancel", (message_id,), {})]
     assert reply == {"cancelled": answer}
 
 
 @pytest.mark.parametrize("message_id", [True, False, 1.5, None, [], {}])
 def test_what_can_be_no_id_is_refused(message_id: Any) -> None:
-    assert list(faults(Cancel, id=message_id)) == ["id"]
-    assert list(faults(Cancel)) == ["id"]
+    assert list(faults(Meant, id=message_id)) == ["id"]
+    assert list(faults(Meant)) == ["id"]
 
 
-def test_it_does_not_wait_in_line_behind_what_it_cancels() -> None:
-    (handler,) = request.handlers.values()
-    assert handler.concurrent
+@pytest.mark.parametrize(("handler", "options"), [(pause, {}), (resume, {"wait": False})])
+@pytest.mark.parametrize("answer", [True, False])
+async def test_it_says_whether_there_was_a_stream_to_pause_or_resume(
+    handler: Any, options: dict[str, bool], *, answer: bool
+) -> None:
+    ctx: Any = AskedContext(answer)
+    ctx.pause = ctx.method("pause")
+    assert await handler(ctx, load(Meant, id="one")) == {"found": answer}
+    assert ctx.calls == [("pause", ("one",), options)]
+
+
+def test_nothing_waits_in_line_behind_the_request_that_it_is_about() -> None:
+    assert len(request.handlers) == 3
+    assert all(handler.concurrent for handler in request.handlers.values())
