@@ -5,7 +5,13 @@ from typing import Any
 from marshmallow import Schema, fields, validate
 
 from jackfield import AnyPayload, Context, Plugin, Position
+from jackfield.declaration.topic_family import MAX_HISTORY
 from jackfield.wire.topic_limits import MAX_KEY_LENGTH, MAX_TOPIC_LENGTH
+
+#: The largest integer that every client can hold: a double has no more bits for one.
+_MAX_OFFSET = 2**53 - 1
+#: Characters of an epoch; those that the server makes are much shorter.
+_MAX_EPOCH_LENGTH = 64
 
 topic = Plugin("topic")
 
@@ -28,8 +34,8 @@ class InTopic(Schema):
 class Since(Schema):
     """A position in a topic."""
 
-    epoch = fields.String(required=True, validate=validate.Length(1, 64))
-    offset = fields.Integer(required=True, strict=True, validate=validate.Range(0, 2**53 - 1))
+    epoch = fields.String(required=True, validate=validate.Length(1, _MAX_EPOCH_LENGTH))
+    offset = fields.Integer(required=True, strict=True, validate=validate.Range(0, _MAX_OFFSET))
 
 
 class Subscribe(InTopic):
@@ -71,9 +77,9 @@ class Publish(InTopic):
 class History(InTopic):
     """Which part of a topic's past is wanted."""
 
-    after = fields.Integer(strict=True, validate=validate.Range(0, 2**53 - 1))
-    before = fields.Integer(strict=True, validate=validate.Range(1, 2**53 - 1))
-    limit = fields.Integer(strict=True, validate=validate.Range(1, 100_000))
+    after = fields.Integer(strict=True, validate=validate.Range(0, _MAX_OFFSET))
+    before = fields.Integer(strict=True, validate=validate.Range(1, _MAX_OFFSET))
+    limit = fields.Integer(strict=True, validate=validate.Range(1, MAX_HISTORY))
 
 
 class Past(Standing):

@@ -48,6 +48,14 @@ def test_the_document_tells_the_rooms_in_the_order_of_the_contract() -> None:
     assert rooms_of_the_document() == rooms_of_the_contract()
 
 
+@pytest.mark.parametrize("page", sorted(each.name for each in (DOCS / "design").glob("*.md")))
+def test_every_module_that_a_design_page_names_is_there(page: str) -> None:
+    text = (DOCS / "design" / page).read_text("utf-8")
+    named = re.findall(r"`(?:server/jackfield/)?((?:\w+/)+\w+\.(?:py|lua))`", text)
+    roots = (PACKAGE, ROOT)
+    assert [each for each in named if not any((root / each).is_file() for root in roots)] == []
+
+
 def test_there_is_no_circle_of_modules_not_even_for_types() -> None:
     graph = grimp.build_graph("jackfield", cache_dir=None)
     imported = {each: graph.find_modules_directly_imported_by(each) for each in graph.modules}

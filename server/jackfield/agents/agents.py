@@ -216,7 +216,7 @@ class Agents:
     async def _expire(self, call: Call) -> None:
         try:
             outcome = await self.store.expire(call.task)
-        except Error as error:  # nobody can say, and the caller has waited enough
+        except Error as error:  # Redis is away, and the caller has waited long enough
             error.extra["task"] = call.task
             call.fail(error)
         else:
@@ -224,8 +224,8 @@ class Agents:
                 call.expire_in(int(outcome.rest[0]) / 1000)
 
     def _throttle(self, task: str, *, pause: bool) -> None:
-        telling = self.store.hold(task, node=self._keys.node_id, wait=pause)
-        self._run_soon(telling, "an agent could not be paused or resumed", task=task)
+        throttling = self.store.hold(task, node=self._keys.node_id, wait=pause)
+        self._run_soon(throttling, "an agent could not be paused or resumed", task=task)
 
     # Serving.
 

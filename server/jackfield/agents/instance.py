@@ -124,7 +124,7 @@ class ConnectedInstance:
         )
 
     def cancel(self, task: str) -> None:
-        """Tell it that a task is no longer its own, where nobody has sent it an order to."""
+        """Send it the cancellation of a task that it has lost without an order."""
         mine = self.tasks.get(task)
         if mine is not None:
             self.obey(task, mine.attempt, "canceled", _canceled(task, mine.attempt))
@@ -155,6 +155,6 @@ REGISTRATION: Final = Slot("agent", AgentRegistration)
 
 
 def _canceled(task: str, attempt: int) -> bytes:
-    """Return the message for an instance that has a task no longer, for reasons unknown here."""
+    """Return the message that a task is canceled, for a reason that is unknown here."""
     error = Error("agent_gone", "The task is no longer this instance's.", task=task)
     return agent_canceled(task, attempt, error)

@@ -1,8 +1,8 @@
 """`Audience`: the members of one topic at this node, and what they are sent.
 
 An audience listens to its topic's channel for as long as it has members. Whatever may have been
-missed there is read from the topic's history before anything newer is sent; members are told of
-what the history has no longer.
+missed there is read from the topic's history before anything newer is sent; members get an
+error for what the history has no longer.
 """
 
 import asyncio
@@ -133,7 +133,7 @@ class Audience:
             read = await self._store.read(self.stored, since, whatever=replay, max_bytes=max_bytes)
             if read.epoch == self.events.epoch:
                 return read
-            # Another epoch has begun, and nobody here has been told of it yet.
+            # Another epoch has begun, and the members here were not told yet.
             self.gap.start()
             try:
                 async with asyncio.timeout(_REFILL_TIMEOUT):
@@ -242,7 +242,7 @@ class Audience:
             await self._open()
         except Exception as exc:
             opening.set_exception(exc)
-            opening.exception()  # nobody has to look at it
+            opening.exception()  # asyncio would log it if nobody asked
             raise
         finally:
             self._opening = None

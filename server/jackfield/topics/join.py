@@ -44,7 +44,7 @@ class Join:
         return Position(self.recovery.epoch, self.recovery.offset)
 
     def activate(self) -> None:
-        """Make the connection a member, right after it was told where the topic stands."""
+        """Make the connection a member, right after the reply with the topic's position."""
         if self._has_ended:
             return
         membership = self.connection[MEMBERSHIP]

@@ -50,7 +50,7 @@ class TopicPresence:
         store: Where it is kept.
         keys: The topic's keys.
         name: The topic's name.
-        members: Its members at this node, who are told of all others.
+        members: Its members at this node, who are sent the changes of all.
     """
 
     def __init__(self, store: PresenceStore, keys: TopicKeys, name: str, members: Members) -> None:
@@ -73,7 +73,7 @@ class TopicPresence:
             info: What others see of it, beside who it is.
 
         Returns:
-            The version; the connection is to be told of all changes after it.
+            The version; the connection is to be sent all changes after it.
 
         Raises:
             Error: ``unavailable``: Redis is away.
@@ -103,7 +103,7 @@ class TopicPresence:
         """Keep what is written from expiring, and write what isn't.
 
         Returns:
-            A version that the members must have been told of by now, or soon; 0 if there are none.
+            A version that the members must have been sent by now, or soon; 0 if there are none.
 
         Raises:
             Error: ``unavailable``: Redis is away.

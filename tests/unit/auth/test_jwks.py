@@ -139,14 +139,43 @@ async def test_unknown_keys_have_the_set_fetched_once_in_a_while(started: Any) -
     keys = await started(ONE, cooldown=3600)
     for name in ("two", "three"):
         assert await keys.fetch(name, "ES256") is None
+        assert 3500 < keys.wait_for(name, "ES256") <= 3600
     assert keys.downloads == 1
-    keys._next_at = 0  # the while is over
+    keys._full_at -= 3600  # the while is over
     keys.answer = document(ONE, TWO)
     found = await asyncio.gather(*(keys.fetch("two", "ES256") for _ in range(50)))
     assert None not in found
     assert keys.downloads == 2
     assert await keys.fetch("three", "ES256") is None
     assert keys.downloads == 2
+
+
+async def test_some_fetches_are_saved_up_for_unknown_keys(started: Any) -> None:
+    keys = await started(ONE, cooldown=3600)
+    keys._full_at -= 9 * 3600  # nobody has asked for long
+    for number in range(10):
+        await keys.fetch(f"unknown-{number}", "ES256")
+    assert keys.downloads == 1 + 4
+
+
+async def test_a_key_that_can_not_be_looked_for_yet_is_fetched_as_soon_as_may_be(
+    started: Any,
+) -> None:
+    keys = await started(ONE, cooldown=0.05)
+    keys.answer = document(ONE, TWO)
+    assert await keys.fetch("two", "ES256") is None
+    assert keys.wait_for("two", "ES256") > 0
+    await wait_until(lambda: keys.find("two", "ES256") is not None)
+    assert keys.downloads == 2
+
+
+async def test_a_key_that_was_looked_for_and_is_not_there_is_not_waited_for(started: Any) -> None:
+    keys = await started(ONE, cooldown=0)
+    assert await keys.fetch("two", "ES256") is None
+    assert keys.wait_for("two", "ES256") == 0
+    keys.answer = OSError("no route")
+    await keys.fetch("two", "ES256")
+    assert keys.wait_for("two", "ES256") > 0  # the issuer may have it by now
 
 
 async def test_only_so_many_wait_for_a_fetch_and_a_cancelled_one_frees_its_place(

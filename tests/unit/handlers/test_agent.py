@@ -16,6 +16,7 @@ from jackfield_handlers.agent import (
     Complete,
     Fail,
     ListAgents,
+    OfAttempt,
     OfTask,
     Register,
     Update,
@@ -38,6 +39,7 @@ def context(answer: Any = None) -> Any:
         "update",
         "complete",
         "fail",
+        "release",
         "may_see",
     )
     for name in names:
@@ -107,6 +109,7 @@ async def test_a_call_streams_what_comes_of_it() -> None:
                 {"seq": None, "chunks": (), "state": "input_required", "prompt": {"message": "?"}},
             ),
         ),
+        (module.release, OfAttempt, {"attempt": 3}, ("release", (TASK, 3), {})),
         (module.complete, Complete, {"attempt": 1}, ("complete", (TASK, 1, {}), {})),
         (
             module.fail,
@@ -129,6 +132,7 @@ async def test_a_call_streams_what_comes_of_it() -> None:
         "answer-key",
         "chunks",
         "prompt",
+        "release",
         "complete",
         "fail",
         "fail-shortly",

@@ -1,10 +1,10 @@
-"""``request.cancel`` takes what the protocol takes as an id, and waits for nobody."""
+"""``request.*`` takes what the protocol takes as an id, and waits for nobody."""
 
 from typing import Any
 
 import pytest
 
-from jackfield_handlers.request import RequestId, cancel, request
+from jackfield_handlers.request import RequestId, cancel, pause, request, resume
 from tests.support.handler_context import AskedContext, faults, load
 
 
@@ -26,5 +26,17 @@ def test_what_can_be_no_id_is_refused(message_id: Any) -> None:
     assert list(faults(RequestId)) == ["id"]
 
 
-def test_it_does_not_wait_in_line_behind_what_it_cancels() -> None:
+@pytest.mark.parametrize(("handler", "options"), [(pause, {}), (resume, {"wait": False})])
+@pytest.mark.parametrize("answer", [True, False])
+async def test_it_says_whether_there_was_a_stream_to_pause_or_resume(
+    handler: Any, options: dict[str, bool], *, answer: bool
+) -> None:
+    ctx: Any = AskedContext(answer)
+    ctx.pause = ctx.method("pause")
+    assert await handler(ctx, load(RequestId, id="one")) == {"found": answer}
+    assert ctx.calls == [("pause", ("one",), options)]
+
+
+def test_nothing_waits_in_line_behind_the_request_that_it_is_about() -> None:
+    assert len(request.handlers) == 3
     assert all(handler.concurrent for handler in request.handlers.values())
