@@ -8,6 +8,7 @@ import ast
 import configparser
 import dataclasses
 import functools
+import gc
 import importlib
 import inspect
 import re
@@ -54,6 +55,16 @@ _COMMAND: Final = "jackfield.cli"
 _QUALIFIER: Final = re.compile(r"\b(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])")
 _ADDRESS: Final = re.compile(r" at 0x[0-9a-f]+")
 _ENTRY_POINTS: Final = "options.entry_points"
+
+
+def _parsed(source: str) -> ast.Module:
+    # A callback of the collector that runs meanwhile, as hypothesis has one, makes Python 3.11 fail
+    # with "AST constructor recursion depth mismatch" (python/cpython#106905).
+    gc.disable()
+    try:
+        return ast.parse(source)
+    finally:
+        gc.enable()
 
 
 def listing() -> str:
@@ -153,7 +164,7 @@ def _attributes(classes: list[type]) -> dict[str, str]:
 
 def _set_by(constructor: Callable[..., None]) -> Iterator[tuple[str, str]]:
     parameters = _resolved(constructor).parameters
-    for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(constructor)))):
+    for node in ast.walk(_parsed(textwrap.dedent(inspect.getsource(constructor)))):
         match node:
             case ast.AnnAssign(target=ast.Attribute(attr=name), annotation=annotation):
                 yield name, f": {_annotation(ast.unparse(annotation))}"
@@ -245,7 +256,7 @@ def _names(definition: Any) -> dict[str, Any]:
     """What the names in a definition's annotations mean, those that only checkers import too."""
     module = sys.modules[definition.__module__]
     names = dict(vars(module))
-    for statement in ast.parse(inspect.getsource(module)).body:
+    for statement in _parsed(inspect.getsource(module)).body:
         if isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING":
             exec(compile(ast.Module(statement.body, []), module.__name__, "exec"), names)
     return {"globals": names, "eval_str": True}

@@ -28,6 +28,7 @@ from .charging import charge_task, task_timeout
 from .directory import Directory
 from .instance import REGISTRATION, SCOPE, AssignedTask, ConnectedInstance
 from .task_events import TaskEvents
+from .throttle import AgentThrottle
 from .upkeep import Upkeep
 
 _log = structlog.get_logger("jackfield")
@@ -69,6 +70,7 @@ class Agents:
         #: How many calls were made here.
         self.called = 0
         self.shares = shares
+        self._throttle = AgentThrottle(self.store, keys.node_id, self._tell_soon).throttle
         self._keys = keys
         self._topics = topics
         self.channels = AgentChannels(keys, topics, self._on_gap)
@@ -223,9 +225,8 @@ class Agents:
             if outcome.word == "early":  # this clock goes faster than that of Redis
                 call.expire_in(int(outcome.rest[0]) / 1000)
 
-    def _throttle(self, task: str, *, pause: bool) -> None:
-        throttling = self.store.hold(task, node=self._keys.node_id, wait=pause)
-        self._run_soon(throttling, "an agent could not be paused or resumed", task=task)
+    def _tell_soon(self, telling: Coroutine[Any, Any, None], task: str) -> None:
+        self._run_soon(telling, "an agent could not be paused or resumed", task=task)
 
     # Serving.
 
