@@ -28,7 +28,7 @@ ifneq ($(filter command environment,$(origin PYTHON)),)
     $(shell [ ! -e $(BIN)/python ] || [ "$(call real_python,$(BIN)/python)" = "$(call real_python,$(PYTHON))" ] || rm -rf $(VENV))
 endif
 
-.PHONY: run test test-oldest test-newest chaos lint bench bench-fanout bench-agents docs serve-docs wheel sbom update clean help
+.PHONY: run test test-oldest test-newest chaos model lint bench bench-fanout bench-agents docs serve-docs wheel sbom update clean help
 .DEFAULT_GOAL := help
 
 help: ## Show this
@@ -50,15 +50,20 @@ test-newest: ## Run every test with the newest versions that setup.cfg allows, w
 	@$(VENV)-newest/bin/python requirements/renew.py asked test > $(VENV)-newest/asked.txt
 	@$(MAKE) --no-print-directory test VENV=$(VENV)-newest ONE_LOCK=$(VENV)-newest/asked.txt LOCKED=
 
-lint: $(VENV)/lint $(VENV)/test $(VENV)/bench ## ruff, mypy (also against the built wheel), zizmor
+lint: $(VENV)/lint $(VENV)/test $(VENV)/bench ## ruff, mypy (also against the built wheel), lint-imports and zizmor
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
 	$(BIN)/mypy
-	$(BIN)/python tests/check_wheel_types.py
+	$(BIN)/mypy plugins/jackfield-a2a/tests/*.py
+	$(BIN)/python tests/support/check_wheel_types.py
 	$(BIN)/zizmor --offline --quiet .github
 
 chaos: $(VENV)/test ## Break everything at random for five minutes and see that nothing is lost; OPTIONS as for bench
 	@$(BIN)/python -m tests.chaos $(OPTIONS)
+
+model: $(VENV)/test ## Hold topics on two nodes against a model of them, step by step at random; OPTIONS as for bench
+	@$(BIN)/python -m tests.model $(OPTIONS)
 
 # mkdocs-material advertises its successor on every build.
 export NO_MKDOCS_2_WARNING := 1

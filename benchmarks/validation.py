@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from jackfield.compiled import compile_schema
+from jackfield.schema.compiled import compile_schema
 
 from .message import PAYLOAD, Message
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from redis import Redis
 
-from jackfield.store.embedded import embedded_valkey
+from jackfield.redis.embedded import embedded_valkey
 
 
 class Valkey(NamedTuple):

@@ -2,7 +2,7 @@
 
 import { defer } from "./deferred.js";
 import { Emitter } from "./emitter.js";
-import { JackfieldError, failure } from "./errors.js";
+import { JackfieldError, complain, failure } from "./errors.js";
 import { cancelled } from "./requests.js";
 
 /** @typedef {import("./requests.js").Requests} Requests */
@@ -41,27 +41,36 @@ import { cancelled } from "./requests.js";
  */
 
 /** What nobody makes twice. `crypto.randomUUID` is not there in a page that came by http. */
-export const newKey = () => crypto.getRandomValues(new BigUint64Array(2)).join("-");
+export const newKey = () =>
+  (globalThis.crypto?.getRandomValues(new BigUint64Array(2)) ?? [Math.random(), Math.random()]).join("-");
+
+const WAITS = /_required$/;
+// Ends of a call that end its task as well, where it is bound to the connection.
+const LEFT = /^(cancelled$|connection_)/;
 
 /** @extends {Emitter<{ state: Task }>} */
 export class Run extends Emitter {
-  /** @type {TaskState | null} */
+  /** @type {TaskState | null} null where it is not known: there is no task yet, or it goes on unfollowed */
   state = null;
-  /** @type {ReturnType<typeof defer<string>>} */
+  /** @type {import("./deferred.js").Deferred<string>} */
   #named = defer();
-  /** @type {ReturnType<typeof defer<any>>} */
+  /** @type {import("./deferred.js").Deferred<any>} */
   #finished = defer();
-  /** Its id. */
-  task = this.#named.promise;
-  /** What it puts out in the end. */
-  result = this.#finished.promise;
 
   #requests;
   #topics;
   #inbox;
+  #leaving;
   #signal;
   /** @type {Task | null} */
   #last = null;
+  /** Whether it was sent: before that it can be taken back. */
+  #sent = false;
+  /** Whether the task ends with the connection, as far as this knows. */
+  #bound = false;
+  /** Whether what is asked of a person is not told yet. */
+  #held = false;
+  #done = false;
   #due = 0;
   /** @type {import("./subscription.js").Subscription | null} */
   #events = null;
@@ -75,7 +84,18 @@ export class Run extends Emitter {
     super();
     this.#requests = requests;
     this.#topics = topics;
-    ({ inbox: this.#inbox, signal: this.#signal } = requests.readable(signal));
+    this.#signal = signal;
+    ({ inbox: this.#inbox, leaving: this.#leaving } = requests.readable());
+  }
+
+  /** Its id. */
+  get task() {
+    return this.#named.promise;
+  }
+
+  /** What it puts out in the end. */
+  get result() {
+    return this.#finished.promise;
   }
 
   /**
@@ -85,8 +105,8 @@ export class Run extends Emitter {
    * @param {CallOptions} options
    */
   call(target, input, { timeout, detach, key = detach ? newKey() : undefined, watchers }) {
-    const seconds = timeout === undefined ? undefined : timeout / 1000;
-    const payload = { ...target, input, timeout: seconds, detach, watchers };
+    const payload = { ...target, input, timeout: timeout && timeout / 1000, detach, watchers };
+    this.#bound = key === undefined;
     const takers = detach
       ? { reply: (/** @type {Task} */ task) => this.attach(task.task) }
       : {
@@ -94,8 +114,10 @@ export class Run extends Emitter {
             state ? this.#tell(payload) : this.#inbox.put(payload),
           reply: (/** @type {Task} */ task) => this.#tell(task),
         };
+    const sent = () => (this.#sent = true);
+    const options = { key, signal: this.#signal, timeout: null };
     this.#requests
-      .ask("agent.call", payload, { key, signal: this.#signal }, takers)
+      .ask("agent.call", payload, options, { ...takers, leaving: this.#leaving, sent })
       .catch((error) => this.#fail(error));
     return this;
   }
@@ -105,25 +127,40 @@ export class Run extends Emitter {
    * @param {string} id
    */
   attach(id) {
+    this.#sent = true;
     this.#named.resolve(id);
-    this.#events = this.#topics.subscribe(`task:${id}`, {
+    const events = (this.#events = this.#topics.subscribe(`task:${id}`, {
       onEvent: ({ payload: { kind, task, chunks, seq, ...change } }) => {
         if (kind === "chunks") this.#put(chunks, seq);
-        else this.#tell(kind === "task" ? task : { ...this.#last, ...change, task: id });
+        else this.#tell(kind === "task" ? task : { ...change, task: id });
       },
-      onGap: () => this.#fail(failure("unrecoverable", "A part of the task is no longer kept.", { task: id })),
-    });
-    this.#events.on("error", (error) => this.#fail(error));
+      onGap: () => this.#fail(failure("unrecoverable", "A part is no longer kept.", { task: id })),
+    }));
+    events.on("ready", () => this.#held && this.emit("state", /** @type {Task} */ (this.#last)));
+    events.on("error", () => {}); // it is tried again, or closed
+    events.on("close", (error) => this.#fail(error ?? cancelled()));
+    // Of a call whose reply has come nobody else heeds the signal.
+    this.#signal?.addEventListener("abort", this.#abort);
     return this;
   }
 
+  #abort = () => {
+    this.#bound = true;
+    this.cancel().catch(() => {});
+    this.#fail(cancelled(this.#signal?.reason));
+  };
+
   /**
-   * Have the agent stop.
+   * Have the agent stop. A call that was not sent yet is not sent any more.
    * @param {string} [reason]
-   * @returns {Promise<Task>}
+   * @returns {Promise<Task>} the task; its id is empty where there is none
    */
-  async cancel(reason) {
-    return this.#requests.ask("agent.cancel", { task: await this.task, reason });
+  cancel(reason) {
+    if (!this.#sent) this.close();
+    return this.task.then(
+      (task) => this.#requests.ask("agent.cancel", { task, reason }),
+      () => ({ task: "", state: "canceled" }), // there is none
+    );
   }
 
   /**
@@ -159,15 +196,27 @@ export class Run extends Emitter {
 
   /** @param {Task} task */
   #tell(task) {
-    const { state, error } = (this.#last = { ...this.#last, ...task });
+    const last = (this.#last = { ...this.#last, ...task });
+    const { state, error } = last;
+    const waits = WAITS.test(state);
+    if (!waits) delete last.prompt;
     this.#named.resolve(task.task);
     this.state = state;
-    this.emit("state", this.#last);
+    // What was asked while this looked away may be answered: it is told if it still stands in the end.
+    this.#held = waits && this.#events?.joined === false;
+    if (!this.#held) this.emit("state", last);
     if (state === "completed") {
-      this.#events?.close();
+      this.#end();
       this.#inbox.end();
-      this.#finished.resolve(this.#last.output);
+      this.#finished.resolve(last.output);
     } else if (error) this.#fail(new JackfieldError({ code: state, ...error, task: task.task, state }), true);
+  }
+
+  /** Nothing more comes. */
+  #end() {
+    this.#done = true;
+    this.#signal?.removeEventListener("abort", this.#abort);
+    this.#events?.close();
   }
 
   /**
@@ -175,14 +224,18 @@ export class Run extends Emitter {
    * @param {boolean} [told] whether its state is
    */
   #fail(error, told) {
-    this.#events?.close();
+    if (this.#done) return;
+    const unheard = !this.#inbox.read && !this.#named.asked && !this.#finished.asked && !this.heard("state");
+    this.#end();
     this.#inbox.end(error);
     this.#named.reject(error);
     this.#finished.reject(error);
-    const { task, state = error.code === "cancelled" ? "canceled" : "failed" } = error.extra;
-    if (!told && task && state !== this.state) {
-      this.state = state;
-      this.emit("state", { ...this.#last, task, state, error: { code: error.code, message: error.message } });
-    }
+    if (unheard) complain(error, "agent.call: ");
+    const { code, message, extra } = error;
+    const left = this.#bound ? "canceled" : null;
+    const { task = this.#last?.task, state = LEFT.test(code) ? left : "failed" } = extra;
+    if (told || !task || state === this.state) return;
+    this.state = state;
+    if (state) this.emit("state", { ...this.#last, task, state, error: { code, message } });
   }
 }

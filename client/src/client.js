@@ -5,8 +5,9 @@ import { Run, newKey } from "./agents.js";
 import { Connection } from "./connection.js";
 import { defer } from "./deferred.js";
 import { Emitter } from "./emitter.js";
-import { JackfieldError, failure } from "./errors.js";
+import { JackfieldError, complain, failure } from "./errors.js";
 import { Requests, bytes } from "./requests.js";
+import { identified } from "./subscription.js";
 import { Topics } from "./topics.js";
 
 /** @typedef {import("./connection.js").Message} Message */
@@ -33,6 +34,9 @@ import { Topics } from "./topics.js";
  * @property {number} [firstWait] milliseconds, the bound of the first wait to reconnect; 1000
  * @property {number} [longestWait] milliseconds, what that bound grows to; 30000
  * @property {number} [openTimeout] milliseconds until the server must have welcomed it; 10000
+ * @property {number} [timeout] milliseconds that a request waits for its answer, if it does not say
+ *   itself; for ever by default
+ * @property {boolean} [debug] whether to write what happens to the console
  */
 
 /**
@@ -53,15 +57,17 @@ import { Topics } from "./topics.js";
 
 /** @extends {Emitter<ClientEvents>} */
 export class Client extends Emitter {
-  /** @type {ReturnType<typeof defer<Record<string, any>>>} */
+  /** @type {import("./deferred.js").Deferred<Record<string, any>>} */
   #begun = defer();
-  /** Fulfilled with the first welcome. */
-  ready = this.#begun.promise;
+  /** Whether what happens is written to the console. */
+  debug;
 
   #connection;
-  #requests;
-  #topics;
-  #token;
+  /** @type {Requests} */
+  #requests = /** @type {any} */ (null);
+  /** @type {Topics} */
+  #topics = /** @type {any} */ (null);
+  #options;
   #closing = false;
 
   /**
@@ -70,10 +76,19 @@ export class Client extends Emitter {
    */
   constructor(url, options) {
     super();
-    const { queue = 1000, buffer = 65_536 } = options;
-    this.#token = options.token;
-    this.#connection = new Connection(address(url), options, {
-      tell: (name, value) => this.emit(name, value),
+    const { debug = false, webSocket } = options;
+    const where = address(url);
+    if (where && !(webSocket ?? globalThis.WebSocket)) {
+      throw new TypeError("There is no WebSocket here: give one as `webSocket`");
+    }
+    this.debug = debug;
+    this.#options = options;
+    this.#connection = new Connection(where, options, {
+      tell: (name, value, complaint) => {
+        if (name === "error") return this.fail(value);
+        if (complaint && !this.heard(name)) complain(complaint);
+        this.emit(name, value);
+      },
       frame: (direction, message, text) => this.#frame(direction, message, text),
       opened: (become) =>
         this.#requests.opened(() => {
@@ -90,12 +105,17 @@ export class Client extends Emitter {
       },
       ended: (error) => {
         this.#begun.reject(error);
-        this.#topics.ended(this.#closing ? undefined : error);
         this.#requests.ended(error);
+        this.#topics.ended(error, this.#closing);
       },
+      wanted: () => this.#requests.waiting || this.#topics.any || this.heard("event"),
     });
-    this.#requests = new Requests(this.#connection, queue, buffer);
-    this.#topics = new Topics(this.#connection, this.#requests, buffer, (event) => this.emit("event", event));
+    this.connect();
+  }
+
+  /** Fulfilled with the first welcome; after `connect`, with the first since. */
+  get ready() {
+    return this.#begun.promise;
   }
 
   /** @returns {State} */
@@ -145,27 +165,29 @@ export class Client extends Emitter {
    * @returns {Promise<Position>}
    */
   publish(topic, payload, options) {
-    return this.#requests.ask("topic.publish", { topic, payload }, { key: newKey(), ...options });
+    return this.#requests.ask("topic.publish", { topic, payload }, { ...options, key: options?.key ?? newKey() });
   }
 
   /**
    * Read what a topic keeps of its events.
    * @template {string} Topic
    * @param {Topic} topic
-   * @param {{ after?: number, before?: number, limit?: number }} [part]
-   * @returns {Promise<Position & { events: { topic: string, offset: number, payload: EventOf<Topic> }[] }>}
+   * @param {{ after?: number, before?: number, limit?: number } & import("./requests.js").RequestOptions} [options]
+   * @returns {Promise<Position & { events: import("./subscription.js").TopicEvent<EventOf<Topic>>[] }>}
    */
-  history(topic, part) {
-    return this.#requests.ask("topic.history", { topic, ...part });
+  async history(topic, { after, before, limit, ...options } = {}) {
+    const page = await this.#requests.ask("topic.history", { topic, after, before, limit }, options);
+    return { ...page, events: page.events.map((/** @type {Message} */ event) => identified(event, page.epoch)) };
   }
 
   /**
    * Who is in a topic.
    * @param {string} topic
+   * @param {import("./requests.js").RequestOptions} [options]
    * @returns {Promise<{ members: Member[], count: number }>}
    */
-  presence(topic) {
-    return this.#requests.ask("topic.presence", { topic });
+  presence(topic, options) {
+    return this.#requests.ask("topic.presence", { topic }, options);
   }
 
   /**
@@ -191,32 +213,50 @@ export class Client extends Emitter {
     this.#connection.reconnect();
   }
 
+  /** Begin anew once it has ended, as after a `close` or with another user. What it followed it follows no more. */
+  connect() {
+    if (this.state !== "closed") return this.reconnect();
+    const { queue = 1000, buffer = 65_536, timeout = null } = this.#options;
+    this.#closing = false;
+    this.#begun = defer();
+    this.#requests = new Requests(this.#connection, queue, buffer, timeout);
+    this.#topics = new Topics(this.#connection, this.#requests, buffer, (event) => this.emit("event", event));
+    this.#connection.open();
+  }
+
   /** End it: what still waits for an answer is rejected, and iterations end. */
   close() {
     this.#closing = true;
-    this.#connection.close();
+    this.#connection.close("closed by this client");
   }
 
   /** @param {Message} message */
   #take(message) {
     const { type, id, error } = message;
     if (id != null) this.#requests.take(message);
-    else if (type === "error" && error.code === "token_expired" && typeof this.#token === "function") {
-      void this.#refresh(this.#token);
-    } else if (!this.#topics.take(message) && type === "error") this.emit("error", new JackfieldError(error));
+    else if (type === "error" && error.code === "token_expired" && typeof this.#options.token === "function") {
+      void this.#refresh();
+    } else if (!this.#topics.take(message) && type === "error") this.fail(new JackfieldError(error));
   }
 
   /**
-   * The token runs out: swap it for a newer one.
-   * @param {import("./connection.js").TokenProvider} provider
+   * @protected
+   * @type {Emitter<ClientEvents>["emit"]}
    */
-  async #refresh(provider) {
+  emit(name, value) {
+    if (this.debug) console.debug("jackfield", name, value);
+    super.emit(name, value);
+  }
+
+  /** The token runs out: swap it for a newer one. */
+  async #refresh() {
     try {
-      const token = await provider();
-      if (token) await this.#requests.ask("auth.refresh", { token });
+      const token = await /** @type {import("./connection.js").TokenProvider} */ (this.#options.token)();
+      if (token === null) this.#connection.close("signed out");
+      else if (token) await this.#requests.ask("auth.refresh", { token });
     } catch (cause) {
       if (this.#connection.state !== "open") return; // the next connection has a new one
-      this.emit("error", failure("token_failed", `There is no newer token: ${cause}`, {}, cause));
+      this.fail(failure("token_failed", `There is no newer token: ${cause}`, {}, cause));
     }
   }
 
@@ -226,7 +266,7 @@ export class Client extends Emitter {
    * @param {string} text
    */
   #frame(direction, message, text) {
-    if (!this.heard("message")) return;
+    if (!this.debug && !this.heard("message")) return;
     if (message.payload?.token) message = { ...message, payload: { token: "…" } };
     this.emit("message", { direction, message, bytes: bytes(text) });
   }

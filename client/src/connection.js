@@ -1,5 +1,6 @@
 /** The line to the server: it opens, says who this is, watches that it lives, and opens again. */
 
+import { isLocal } from "./address.js";
 import { backoff } from "./backoff.js";
 import { JackfieldError, RETRYABLE, failure } from "./errors.js";
 
@@ -9,11 +10,21 @@ const FINAL = [1000, 1002, 1003, 1007, 1008, 1009, 1010];
 const TOKEN_EXPIRED = 4002;
 // A connection that held for so long was a good one: the next failure is the first again.
 const STEADY = 5000;
-// Ids of our own, which no request has: theirs count up, or are the caller's.
+// A server may close who has nothing under way, for this reason.
+const IDLE = "idle";
+// Milliseconds, as all that follow: how often it is looked whether the line lives, and how late such
+// a look is where the machine slept.
+const TICK = 1000;
+const SLEPT = 2000;
+// How long a line that may be dead has to answer.
+const SOON = 2000;
+// A browser tells of the close right behind an error, but not where it opened no connection at all.
+const CLOSE_FOLLOWS = 100;
+// Ids of our own, which no request may have.
 const AUTH = "jackfield-auth";
 const PROBE = "jackfield-probe";
 
-/** @typedef {"connecting" | "open" | "waiting" | "offline" | "closed"} State */
+/** @typedef {"connecting" | "open" | "waiting" | "offline" | "idle" | "closed"} State */
 /** @typedef {{ type: string, [key: string]: any }} Message */
 /** @typedef {() => string | null | undefined | Promise<string | null | undefined>} TokenProvider */
 
@@ -22,7 +33,7 @@ const PROBE = "jackfield-probe";
  * @typedef {object} Closed
  * @property {number} code the close code; 1006 if the line was lost
  * @property {string} reason
- * @property {boolean} reconnect whether this client connects again
+ * @property {boolean} reconnect whether this client connects again, be it only when something is wanted
  * @property {number | null} after milliseconds that the server asked to wait before that
  */
 
@@ -38,17 +49,19 @@ const PROBE = "jackfield-probe";
 /**
  * What a connection tells.
  * @typedef {object} Hooks
- * @property {(name: "state" | "close" | "goodbye" | "error", value: any) => void} tell
+ * @property {(name: "state" | "close" | "goodbye" | "error", value: any, complaint?: JackfieldError) => void} tell
+ *   with what the console is told if nobody listens to the end of a connection
  * @property {(direction: "in" | "out", message: Message, text: string) => void} frame
  * @property {(become: () => void) => void} opened the server welcomes us; `become` says "open"
  * @property {(message: Message) => void} message
  * @property {(error: JackfieldError) => void} lost it opens again by itself
  * @property {(error: JackfieldError) => void} ended it does not
+ * @property {() => boolean} wanted whether anything is under way, or waits
  */
 
 export class Connection {
   /** @type {State} */
-  state = "connecting";
+  state = "closed";
   /** @type {number | null} When the next attempt begins, in milliseconds since the epoch. */
   retryAt = null;
   /** @type {Record<string, any> | null} The payload of the last welcome. */
@@ -66,13 +79,17 @@ export class Connection {
   #notBefore = 0;
   #openedAt = Infinity;
   #heard = 0;
-  #probing = false;
+  /** Milliseconds that the line may be silent. */
+  #period = 0;
+  /** When the answer to a probe must have come; 0 where none is waited for. */
+  #deadline = 0;
   /** @type {any} One timer for all: the end of an opening, the next attempt, the next look. */
   #timer;
-  #listening = new AbortController();
+  /** @type {AbortController | undefined} */
+  #listening;
 
   /**
-   * @param {string} url
+   * @param {string | null} url null where there can be no connection
    * @param {LineOptions} options
    * @param {Hooks} hooks
    */
@@ -80,12 +97,20 @@ export class Connection {
     this.#url = url;
     this.#options = options;
     this.#hooks = hooks;
-    // Neither is there in Node.
-    const { document, addEventListener: listen } = globalThis;
+  }
+
+  /** Connect, for the first time or once it has ended. */
+  open() {
+    if (this.#url === null) {
+      const words = "There is no page here.";
+      return this.#hooks.ended(failure("connection_closed", words));
+    }
+    this.#listening = new AbortController();
     const { signal } = this.#listening;
-    listen?.("online", this.#changed, { signal });
-    listen?.("offline", this.#changed, { signal });
-    document?.addEventListener("visibilitychange", this.#changed, { signal });
+    for (const name of ["online", "offline", "pageshow", "visibilitychange"]) {
+      globalThis.addEventListener?.(name, this.#changed, { signal }); // there is none in Node
+    }
+    this.#failures = 0;
     void this.#connect();
   }
 
@@ -106,30 +131,39 @@ export class Connection {
 
   /** Connect at once, if this waits to. */
   reconnect() {
-    if (this.retryAt !== null) void this.#connect();
+    if (this.retryAt !== null || this.state === IDLE) void this.#connect();
   }
 
-  close() {
+  /** Something is wanted. */
+  wake() {
+    if (this.state === IDLE) void this.#connect();
+  }
+
+  /**
+   * @param {string} reason
+   * @param {unknown} [cause]
+   */
+  close(reason, cause) {
     if (this.state === "closed") return;
     const socket = this.#socket;
-    this.#end(1000, "closed by this client");
+    this.#end(1000, reason, true, cause);
     socket?.close(1000);
   }
 
   async #connect() {
     const attempt = ++this.#attempt;
     const { token, openTimeout = 10_000, webSocket: Socket = globalThis.WebSocket } = this.#options;
-    clearTimeout(this.#timer);
     this.retryAt = null;
     this.#goodbye = null;
     this.#openedAt = Infinity;
-    this.#timer = setTimeout(() => this.#fail("The server did not welcome this client in time."), openTimeout);
+    this.#later(openTimeout, () => this.#fail("The server did not welcome us in time."));
     this.#become("connecting");
     try {
       // Before the socket, as the server does not wait long for it.
       const text = await Promise.resolve().then(() => (typeof token === "function" ? token() : token));
       if (attempt !== this.#attempt) return;
-      const socket = (this.#socket = new Socket(this.#url, "jackfield.v1"));
+      if (text === null && typeof token === "function") return this.close("signed out");
+      const socket = (this.#socket = new Socket(/** @type {string} */ (this.#url), "jackfield.v1"));
       /** @param {(event: any) => void} listener */
       const ours = (listener) => (/** @type {any} */ event) => {
         if (socket === this.#socket) listener(event);
@@ -139,18 +173,25 @@ export class Connection {
       });
       socket.onmessage = ours(({ data }) => this.#receive(data));
       socket.onclose = ours(({ code, reason }) => this.#lost(code, reason));
-      socket.onerror = () => {}; // the close comes behind it
-    } catch (cause) {
+      socket.onerror = ours(() => {
+        if (this.state !== "connecting") return;
+        const words = "blocked; see the page's Content-Security-Policy";
+        this.#later(CLOSE_FOLLOWS, () => this.#fail(words));
+      });
+    } catch (/** @type {any} */ cause) {
       if (attempt !== this.#attempt) return;
-      this.#hooks.tell("error", failure("connection_failed", `There is no connection: ${cause}`, RETRYABLE, cause));
-      if (attempt === this.#attempt) this.#lost(1006, String(cause));
+      const retryable = cause?.retryable !== false;
+      this.#hooks.tell("error", failure("connection_failed", `There is no connection: ${cause}`, { retryable }, cause));
+      if (attempt !== this.#attempt) return;
+      if (retryable) this.#lost(1006, String(cause));
+      else this.close(String(cause), cause);
     }
   }
 
   /** @param {unknown} data */
   #receive(data) {
     this.#heard = performance.now();
-    this.#probing = false;
+    this.#deadline = 0;
     /** @type {Message | null} */
     let message = null;
     try {
@@ -164,6 +205,7 @@ export class Connection {
     if (type === "welcome" && this.state === "connecting") {
       this.welcome = payload;
       this.#openedAt = this.#heard;
+      this.#period = 1000 * (payload.heartbeat || Infinity);
       this.#look();
       this.#hooks.opened(() => this.#become("open"));
     } else if (type === "goodbye") {
@@ -171,7 +213,7 @@ export class Connection {
       this.#hooks.tell("goodbye", payload);
     } else if (message.id === AUTH) {
       // Where the welcome did not wait for it, whoever sends nothing with the request is let in.
-      const words = "This server lets everybody in, and takes no token in the first message.";
+      const words = "This server lets everybody in, and takes no token.";
       const late = this.state === "open" && failure("unauthenticated", words);
       this.#hooks.tell("error", late || new JackfieldError(message.error));
     } else if (message.id !== PROBE) this.#hooks.message(message);
@@ -179,34 +221,40 @@ export class Connection {
 
   /** See whether anything was heard for a heartbeat; if not, ask, and wait as long again. */
   #look() {
-    const period = 1000 * this.welcome?.heartbeat;
-    const left = this.#heard + period - performance.now();
-    clearTimeout(this.#timer);
-    if (!(period > 0)) return;
-    if (left > 0) this.#timer = setTimeout(() => this.#look(), left);
-    else if (this.#probing) this.#fail("The server does not answer.");
-    else this.#probe(period);
+    const wait = Math.min(TICK, this.#patience);
+    const due = Date.now() + wait;
+    this.#later(wait, () => {
+      // The machine slept, or was busy: what has come meanwhile is still to be read.
+      if (Date.now() - due > SLEPT && !hidden()) this.#probe(SOON);
+      else if (this.#patience > 0) this.#look();
+      else if (this.#deadline) this.#fail("The server does not answer.");
+      else this.#probe(this.#period);
+    });
+  }
+
+  /** Milliseconds that the line may still be silent. */
+  get #patience() {
+    return (this.#deadline || this.#heard + this.#period) - performance.now();
   }
 
   /**
    * A browser shows its page no ping of the server's. This is answered at once: a `session.ping`
    * would wait in line behind whatever is slow.
-   * @param {number} period
+   * @param {number} wait milliseconds for the answer
    */
-  #probe(period) {
-    this.#probing = true;
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#look(), period);
+  #probe(wait) {
+    this.#deadline = performance.now() + Math.min(wait, this.#period);
+    this.#look();
     this.send({ type: "request.cancel", id: PROBE, payload: { id: `${PROBE}/none` } });
   }
 
   /** The browser went online or offline, or the page is shown or hidden. */
   #changed = (/** @type {Event} */ { type }) => {
     if (this.state === "open") {
-      // On another network the line may be dead. What is heard within the period clears it.
-      if (!hidden() && !this.#probing && this.welcome?.heartbeat) this.#probe(1000 * this.welcome.heartbeat);
+      // On another network, or after a sleep, the line may be dead.
+      if (!hidden()) this.#probe(SOON);
     } else if (this.retryAt !== null) {
-      if (offline()) this.#wait(this.#notBefore - Date.now());
+      if (this.#offline) this.#wait(this.#notBefore - Date.now());
       else if (type === "online" || !hidden()) this.#retry(this.#notBefore - Date.now());
     }
   };
@@ -227,20 +275,27 @@ export class Connection {
    */
   #lost(code, reason) {
     const bye = this.#goodbye;
+    const opened = this.#openedAt !== Infinity;
     this.#socket = null; // what still comes of it is nobody's
+    clearTimeout(this.#timer);
     if (bye) ({ code, reason } = /** @type {any} */ (bye));
-    let reconnect = bye ? bye.reconnect : code < 4500 && !FINAL.includes(code);
-    // There is no newer one to be had.
-    if (code === TOKEN_EXPIRED && typeof this.#options.token !== "function") reconnect = false;
+    const idle = reason === IDLE;
+    let reconnect = idle || (bye ? bye.reconnect : code < 4500 && !FINAL.includes(code));
+    // There is no newer one to be had. Without any, a cookie says who this is, and may be renewed.
+    const { token } = this.#options;
+    if (code === TOKEN_EXPIRED && token && typeof token !== "function") reconnect = false;
     if (!reconnect) return this.#end(code, reason);
     if (performance.now() - this.#openedAt >= STEADY) this.#failures = 0;
+    const what = `The connection ${opened ? "was lost" : "failed"}`;
+    const error = failure("connection_lost", what + why(reason, code), { ...RETRYABLE, close_code: code });
+    // Mostly it comes again; if it does not, that is told once.
+    const complaint = !opened && this.#failures === 1 ? error : undefined;
     const after = 1000 * (bye?.after ?? 0);
     this.#notBefore = Date.now() + after;
-    this.#wait(after);
-    this.#hooks.lost(
-      failure("connection_lost", `The connection was lost${why(reason, code)}`, { ...RETRYABLE, close_code: code }),
-    );
-    this.#hooks.tell("close", { code, reason, reconnect: true, after: after || null });
+    this.#hooks.lost(error);
+    if (idle && !this.#hooks.wanted()) this.#become(IDLE);
+    else this.#wait(after);
+    this.#hooks.tell("close", { code, reason, reconnect: true, after: after || null }, complaint);
   }
 
   /**
@@ -251,34 +306,50 @@ export class Connection {
     const { firstWait, longestWait = 30_000 } = this.#options;
     let wait = after > 0 ? after : backoff(this.#failures, firstWait, longestWait);
     // Nobody looks, or the browser sees no network, which it may be wrong about: less often.
-    if (offline() || (hidden() && this.#failures)) wait = Math.max(wait, longestWait * (1 - Math.random() / 2));
+    if (this.#offline || (hidden() && this.#failures)) wait = Math.max(wait, longestWait * (1 - Math.random() / 2));
     this.#failures++;
     this.#retry(wait);
   }
 
   /** @param {number} wait milliseconds */
   #retry(wait) {
-    clearTimeout(this.#timer);
     this.retryAt = Date.now() + Math.max(0, wait);
-    this.#timer = setTimeout(() => void this.#connect(), wait);
-    this.#become(offline() ? "offline" : "waiting");
+    this.#later(wait, () => void this.#connect());
+    this.#become(this.#offline ? "offline" : "waiting");
+  }
+
+  /** What the browser knows of the network says nothing of this machine's own servers. */
+  get #offline() {
+    return globalThis.navigator?.onLine === false && !isLocal(/** @type {string} */ (this.#url));
   }
 
   /**
    * @param {number} code
    * @param {string} reason
+   * @param {boolean} [own] whether this client has ended it
+   * @param {unknown} [cause]
    */
-  #end(code, reason) {
-    this.#attempt++;
+  #end(code, reason, own, cause) {
+    const attempt = ++this.#attempt;
     this.#socket = null;
     clearTimeout(this.#timer);
-    this.#listening.abort();
+    this.#listening?.abort();
     this.retryAt = null;
-    this.#become("closed");
-    this.#hooks.ended(
-      failure("connection_closed", `The connection is closed${why(reason, code)}`, { close_code: code }),
-    );
-    this.#hooks.tell("close", { code, reason, reconnect: false, after: null });
+    this.state = "closed";
+    const words = `The connection is closed${why(reason, code)}`;
+    const error = failure("connection_closed", words, { close_code: code }, cause);
+    this.#hooks.ended(error);
+    if (attempt === this.#attempt) this.#become("closed"); // unless a listener connects anew
+    this.#hooks.tell("close", { code, reason, reconnect: false, after: null }, own ? undefined : error);
+  }
+
+  /**
+   * @param {number} wait milliseconds
+   * @param {() => void} task what is done then, and nothing else
+   */
+  #later(wait, task) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(task, wait);
   }
 
   /** @param {State} state */
@@ -292,6 +363,10 @@ export class Connection {
  * @param {string} reason
  * @param {number} code
  */
-const why = (reason, code) => `: ${reason || "no reason given"} (${code}).`;
-const offline = () => globalThis.navigator?.onLine === false;
-const hidden = () => !!globalThis.document?.hidden;
+function why(reason, code) {
+  const words = `: ${reason || "no reason given"} (${code}).`;
+  const { location } = globalThis;
+  if (!location || !reason.includes("origin")) return words;
+  return `${words} To let it in, add ${location.origin} to the server's [auth] origins.`;
+}
+const hidden = () => globalThis.document?.hidden;

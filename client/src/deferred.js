@@ -2,13 +2,28 @@
 
 /**
  * @template T
- * @returns {{ promise: Promise<T>, resolve: (value: T) => void, reject: (error: unknown) => void }}
+ * @typedef {object} Deferred
+ * @property {Promise<T>} promise
+ * @property {boolean} asked whether anybody has taken the promise
+ * @property {(value: T) => void} resolve
+ * @property {(error: unknown) => void} reject
+ */
+
+/**
+ * @template T
+ * @returns {Deferred<T>}
  */
 export function defer() {
   /** @type {any} */
-  const deferred = {};
-  deferred.promise = new Promise((resolve, reject) => Object.assign(deferred, { resolve, reject }));
+  const deferred = {
+    asked: false,
+    get promise() {
+      this.asked = true;
+      return promise;
+    },
+  };
+  const promise = new Promise((resolve, reject) => Object.assign(deferred, { resolve, reject }));
   // Nobody has to wait for it: there are other ways to learn that something failed.
-  deferred.promise.catch(() => {});
+  promise.catch(() => {});
   return deferred;
 }

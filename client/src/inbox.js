@@ -1,5 +1,6 @@
 /** What waits for whoever iterates over it. */
 
+import { bind } from "./bind.js";
 import { failure } from "./errors.js";
 
 /**
@@ -23,6 +24,7 @@ export class Inbox {
    * @param {() => void} leave called when the reader leaves, or is told that it was too slow
    */
   constructor(limit, leave) {
+    bind(this);
     this.#limit = limit;
     this.#leave = leave;
   }
@@ -35,7 +37,7 @@ export class Inbox {
     else if (this.#items.push(item) > this.#limit) {
       this.#items.pop();
       this.end(
-        failure("slow_reader", `More than ${this.#limit} items were not read: the rest is dropped.`),
+        failure("slow_reader", `More than ${this.#limit} items were not read.`),
       );
     }
   }

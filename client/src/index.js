@@ -14,9 +14,4 @@ export * from "./registry.js";
  * @returns {Client}
  * @throws {TypeError} the address is none, or there is no WebSocket here
  */
-export function connect(url, options = {}) {
-  if (!options.webSocket && !globalThis.WebSocket) {
-    throw new TypeError("There is no WebSocket here: give one as `webSocket`");
-  }
-  return new Client(url, options);
-}
+export const connect = (url, options = {}) => new Client(url, options);

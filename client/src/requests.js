@@ -1,6 +1,7 @@
 /** What is asked of the server: what waits to be sent, what waits for its answer, and who for. */
 
-import { JackfieldError, RETRYABLE, failure } from "./errors.js";
+import { encode, isId } from "./encode.js";
+import { JackfieldError, RETRYABLE, complain, failure } from "./errors.js";
 import { Inbox } from "./inbox.js";
 
 /** @typedef {import("./connection.js").Connection} Connection */
@@ -8,7 +9,8 @@ import { Inbox } from "./inbox.js";
 
 /**
  * @typedef {object} RequestOptions
- * @property {number} [timeout] milliseconds to wait for the answer; of a stream, for each next one
+ * @property {number | null} [timeout] milliseconds to wait for the answer, of a stream for each next
+ *   one; by default the client's, null for ever
  * @property {AbortSignal} [signal] cancels it, here and at the server
  * @property {number | string} [id] of one's own, instead of the next number
  * @property {string} [key] goes into the payload: what is sent again with it is not done again
@@ -21,6 +23,8 @@ import { Inbox } from "./inbox.js";
  * @typedef {object} Takers
  * @property {(message: Message) => void} [chunk] by which it is known as a stream
  * @property {(payload: any) => void} [reply]
+ * @property {() => void} [sent] called when it goes over the wire
+ * @property {AbortSignal} [leaving] aborted when nobody reads the chunks any more
  */
 
 /**
@@ -42,6 +46,10 @@ import { Inbox } from "./inbox.js";
  * @typedef {AsyncIterableIterator<Chunk> & { result: Promise<Reply> }} Stream
  */
 
+// Milliseconds, three weeks: with more than 2^31 `setTimeout` would not wait at all.
+const LONGEST = 2e9;
+// The connection's own messages have ids like that.
+const OWN = /^jackfield-/;
 // What does no harm twice.
 const ASKS = /^(session\.|topic\.(subscribe|history|presence)$|agent\.(list|task)$)/;
 const encoder = new TextEncoder();
@@ -56,6 +64,7 @@ export class Requests {
   #connection;
   #limit;
   #buffer;
+  #timeout;
   #next = 1;
   /** @type {Map<number | string, Exchange>} sent, and not answered yet */
   #pending = new Map();
@@ -69,11 +78,13 @@ export class Requests {
    * @param {Connection} connection
    * @param {number} limit how many may wait to be sent
    * @param {number} buffer how many chunks may wait for their reader
+   * @param {number | null} [timeout] of requests that have none of their own
    */
-  constructor(connection, limit, buffer) {
+  constructor(connection, limit, buffer, timeout) {
     this.#connection = connection;
     this.#limit = limit;
     this.#buffer = buffer;
+    this.#timeout = timeout;
   }
 
   /**
@@ -83,14 +94,20 @@ export class Requests {
    * @param {Takers} [takers]
    * @returns {Promise<any>} the payload of the reply
    */
-  async ask(type, payload, { id = this.#next++, key, retry, signal, timeout } = {}, takers = {}) {
+  async ask(type, payload, { id, key, retry, signal, timeout = this.#timeout } = {}, takers = {}) {
     if (this.#ended) throw this.#ended;
     if (signal?.aborted) throw cancelled(signal.reason);
-    if (this.#pending.has(id) || this.#queue.some((each) => each.id === id)) {
-      throw failure("conflict", `A request with the id ${id} is under way.`);
+    const has = (/** @type {number | string} */ each) =>
+      this.#pending.has(each) || this.#queue.some(({ id }) => id === each);
+    if (id === undefined) {
+      while (has(this.#next)) this.#next++;
+      id = this.#next++;
+    } else if (!isId(id)) {
+      throw failure("invalid_message", `${id} is no id.`);
+    } else if (has(id) || OWN.test(String(id))) {
+      throw failure("conflict", `The id ${id} is in use.`);
     }
-    const full = { ...payload, ...(key !== undefined && { key }) };
-    const message = { type, id, payload: full };
+    const { message, text } = encode(type, id, payload, key);
     /** @type {any} */
     let timer;
     /** @type {(() => void) | undefined} */
@@ -98,20 +115,19 @@ export class Requests {
     try {
       return await new Promise((resolve, reject) => {
         /** @type {Exchange} */
-        const exchange = /** @type {any} */ ({ id, message, takers, resolve, reject, due: 0 });
-        exchange.text = JSON.stringify(message);
-        exchange.again = retry ?? (full.key != null || ASKS.test(type));
+        const exchange = /** @type {any} */ ({ id, message, text, takers, resolve, reject, due: 0 });
+        exchange.again = retry ?? (message.payload.key != null || ASKS.test(type));
         exchange.arm = () => {
           clearTimeout(timer);
-          if (timeout == null) return;
+          if ((timeout ?? Infinity) > LONGEST) return;
           timer = setTimeout(() => {
             const words = `No answer to ${type} came within ${timeout} ms.`;
             this.#leave(exchange, failure("timeout", words, RETRYABLE));
-          }, timeout);
+          }, /** @type {number} */ (timeout));
         };
         exchange.arm();
         abort = () => this.#leave(exchange, cancelled(signal?.reason));
-        signal?.addEventListener("abort", abort);
+        for (const each of [signal, takers.leaving]) each?.addEventListener("abort", abort);
         this.#queue.push(exchange);
         this.flush();
         if (this.#queue.length > this.#limit && this.#queue.at(-1) === exchange) {
@@ -132,24 +148,34 @@ export class Requests {
    * @returns {Stream<any, any>}
    */
   stream(type, payload, options = {}) {
-    const { inbox, signal } = this.readable(options.signal);
-    const result = this.ask(type, payload, { ...options, signal }, { chunk: (chunk) => inbox.put(chunk.payload) });
-    result.then(() => inbox.end(), (error) => inbox.end(error));
-    return Object.assign(inbox, { result });
+    const { inbox, leaving } = this.readable();
+    let told = false;
+    const result = this.ask(type, payload, options, { leaving, chunk: (chunk) => inbox.put(chunk.payload) });
+    result.then(
+      () => inbox.end(),
+      (error) => {
+        if (!told && !inbox.read) complain(error, `${type}: `);
+        inbox.end(error);
+      },
+    );
+    return /** @type {any} */ (Object.defineProperty(inbox, "result", { get: () => ((told = true), result) }));
   }
 
-  /**
-   * An inbox, and a signal that is aborted when its reader leaves.
-   * @param {AbortSignal} [outer] which aborts it as well
-   */
-  readable(outer) {
+  /** An inbox, and a signal that is aborted when its reader leaves. */
+  readable() {
     const leaving = new AbortController();
     const inbox = /** @type {Inbox<any>} */ (new Inbox(this.#buffer, () => leaving.abort()));
-    return { inbox, signal: outer ? AbortSignal.any([outer, leaving.signal]) : leaving.signal };
+    return { inbox, leaving: leaving.signal };
+  }
+
+  /** Whether anything waits to be sent. */
+  get waiting() {
+    return this.#queue.length > 0;
   }
 
   /** Send what may be sent. */
   flush() {
+    if (this.waiting) this.#connection.wake();
     const { message_bytes = Infinity, in_flight = Infinity } = this.#connection.welcome?.limits ?? {};
     while (this.#connection.ready && this.#queue.length && this.#pending.size < in_flight) {
       const [exchange] = this.#queue;
@@ -165,6 +191,7 @@ export class Requests {
       }
       this.#pending.set(id, exchange);
       if (!exchange.takers.chunk) this.#inLine++;
+      exchange.takers.sent?.();
       this.#connection.send(message, text);
     }
   }

@@ -23,6 +23,7 @@ import { cancelled } from "./requests.js";
  * @property {string} topic
  * @property {string | null} epoch null where nothing subscribes to the topic
  * @property {number} offset one more than that of the event before it
+ * @property {string} id epoch and offset in one, for lists
  * @property {Payload} payload
  */
 
@@ -48,6 +49,7 @@ import { cancelled } from "./requests.js";
  * @property {Member} [joined]
  * @property {Member} [left]
  * @property {Member[]} members
+ * @property {number} count how many there are: more than are listed, where they are very many
  */
 
 /**
@@ -62,7 +64,13 @@ import { cancelled } from "./requests.js";
 /**
  * What a subscription tells.
  * @template [Payload=any]
- * @typedef {{ event: TopicEvent<Payload>, presence: PresenceChange, gap: Gap, error: JackfieldError }} News
+ * @typedef {object} News
+ * @property {Position} ready all that was missed is told: at first, and after each lost connection
+ * @property {TopicEvent<Payload>} event
+ * @property {PresenceChange} presence
+ * @property {Gap} gap
+ * @property {JackfieldError} error
+ * @property {JackfieldError | null} close it has ended, and why if nobody here has ended it
  */
 
 /**
@@ -74,15 +82,15 @@ export class Subscription extends Emitter {
   position = null;
   /** @type {Member[]} Who is there; known once somebody listens for presence. */
   members = [];
+  /** How many are there. */
+  count = 0;
   /** @type {ReturnType<typeof defer<Position>>} */
   #begun = defer();
-  /** Fulfilled once all that was missed since `since` is told. */
-  ready = this.#begun.promise;
-
   #topics;
   /** @type {Inbox<TopicEvent<Payload>>} */
   #inbox;
-  #joined = false;
+  /** @internal Whether all that was missed is told. */
+  joined = false;
   /** @type {object | null} The attempt that counts: those before it have been overtaken. */
   #attempt = null;
   /** @type {any} */
@@ -108,13 +116,18 @@ export class Subscription extends Emitter {
     if (onGap) this.on("gap", onGap);
   }
 
+  /** Fulfilled once all that was missed since `since` is told. */
+  get ready() {
+    return this.#begun.promise;
+  }
+
   /** @type {Emitter<News<Payload>>["on"]} */
-  on(name, listener) {
+  on(name, listener, once) {
     if (name === "presence" && !this.#watchesMembers) {
       this.#watchesMembers = true;
-      if (this.#joined) this.#list();
+      if (this.joined) this.#list();
     }
-    return super.on(name, listener);
+    return super.on(name, listener, once);
   }
 
   /** @returns {AsyncIterableIterator<TopicEvent<Payload>>} */
@@ -135,16 +148,18 @@ export class Subscription extends Emitter {
   end(error) {
     if (this.#closed) return;
     this.#closed = true;
+    const told = this.#inbox.read || this.#begun.asked;
     this.lost();
     this.#topics.leave(this);
     this.#inbox.end(error);
     this.#begun.reject(error ?? cancelled());
-    if (error) this.emit("error", error);
+    if (error) this.fail(error, `${this.topic}: `, told);
+    this.emit("close", error ?? null);
   }
 
   /** @internal */
   lost() {
-    this.#joined = false;
+    this.joined = false;
     this.#attempt = this.#changes = null;
     clearTimeout(this.#timer);
   }
@@ -158,16 +173,16 @@ export class Subscription extends Emitter {
     const attempt = (this.#attempt = {});
     this.#catchUp(attempt).catch((/** @type {any} */ error) => {
       if (attempt !== this.#attempt) return; // of a lost connection, too
-      if (error.retryable) {
-        this.#timer = setTimeout(() => this.join(failures + 1), error.retryAfter || backoff(failures));
-      } else this.end(error);
+      // With too many topics it helps to leave one, and no waiting does.
+      if (!error.retryable || error.extra.limit) return this.end(error);
+      this.#retry(error, failures, () => this.join(failures + 1));
     });
   }
 
   /** @param {object} attempt */
   async #catchUp(attempt) {
     const { topic } = this;
-    while (attempt === this.#attempt && !this.#joined) {
+    while (attempt === this.#attempt && !this.joined) {
       /** @type {any} */
       const standing = await this.#topics.requests.ask(
         "topic.subscribe",
@@ -175,7 +190,7 @@ export class Subscription extends Emitter {
         { retry: false },
         { reply: (reply) => attempt === this.#attempt && this.#subscribed(reply) },
       );
-      if (this.#joined || attempt !== this.#attempt) continue;
+      if (this.joined || attempt !== this.#attempt) continue;
       // It is more than fits one reply, or gone: read on, then see whether the rest fits.
       try {
         const after = /** @type {Position} */ (this.position).offset;
@@ -197,9 +212,11 @@ export class Subscription extends Emitter {
     this.position ??= { epoch, offset: recovered === undefined ? offset : 0 };
     if (epoch !== this.position.epoch) this.#gap({ epoch, offset });
     else if (recovered === false || (this.position.offset < offset && !this.#tellAll(events))) return;
-    this.#joined = true;
+    this.joined = true;
     this.#begun.resolve(this.position);
+    this.#begun.asked = false; // it tells of no later failure
     if (this.#watchesMembers) this.#list();
+    this.emit("ready", this.position);
   }
 
   /**
@@ -213,12 +230,11 @@ export class Subscription extends Emitter {
     return this.position?.offset !== before;
   }
 
-  /** @param {Message} event */
-  #tell({ offset, payload }) {
-    const { topic } = this;
-    const epoch = /** @type {Position} */ (this.position).epoch;
-    this.position = { epoch, offset };
-    const event = { topic, epoch, offset, payload };
+  /** @param {Message} message */
+  #tell(message) {
+    const { epoch } = /** @type {Position} */ (this.position);
+    this.position = { epoch, offset: message.offset };
+    const event = identified({ ...message, topic: this.topic }, epoch);
     if (this.#inbox.read || !this.heard("event")) this.#inbox.put(event);
     this.emit("event", event);
     if (this.#topics.isFirst(this)) this.#topics.tell(event);
@@ -239,7 +255,7 @@ export class Subscription extends Emitter {
   take(message) {
     const { type, error, offset } = message;
     if (type === "error" && error.code !== "unrecoverable") this.end(new JackfieldError(error));
-    else if (!this.#joined) return; // it is in what is on its way
+    else if (!this.joined) return; // it is in what is on its way
     else if (type === "presence") this.#present(message);
     else if (type === "error") this.#gap(error);
     else if (offset === /** @type {Position} */ (this.position).offset + 1) this.#tell(message);
@@ -247,28 +263,44 @@ export class Subscription extends Emitter {
   }
 
   /** Ask who is there, and apply what comes in the meantime once more. */
-  #list() {
+  #list(failures = 0) {
     const { topic } = this;
     /** @type {Message[]} */
     const changes = (this.#changes = []);
-    const reply = (/** @type {any} */ { members }) => {
+    const reply = (/** @type {any} */ { members, count }) => {
       if (changes !== this.#changes) return;
       this.#changes = null;
-      this.#present({ type: "presence", members });
+      this.#present({ type: "presence", members, count });
       for (const change of changes) this.#present(change);
     };
     this.#topics.requests.ask("topic.presence", { topic }, { retry: false }, { reply }).catch((error) => {
-      if (changes === this.#changes) this.emit("error", error);
+      if (changes !== this.#changes) return;
+      this.#changes = null;
+      this.#retry(error, failures, () => this.#list(failures + 1));
     });
+  }
+
+  /**
+   * Tell an error once, and try again where that may help.
+   * @param {any} error
+   * @param {number} failures how many there were before
+   * @param {() => void} task
+   */
+  #retry(error, failures, task) {
+    if (error.retryable) this.#timer = setTimeout(task, Math.max(error.retryAfter, backoff(failures)));
+    if (!failures) this.fail(error, `${this.topic}: `);
   }
 
   /** @param {Message} message */
   #present(message) {
     this.#changes?.push(message);
-    const { joined, left, members } = message;
+    const { joined, left, members, count } = message;
     const others = this.members.filter((member) => identity(member) !== identity(joined ?? left));
+    // Where they are very many, who leaves may be one of those that are not listed.
+    const gone = left || others.length < this.members.length ? 1 : 0;
     this.members = members ?? (joined ? [...others, joined] : others);
-    this.emit("presence", { joined, left, members: this.members });
+    this.count = Math.max(count ?? this.count + (joined ? 1 : 0) - gone, this.members.length);
+    this.emit("presence", { joined, left, members: this.members, count: this.count });
   }
 
   /** An iteration was left: what comes from now on waits for the next. */
@@ -277,6 +309,17 @@ export class Subscription extends Emitter {
     if (this.#closed) this.#inbox.end();
   }
 }
+
+/**
+ * An event as it is told.
+ * @param {Record<string, any>} message
+ * @param {string | null} epoch
+ * @returns {TopicEvent<any>}
+ */
+export const identified = ({ topic, offset, payload }, epoch) => {
+  const id = `${epoch ?? ""}:${offset}`;
+  return { topic, epoch, offset, id, payload };
+};
 
 /** @param {Member | undefined} member */
 const identity = (member) => member && (member.connection ?? `user:${member.user}`);

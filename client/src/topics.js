@@ -1,6 +1,6 @@
 /** Which topics this client follows, and who is told what comes of them. */
 
-import { Subscription } from "./subscription.js";
+import { Subscription, identified } from "./subscription.js";
 
 /** @typedef {import("./connection.js").Connection} Connection */
 /** @typedef {import("./connection.js").Message} Message */
@@ -11,6 +11,8 @@ export class Topics {
   /** @type {Map<string, Set<Subscription>>} */
   #topics = new Map();
   #connection;
+  /** @type {import("./errors.js").JackfieldError | null} */
+  #ended = null;
 
   /**
    * @param {Connection} connection
@@ -31,10 +33,21 @@ export class Topics {
    */
   subscribe(name, options) {
     const subscription = new Subscription(this, name, options);
-    const all = this.#topics.get(name) ?? new Set();
-    this.#topics.set(name, all.add(subscription));
-    if (this.#connection.ready) subscription.join();
+    const ended = this.#ended;
+    // Later, as nobody can listen yet.
+    if (ended) queueMicrotask(() => subscription.end(ended));
+    else {
+      const all = this.#topics.get(name) ?? new Set();
+      this.#topics.set(name, all.add(subscription));
+      if (this.#connection.ready) subscription.join();
+      else this.#connection.wake();
+    }
     return subscription;
+  }
+
+  /** Whether there is any. */
+  get any() {
+    return this.#topics.size > 0;
   }
 
   /** @param {Subscription} subscription */
@@ -73,10 +86,12 @@ export class Topics {
 
   /**
    * The connection does not come again.
-   * @param {import("./errors.js").JackfieldError} [error] nothing if this client has closed it
+   * @param {import("./errors.js").JackfieldError} error
+   * @param {boolean} own whether this client has closed it
    */
-  ended(error) {
-    for (const subscription of this.#all()) subscription.end(error);
+  ended(error, own) {
+    this.#ended = error;
+    for (const subscription of this.#all()) subscription.end(own ? undefined : error);
   }
 
   /**
@@ -88,8 +103,7 @@ export class Topics {
     const all = [...(this.#topics.get(name) ?? [])];
     for (const subscription of all) subscription.take(message);
     if (!all.length && message.type === "event") {
-      const { topic, offset, payload } = message;
-      this.tell({ topic, epoch: null, offset, payload });
+      this.tell(identified(message, null));
       return true;
     }
     return all.length > 0;

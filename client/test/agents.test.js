@@ -217,3 +217,143 @@ test("to close stops following, and cancels nothing that is detached", async (t)
   await peer.expect("topic.unsubscribe");
   assert.deepEqual(await read(run), []);
 });
+
+for (const [how, end] of [
+  ["the loop is left", ({ run }) => run[Symbol.asyncIterator]().return()],
+  ["it is closed", ({ run }) => run.close()],
+  ["it is aborted", ({ abort }) => abort.abort()],
+  ["the line is lost", ({ peer }) => peer.socket.terminate()],
+  ["the client is closed", ({ connected }) => connected.close()],
+]) {
+  test(`a call is told to be canceled when ${how}`, async (t) => {
+    const abort = new AbortController();
+    const all = await called(t, { signal: abort.signal });
+    all.news("working");
+    await all.run.task;
+    const told = next(all.run, "state");
+    await end({ ...all, abort });
+    await rejection(all.run.result);
+    assert.deepEqual([all.run.state, (await told).state], ["canceled", "canceled"]);
+  });
+}
+
+test("of a task that goes on, nothing is known once it is followed no more", async (t) => {
+  const { peer, run, subscribe } = await attached(t);
+  peer.reply(subscribe, { epoch: "e", offset: 2, recovered: true, events: events(submitted, working) });
+  await next(run, "state");
+  run.close();
+  await rejection(run.result);
+  assert.equal(run.state, null);
+});
+
+test("a call that was not sent yet is taken back", async (t) => {
+  for (const options of [{}, { detach: true }]) {
+    const server = await scripted(t);
+    const connected = client(t, server.url);
+    const run = connected.call({ agent: "summariser" }, {}, options);
+    assert.deepEqual(await run.cancel(), { task: "", state: "canceled" });
+    assert.equal((await rejection(run.result)).code, "cancelled");
+    const peer = await server.welcomed();
+    connected.request("a.next").catch(() => {});
+    await peer.expect("a.next");
+  }
+});
+
+test("a call that may have begun is cancelled by its id once that is known", async (t) => {
+  const all = await called(t, { detach: true });
+  all.peer.socket.terminate();
+  const cancelled = all.run.cancel();
+  const peer = await all.server.welcomed();
+  peer.reply(await peer.expect("agent.call"), task("submitted"));
+  assert.equal((await peer.expect("topic.subscribe")).payload.topic, TOPIC);
+  const cancel = await peer.expect("agent.cancel");
+  peer.reply(cancel, task("canceled"));
+  assert.equal((await cancelled).state, "canceled");
+});
+
+test("to cancel a call that failed to begin is no failure", async (t) => {
+  const { peer, run, message } = await called(t);
+  peer.refuse(message, { code: "not_found" });
+  assert.equal((await rejection(run.result)).code, "not_found");
+  assert.deepEqual(await run.cancel(), { task: "", state: "canceled" });
+});
+
+test("a signal cancels a detached task, too", async (t) => {
+  const abort = new AbortController();
+  const { peer, run, message } = await called(t, { detach: true, signal: abort.signal });
+  peer.reply(message, task("submitted"));
+  await peer.expect("topic.subscribe");
+  abort.abort("enough");
+  const error = await rejection(run.result);
+  assert.deepEqual([error.code, error.cause], ["cancelled", "enough"]);
+  await peer.expect("topic.unsubscribe");
+  const cancel = await peer.expect("agent.cancel");
+  assert.deepEqual(cancel.payload, { task: ID });
+  peer.refuse(cancel, { code: "not_found" });
+});
+
+const asks = (message) => ({ kind: "state", state: "input_required", prompt: { message } });
+
+/** What a person is asked. */
+function prompts(run) {
+  const asked = [];
+  run.on("state", ({ state, prompt }) => asked.push([state, prompt?.message]));
+  return asked;
+}
+
+test("what was asked and answered before is not asked again, and what still stands is", async (t) => {
+  const { peer, run, subscribe } = await attached(t);
+  const asked = prompts(run);
+  const past = events(submitted, asks("Old?"), working, asks("Which?"));
+  peer.reply(subscribe, { epoch: "e", offset: 4, recovered: true, events: past });
+  await next(run, "state");
+  peer.event(TOPIC, 5, asks("And now?"));
+  peer.event(TOPIC, 6, working);
+  peer.event(TOPIC, 7, completed);
+  await run.result;
+  assert.deepEqual(asked, [
+    ["submitted", undefined], ["working", undefined], ["input_required", "Which?"], ["input_required", "And now?"],
+    ["working", undefined], ["completed", undefined],
+  ]);
+});
+
+test("what was asked and answered while the line was lost is not asked again", async (t) => {
+  const all = await attached(t);
+  const asked = prompts(all.run);
+  all.peer.reply(all.subscribe, { epoch: "e", offset: 1, recovered: true, events: events(submitted) });
+  await next(all.run, "state");
+  all.peer.socket.terminate();
+  const peer = await all.server.welcomed();
+  const [, second, third] = events(submitted, asks("Which?"), working);
+  const again = await peer.expect("topic.subscribe");
+  // More than fits one reply: the question comes with the history, the answer behind it.
+  peer.reply(again, { epoch: "e", offset: 3, recovered: false });
+  peer.reply(await peer.expect("topic.history"), { epoch: "e", offset: 3, events: [second] });
+  peer.reply(await peer.expect("topic.subscribe"), { epoch: "e", offset: 3, recovered: true, events: [third] });
+  peer.event(TOPIC, 4, completed);
+  await all.run.result;
+  assert.deepEqual(asked.map(([state]) => state), ["submitted", "working", "completed"]);
+});
+
+test("a prompt goes when it is answered", async (t) => {
+  const { run, news } = await called(t);
+  const asked = prompts(run);
+  news("input_required", { prompt: { message: "Which?" } });
+  news("working");
+  news("completed", { output: {} });
+  await run.result;
+  assert.deepEqual(asked, [["input_required", "Which?"], ["working", undefined], ["completed", undefined]]);
+});
+
+test("a task is detached also where there is no crypto", async (t) => {
+  const before = Object.getOwnPropertyDescriptor(globalThis, "crypto");
+  const { connected, peer } = await pair(t); // the test's own server has need of it
+  Object.defineProperty(globalThis, "crypto", { value: undefined, configurable: true });
+  t.after(() => Object.defineProperty(globalThis, "crypto", before));
+  const keys = [];
+  for (let count = 0; count < 2; count++) {
+    connected.call({ agent: "a" }, {}, { detach: true });
+    keys.push((await peer.expect("agent.call")).payload.key);
+  }
+  assert.ok(keys[0].length > 16 && keys[0] !== keys[1], String(keys));
+});

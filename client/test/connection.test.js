@@ -26,10 +26,27 @@ test("an address may be of http, without a path, or relative to the page's own",
   assert.equal(address("/ws"), "wss://page.example/ws");
 });
 
-test("what is no address is refused at once", () => {
-  const options = { webSocket: WebSocket };
-  assert.throws(() => connect("/ws", options), TypeError);
-  assert.throws(() => connect("ftp://h/ws", options), TypeError);
+for (const url of [undefined, null, "", 5, {}, "ftp://h/ws", "nowhere"]) {
+  test(`${JSON.stringify(url)} is no address, and refused at once`, (t) => {
+    assert.throws(() => connect(url, { webSocket: WebSocket }), TypeError);
+    if (url === "nowhere") return; // where there is a page it is relative to that
+    globalThis.location = new URL("https://page.example/");
+    t.after(() => delete globalThis.location);
+    assert.throws(() => connect(url, { webSocket: WebSocket }), TypeError);
+  });
+}
+
+test("where a server renders the page, a relative address connects to nothing, and says so", async (t) => {
+  const { WebSocket: own } = globalThis;
+  globalThis.WebSocket = undefined;
+  t.after(() => (globalThis.WebSocket = own));
+  const connected = connect("/ws");
+  assert.equal(connected.state, "closed");
+  for (const promise of [connected.ready, connected.request("a.b"), connected.subscribe("room:a").ready]) {
+    const { code, message } = await rejection(promise);
+    assert.equal(code, "connection_closed");
+    assert.match(message, /no page/);
+  }
 });
 
 test("where there is no WebSocket the error says what to do", (t) => {

@@ -113,11 +113,6 @@ test("what is aborted while it waits to be sent is not sent", async (t) => {
   await peer.expect("a.next");
 });
 
-test("what cannot be written as JSON is refused before it is sent", async (t) => {
-  const { connected } = await pair(t);
-  assert.ok((await rejection(connected.request("a.b", { big: 1n }))) instanceof TypeError);
-});
-
 test("a message larger than the server takes is refused here, and the line stays", async (t) => {
   const { connected, peer } = await pair(t, {}, { limits: { message_bytes: 100, in_flight: 4 } });
   const error = await rejection(connected.request("a.b", { text: "ä".repeat(50) }));

@@ -45,7 +45,7 @@ test("a subscription stands where the reply says, and its events follow", async 
   const event = next(all.room, "event");
   const anyEvent = next(all.connected, "event");
   all.peer.event(TOPIC, 3);
-  assert.deepEqual(await event, { topic: TOPIC, epoch: "e", offset: 3, payload: { number: 3 } });
+  assert.deepEqual(await event, { topic: TOPIC, epoch: "e", offset: 3, id: "e:3", payload: { number: 3 } });
   assert.deepEqual(await anyEvent, await event);
   assert.deepEqual(all.room.position, { epoch: "e", offset: 3 });
 });
@@ -190,6 +190,42 @@ test("a subscription that may succeed later is tried again", async (t) => {
   assert.deepEqual(await all.room.ready, { epoch: "e", offset: 2 });
 });
 
+test("a subscription that has to wait says why at once, and once", async (t) => {
+  t.mock.method(Math, "random", () => 0);
+  const all = await following(t);
+  const errors = [];
+  all.room.on("error", ({ code, retryable }) => errors.push([code, retryable]));
+  const refused = { code: "unavailable", retryable: true, retry_after: 0.001 };
+  all.peer.refuse(all.subscribe, refused);
+  all.peer.refuse(await all.peer.expect("topic.subscribe"), refused);
+  const last = await all.peer.expect("topic.subscribe");
+  assert.deepEqual(errors, [["unavailable", true]]);
+  const told = next(all.room, "ready");
+  all.peer.reply(last, { epoch: "e", offset: 2 });
+  assert.deepEqual(await told, { epoch: "e", offset: 2 });
+});
+
+test("waits to subscribe grow, beyond what the server asks for as well", async (t) => {
+  t.mock.method(Math, "random", () => 0.99);
+  const all = await following(t);
+  const timers = held(t, 990);
+  const refused = { code: "unavailable", retryable: true, retry_after: 0.5 };
+  all.peer.refuse(all.subscribe, refused);
+  await settled(all);
+  assert.equal(timers.size, 1);
+});
+
+test("one topic too many is refused for good, as no waiting helps", async (t) => {
+  const all = await following(t);
+  const told = next(all.room, "error");
+  const closed = next(all.room, "close");
+  all.peer.refuse(all.subscribe, { code: "rate_limited", retryable: true, retry_after: 0.001, limit: 100 });
+  for (const error of [await told, await closed, await rejection(all.room.ready)]) {
+    assert.deepEqual([error.code, error.extra.limit], ["rate_limited", 100]);
+  }
+  await settledAfterLeaving(all);
+});
+
 test("a topic that one may not be in any more is left", async (t) => {
   const all = await joined(t);
   const told = next(all.room, "error");
@@ -237,7 +273,7 @@ test("events of a topic that nobody subscribes to are told by the client", async
   const all = await joined(t);
   const told = next(all.connected, "event");
   all.peer.event("broadcast", 1);
-  assert.deepEqual(await told, { topic: "broadcast", epoch: null, offset: 1, payload: { number: 1 } });
+  assert.deepEqual(await told, { topic: "broadcast", epoch: null, offset: 1, id: ":1", payload: { number: 1 } });
 });
 
 test("several subscriptions to one topic each get all, and the client tells it once", async (t) => {
@@ -443,6 +479,58 @@ test("a topic that shows nobody goes on without", async (t) => {
   assert.deepEqual(all.told, [3]);
 });
 
+test("who is there is asked for again where that may help", async (t) => {
+  const all = await joined(t);
+  const told = next(all.room, "error");
+  all.room.on("presence", () => {});
+  all.peer.refuse(await all.peer.expect("topic.presence"), { code: "unavailable", retryable: true, retry_after: 0.001 });
+  assert.equal((await told).code, "unavailable");
+  all.peer.reply(await all.peer.expect("topic.presence"), { members: [ada], count: 1 });
+  await settled(all);
+  assert.deepEqual(all.room.members, [ada]);
+});
+
+test("of very many members, a part is listed and all are counted", async (t) => {
+  const counts = [];
+  const all = await joined(t, { onPresence: ({ count }) => counts.push(count) });
+  all.peer.reply(await all.peer.expect("topic.presence"), { members: [ada], count: 1500 });
+  all.peer.send({ type: "presence", topic: TOPIC, joined: guest });
+  all.peer.send({ type: "presence", topic: TOPIC, left: { user: "not listed" } });
+  all.peer.send({ type: "presence", topic: TOPIC, left: guest });
+  all.peer.send({ type: "presence", topic: TOPIC, joined: ada });
+  await settled(all);
+  assert.deepEqual(counts, [1500, 1501, 1500, 1499, 1499]);
+  assert.equal(all.room.count, 1499);
+});
+
+test("of few members, those that are listed are all", async (t) => {
+  const all = await joined(t, { onPresence() {} });
+  all.peer.reply(await all.peer.expect("topic.presence"), { members: [ada, guest], count: 2 });
+  all.peer.send({ type: "presence", topic: TOPIC, left: { user: "who had gone before" } });
+  await settled(all);
+  assert.deepEqual([all.room.count, all.room.members.length], [2, 2]);
+});
+
+test("a listener may listen once, and be taken away by itself", async (t) => {
+  const all = await joined(t, { onEvent: undefined });
+  const told = [];
+  const always = ({ offset }) => told.push(["always", offset]);
+  const once = ({ offset }) => told.push(["once", offset]);
+  all.room.on("event", always);
+  all.room.once("event", once);
+  const never = all.room.once("event", () => assert.fail("it was taken away"));
+  never();
+  all.room.once("presence", () => {});
+  await all.peer.expect("topic.presence");
+  all.peer.event(TOPIC, 3);
+  all.peer.event(TOPIC, 4);
+  await settled(all);
+  all.room.off("event", always);
+  all.peer.event(TOPIC, 5);
+  await settled(all);
+  assert.deepEqual(told, [["always", 3], ["once", 3], ["always", 4]]);
+});
+
 test("the rest of a topic needs no subscription", async (t) => {
   const server = await scripted(t);
   const connected = client(t, server.url);
@@ -459,7 +547,7 @@ test("the rest of a topic needs no subscription", async (t) => {
     assert.deepEqual(message.payload, payload);
     peer.reply(message, reply);
   }
-  assert.deepEqual((await history).events, [wire(2)]);
+  assert.deepEqual((await history).events, [{ topic: TOPIC, epoch: "e", offset: 2, id: "e:2", payload: { number: 2 } }]);
   assert.deepEqual((await presence).members, [ada]);
   assert.deepEqual(await published, { epoch: "e", offset: 3 });
 });

@@ -6,34 +6,39 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from jackfield import AnyPayload, Context, Plugin
+from jackfield.wire.agent_limits import (
+    AGENT_NAME,
+    INSTANCE_ID,
+    MAX_CAPACITY,
+    MAX_CHUNKS,
+    MAX_CODE_LENGTH,
+    MAX_REASON,
+    MAX_SKILLS,
+    MAX_TASK_LENGTH,
+    MAX_WATCHERS,
+    MAX_WORDS,
+    SKILL_ID,
+)
+from jackfield.wire.topic_limits import MAX_KEY_LENGTH
 
 agent = Plugin("agent")
 
 #: A task's id: an agent's name, a dot, and what nobody can guess.
-_TASK = validate.Length(1, 128)
+_TASK = validate.Length(1, MAX_TASK_LENGTH)
 _AGENT = validate.Regexp(
-    r"[a-z][a-z0-9_-]{0,63}\Z", error="Must be 1 to 64 of a-z, 0-9, '-', '_'; a letter first."
+    rf"{AGENT_NAME}\Z", error="Must be 1 to 64 of a-z, 0-9, '-', '_'; a letter first."
 )
 _SKILL = validate.Regexp(
-    r"[a-z][a-z0-9_.-]{0,63}\Z", error="Must be 1 to 64 of a-z, 0-9, '.', '-', '_'; a letter first."
+    rf"{SKILL_ID}\Z", error="Must be 1 to 64 of a-z, 0-9, '.', '-', '_'; a letter first."
 )
-#: JSON that is passed on as it is.
-_KEY = validate.Length(1, 128)
-#: Users that may see a task beside its caller.
-_MAX_WATCHERS = 20
-#: Chunks of one update; an event must hold them.
-_MAX_CHUNKS = 1000
-#: Skills of an agent. An instance's place among those that are free is kept for each.
-_MAX_SKILLS = 64
-#: Tasks of one instance at a time: as many as are looked through when it dies.
-_MAX_CAPACITY = 1000
+_KEY = validate.Length(1, MAX_KEY_LENGTH)
 
 
 class SkillSchema(Schema):
     """Something that an agent can be called for."""
 
     id = fields.String(required=True, validate=_SKILL)
-    description = fields.String(validate=validate.Length(max=2000))
+    description = fields.String(validate=validate.Length(max=MAX_WORDS))
     input = fields.Dict(metadata={"description": "The JSON Schema of its input."})
     idempotent = fields.Boolean(
         metadata={
@@ -48,16 +53,16 @@ class Register(Schema):
 
     name = fields.String(required=True, validate=_AGENT)
     skills = fields.List(
-        fields.Nested(SkillSchema), required=True, validate=validate.Length(1, _MAX_SKILLS)
+        fields.Nested(SkillSchema), required=True, validate=validate.Length(1, MAX_SKILLS)
     )
     capacity = fields.Integer(
         strict=True,
         load_default=1,
-        validate=validate.Range(1, _MAX_CAPACITY),
+        validate=validate.Range(1, MAX_CAPACITY),
         metadata={"description": "How many tasks it takes at once."},
     )
     instance = fields.String(
-        validate=validate.Regexp(r"[A-Za-z0-9_-]{22}\Z", error="Must be what a reply has told."),
+        validate=validate.Regexp(rf"{INSTANCE_ID}\Z", error="Must be what a reply has told."),
         metadata={"description": "The one it was, to go on with the tasks that it had."},
     )
 
@@ -102,7 +107,7 @@ class Call(Schema):
     watchers = fields.List(
         fields.String(validate=validate.Length(1, 255)),
         load_default=list,
-        validate=validate.Length(max=_MAX_WATCHERS),
+        validate=validate.Length(max=MAX_WATCHERS),
         metadata={"description": "Users who may see the task beside the caller."},
     )
 
@@ -122,7 +127,7 @@ class OfTask(Schema):
 class Cancel(OfTask):
     """Why it is cancelled."""
 
-    reason = fields.String(validate=validate.Length(1, 500))
+    reason = fields.String(validate=validate.Length(1, MAX_REASON))
 
 
 class Answer(OfTask):
@@ -141,7 +146,7 @@ class OfAttempt(OfTask):
 class Prompt(Schema):
     """What a task asks for."""
 
-    message = fields.String(validate=validate.Length(max=2000))
+    message = fields.String(validate=validate.Length(max=MAX_WORDS))
     schema = fields.Dict(metadata={"description": "The JSON Schema of the answer."})
     expires = fields.Float(
         validate=validate.Range(0, min_inclusive=False),
@@ -152,9 +157,7 @@ class Prompt(Schema):
 class Update(OfAttempt):
     """What has come of it so far."""
 
-    chunks = fields.List(
-        fields.Dict(keys=fields.String()), validate=validate.Length(1, _MAX_CHUNKS)
-    )
+    chunks = fields.List(fields.Dict(keys=fields.String()), validate=validate.Length(1, MAX_CHUNKS))
     seq = fields.Integer(strict=True, validate=validate.Range(0))
     state = fields.String(validate=validate.OneOf(("working", "input_required", "auth_required")))
     prompt = fields.Nested(Prompt)
@@ -177,8 +180,8 @@ class Complete(OfAttempt):
 class Fail(OfAttempt):
     """Why nothing has come of it."""
 
-    message = fields.String(required=True, validate=validate.Length(1, 2000))
-    code = fields.String(validate=validate.Length(1, 128))
+    message = fields.String(required=True, validate=validate.Length(1, MAX_WORDS))
+    code = fields.String(validate=validate.Length(1, MAX_CODE_LENGTH))
     rejected = fields.Boolean(load_default=False)
 
 

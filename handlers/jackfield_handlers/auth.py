@@ -5,6 +5,7 @@ from typing import Any
 from marshmallow import Schema, fields, validate
 
 from jackfield import Context, Plugin
+from jackfield.auth import MAX_TOKEN_LENGTH
 
 auth = Plugin("auth")
 
@@ -12,8 +13,7 @@ auth = Plugin("auth")
 class Refresh(Schema):
     """A newer token of the same user."""
 
-    # The longest that any way of authenticating takes.
-    token = fields.String(required=True, validate=validate.Length(1, 8192))
+    token = fields.String(required=True, validate=validate.Length(1, MAX_TOKEN_LENGTH))
 
 
 class Refreshed(Schema):

@@ -5,11 +5,9 @@ from typing import Any
 from marshmallow import Schema, fields, validate
 
 from jackfield import AnyPayload, Context, Plugin, Position
+from jackfield.wire.topic_limits import MAX_KEY_LENGTH, MAX_TOPIC_LENGTH
 
 topic = Plugin("topic")
-
-#: By name; longer ones are no topic's.
-_MAX_NAME = 255
 
 user = topic.topic("user:{id*}", AnyPayload, history=100, ttl="1d")
 topic.topic("broadcast", AnyPayload, history=100, ttl="1d")
@@ -24,7 +22,7 @@ async def is_their_own(ctx: Context, id: str) -> bool:  # noqa: A002 - the name 
 class InTopic(Schema):
     """A payload about a topic."""
 
-    topic = fields.String(required=True, validate=validate.Length(1, _MAX_NAME))
+    topic = fields.String(required=True, validate=validate.Length(1, MAX_TOPIC_LENGTH))
 
 
 class Since(Schema):
@@ -65,7 +63,7 @@ class Publish(InTopic):
 
     payload = fields.Dict(required=True, keys=fields.String())
     key = fields.String(
-        validate=validate.Length(1, 128),
+        validate=validate.Length(1, MAX_KEY_LENGTH),
         metadata={"description": "Sent again with the same key, it is not published again."},
     )
 

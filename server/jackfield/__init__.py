@@ -4,15 +4,18 @@ What stands here is what a plugin may import; nothing else is public, except the
 `jackfield.client`, the Python client, and `jackfield.testing`, for plugins' tests.
 """
 
-from .answer import Reply
-from .auth import Credentials, Identity
+from .auth import Credentials
+from .authoring.context import Context
+from .authoring.runtime import Runtime
 from .config.fields import DurationField, Secret, SecretField
-from .context import Context
-from .errors import Error, RegistrationError
-from .plugin import CallNext, Plugin
-from .runtime import Runtime
-from .topic import Position, TopicFamily
-from .validation import AnyPayload, NoPayload
+from .declaration.replies import Reply
+from .declaration.topic_family import TopicFamily
+from .plugin.hooks import CallNext
+from .plugin.plugin import Plugin
+from .schema.validation import AnyPayload, NoPayload
+from .wire.errors import Error, RegistrationError
+from .wire.identity import Identity
+from .wire.position import Position
 
 __all__ = [
     "AnyPayload",

@@ -1,4 +1,4 @@
-"""Build the aiohttp application: its parts in order, its routes, and its end."""
+"""Make the aiohttp application: its HTTP routes, and its node, started and stopped in order."""
 
 import asyncio
 import contextlib
@@ -11,34 +11,37 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from . import server_api
 from .auth import Authenticator
 from .auth.loading import load_authenticators
+from .auth.ticket import TICKETS
 from .config import Settings
-from .console import console_routes
-from .endpoint import websocket
-from .errors import CONTAINED, Error
-from .heartbeat import Heartbeat
-from .http_api import NODE, healthz, metrics, readyz, root
-from .metrics import REGISTRY, NodeCollector
-from .node import THREAD_NAME, Node
-from .page_routes import page_routes
-from .plugin import Lifespan
-from .registry import Candidate, Entry, Registry, Stage, discover
-from .site import at_the_gate
-from .store.client import RedisClient
+from .declaration.candidates import Candidate, discover
+from .dispatch.plugin_entry import PluginEntry, Stage
+from .dispatch.registry import Registry
+from .http import api as server_api
+from .http.api import API, ServerApi
+from .http.console import console_routes
+from .http.health import READINESS, Readiness, healthz, readyz, root
+from .http.metrics import REGISTRY, NodeCollector, metrics
+from .http.pages import page_routes
+from .node import NODE, THREAD_NAME, Node
+from .plugin.hooks import Lifespan
+from .redis.client import RedisClient
+from .redis.embedded import embedded_valkey
+from .session.request_heads import track_requests
+from .session.session import SESSIONS, websocket
 from .store.connections import ConnectionStore
-from .store.embedded import embedded_valkey
 from .store.keys import Keys
+from .wire.errors import CONTAINED, Error
 
 _log = structlog.get_logger("jackfield")
 
-#: Seconds a plugin has to start: one that waits longer waits for ever.
+#: Seconds that a plugin or authenticator has to start: one that takes longer may never end.
 _START_TIMEOUT: Final = 30.0
-#: Of the deadline to shut down, the share that requests have to finish; the rest is for close
-#: handshakes, lifespans and Redis.
+#: The share of ``drain.deadline`` that requests have to finish; the rest is for close handshakes,
+#: lifespans and Redis.
 _SHARE_FOR_REQUESTS: Final = 0.6
-#: And the share that one plugin's lifespan has to stop.
+#: The share of it that the lifespan of one plugin has to stop.
 _SHARE_FOR_A_PLUGIN: Final = 0.2
 
 
@@ -48,24 +51,24 @@ def create_app(
     candidates: Iterable[Candidate] | None = None,
     authenticators: Sequence[Authenticator] | None = None,
 ) -> web.Application:
-    """The application, ready for an aiohttp runner.
+    """Make the application, ready for an aiohttp runner.
 
     Args:
         settings: See `jackfield.config.load_settings`.
-        candidates: The plugins to choose from; by default every one installed.
-        authenticators: Asked in turn whose a connection is; by default what the settings say.
+        candidates: The plugins to choose from; by default all that are installed.
+        authenticators: What authenticates clients, asked in turn; by default what the settings say.
 
     Raises:
-        ConfigError: The configuration names plugins that aren't there.
+        ConfigError: The configuration names plugins that are not installed.
         PluginFailures: A plugin failed, and the configuration is strict.
     """
     registry = Registry(discover() if candidates is None else candidates, settings.plugins)
     for entry in registry.failed:
-        _report(entry)
+        _log_failure(entry)
     registry.enforce_strictness()
     if authenticators is None:
         authenticators = load_authenticators(settings)
-    app = web.Application(middlewares=[at_the_gate])
+    app = web.Application(middlewares=[track_requests])
     app.add_routes(console_routes() if settings.server.console else [web.get("/", root)])
     app.router.add_get("/ws", websocket)
     app.router.add_get("/healthz", healthz)
@@ -76,9 +79,7 @@ def create_app(
 
     async def node(app: web.Application) -> AsyncIterator[None]:
         async with _running_node(settings, registry, authenticators) as running:
-            app[NODE] = running
-            app[REGISTRY] = CollectorRegistry()
-            app[REGISTRY].register(NodeCollector(running))
+            _provide_parts(app, running)
             yield
 
     app.cleanup_ctx.append(node)
@@ -86,14 +87,40 @@ def create_app(
     return app
 
 
-async def drain(app: web.Application) -> None:
-    """Send all clients home; to be called before the runner's cleanup.
+def _provide_parts(app: web.Application, node: Node) -> None:
+    """Put the parts of the node that HTTP routes work with into the application."""
+    app[NODE] = node
+    app[SESSIONS] = node.sessions
+    app[TICKETS] = node.tickets
+    app[READINESS] = Readiness(node.redis, node.topics.bus, node.hub, node.registry)
+    settings = node.settings
+    app[API] = ServerApi(
+        settings.api,
+        node.tickets,
+        node.revocations,
+        revocation_ttl=settings.auth.revocation_ttl,
+    )
+    app[REGISTRY] = CollectorRegistry()
+    app[REGISTRY].register(
+        NodeCollector(
+            hub=node.hub,
+            waiting_clients=node.waiting_clients,
+            watchdog=node.watchdog,
+            topics=node.topics,
+            agents=node.agents,
+            registry=node.registry,
+            dispatcher=node.dispatcher,
+        )
+    )
 
-    The cleanup calls it as well, but only after aiohttp has stopped reading: no client could
-    finish a request or the close handshake then.
+
+async def drain(app: web.Application) -> None:
+    """Close all connections; to be called before the runner's cleanup.
+
+    The cleanup calls it as well, but aiohttp has stopped reading by then: no client could finish a
+    request or the close handshake.
     """
     node = app[NODE]
-    node.draining = True
     await node.hub.drain(node.settings.drain.deadline * _SHARE_FOR_REQUESTS)
 
 
@@ -101,7 +128,7 @@ async def drain(app: web.Application) -> None:
 async def _running_node(
     settings: Settings, registry: Registry, authenticators: Sequence[Authenticator]
 ) -> AsyncIterator[Node]:
-    """A node with all it stands on, started in this order and stopped in the reverse."""
+    """Start a node and all that it needs, and stop them in reverse order."""
     async with contextlib.AsyncExitStack() as stack:
         url = settings.redis.url
         if url == "embedded":
@@ -113,33 +140,33 @@ async def _running_node(
         stack.push_async_callback(store.close)
         node = Node(settings, registry, redis, store, keys=keys, authenticators=authenticators)
         stack.callback(node.executor.shutdown, wait=False, cancel_futures=True)
-        stack.callback(node.watch.close)
+        stack.callback(node.slow_requests.close)
         stack.enter_context(node.watchdog)
         stack.push_async_callback(node.topics.close)
         stack.push_async_callback(node.agents.close)
         for entry, plugin in list(registry.plugins()):
             if plugin.lifespan_function is not None:
-                await _start(stack, entry, plugin.lifespan_function, node)
+                await _start_plugin(stack, entry, plugin.lifespan_function, node)
         registry.enforce_strictness()
-        registry.resolve(settings, node.runtimes, node.executor)
-        node.topics.look_anew()
+        registry.make_routes(settings, node.runtimes, node.executor)
+        node.topics.clear_cache()
         for authenticator in authenticators:
             if isinstance(authenticator, contextlib.AbstractAsyncContextManager):
                 async with asyncio.timeout(_START_TIMEOUT):
                     await stack.enter_async_context(authenticator)
         stack.push_async_callback(_remove_state, node)
         stack.callback(node.expiry.close)
-        with contextlib.suppress(Error):  # Redis is away: nobody is let in before this succeeds
-            await node.revocations.look()
-        await stack.enter_async_context(_running(node.revocations.run()))
-        await stack.enter_async_context(_running(Heartbeat(node).run()))
-        await stack.enter_async_context(_running(node.agents.run()))
+        with contextlib.suppress(Error):  # Redis is away: no client is served before it is back
+            await node.revocations.poll()
+        await stack.enter_async_context(_in_background(node.revocations.run()))
+        await stack.enter_async_context(_in_background(node.heartbeat.run()))
+        await stack.enter_async_context(_in_background(node.agents.run()))
         yield node
 
 
 @contextlib.asynccontextmanager
-async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run what never ends by itself for as long as the context lasts."""
+async def _in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run a coroutine that never ends by itself, in a task, while the context lasts."""
     task = asyncio.create_task(work)
     try:
         yield
@@ -153,14 +180,14 @@ async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 async def _remove_state(node: Node) -> None:
     try:
         await node.store.remove_all(list(node.hub))
-    except Error:  # Redis is away: its TTLs remove it
+    except Error:  # Redis is away: the TTLs remove it
         _log.warning("Redis is away; this node's state is left to its TTL")
 
 
-async def _start(
-    stack: contextlib.AsyncExitStack, entry: Entry, lifespan: Lifespan, node: Node
+async def _start_plugin(
+    stack: contextlib.AsyncExitStack, entry: PluginEntry, lifespan: Lifespan, node: Node
 ) -> None:
-    """Run a plugin's lifespan up to its yield, and have the rest run at the end."""
+    """Run a plugin's lifespan up to its yield, and have the stack run the rest."""
     runtime = node.runtimes[entry.name]
     generator = lifespan(runtime)
     try:
@@ -168,14 +195,14 @@ async def _start(
             runtime.resource = await anext(generator)
     except CONTAINED as exc:
         entry.fail(Stage.START, f"it failed to start: {type(exc).__name__}: {exc}")
-        _report(entry, exc)
+        _log_failure(entry, exc)
         return
     limit = node.settings.drain.deadline * _SHARE_FOR_A_PLUGIN
-    stack.push_async_callback(_finish, entry, generator, limit)
+    stack.push_async_callback(_stop_plugin, entry, generator, limit)
 
 
-async def _finish(entry: Entry, generator: Any, limit: float) -> None:
-    """Run the rest of a plugin's lifespan; its failure keeps no other from stopping."""
+async def _stop_plugin(entry: PluginEntry, generator: Any, limit: float) -> None:
+    """Run the rest of a plugin's lifespan; a failure keeps no other plugin from stopping."""
     try:
         async with asyncio.timeout(limit):
             await anext(generator)
@@ -188,7 +215,7 @@ async def _finish(entry: Entry, generator: Any, limit: float) -> None:
     await generator.aclose()
 
 
-def _report(entry: Entry, exc: BaseException | None = None) -> None:
+def _log_failure(entry: PluginEntry, exc: BaseException | None = None) -> None:
     _log.error(
         "a plugin was left out",
         plugin=entry.name,
@@ -200,5 +227,5 @@ def _report(entry: Entry, exc: BaseException | None = None) -> None:
 
 
 def busy_threads() -> list[threading.Thread]:
-    """Threads that still run a plain handler: nothing can stop them but the process's end."""
+    """Return the threads that run plain handlers: only the end of the process can stop them."""
     return [thread for thread in threading.enumerate() if thread.name.startswith(THREAD_NAME)]

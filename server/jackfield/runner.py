@@ -1,4 +1,4 @@
-"""Run a server until it is told to stop, and stop it within its deadline."""
+"""Run a server until a signal tells it to stop, and stop it within ``drain.deadline``."""
 
 import asyncio
 import gc
@@ -14,18 +14,17 @@ from aiohttp import web
 
 from .app import busy_threads, create_app, drain
 from .config import Settings
-from .http_api import NODE
-from .node import Node
-from .site import Site, listening_address, socket_address
+from .node import NODE, Node
+from .session.listener import Site, listening_address, socket_address
 
 _log = structlog.get_logger("jackfield")
 
-#: Seconds between looks at whether the last plain handlers have ended.
-_LOOK: Final = 0.02
+#: Seconds between checks whether the last threads of plain handlers have ended.
+_POLL_INTERVAL: Final = 0.02
 
 
 async def serve(settings: Settings, on_started: Callable[[str, Node], None] | None = None) -> None:
-    """Serve until SIGTERM or SIGINT, then end within ``drain.deadline``; told again, at once.
+    """Serve until SIGTERM or SIGINT, then end within ``drain.deadline``; at a second, at once.
 
     Args:
         settings: See `jackfield.config.load_settings`.
@@ -33,20 +32,20 @@ async def serve(settings: Settings, on_started: Callable[[str, Node], None] | No
 
     Raises:
         OSError: The address can't be bound.
-        ConfigError: The configuration names plugins that aren't there.
+        ConfigError: The configuration names plugins that are not installed.
         PluginFailures: A plugin failed, and the configuration is strict.
         EmbeddedError: The embedded Valkey did not start.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _told_to_stop, stop)
-    _allow_open_files(settings.limits.connections)
+        loop.add_signal_handler(number, _on_stop_signal, stop)
+    _raise_open_files_limit(settings.limits.connections)
     app = create_app(settings)
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     try:
         await runner.setup()
-        site = Site(runner, app[NODE].gate, settings.server)
+        site = Site(runner, app[NODE].waiting_clients, settings.server)
         if site.context is not None:
             loop.add_signal_handler(signal.SIGHUP, site.reload_certificate)
         await site.start()
@@ -64,14 +63,14 @@ async def serve(settings: Settings, on_started: Callable[[str, Node], None] | No
 
 
 def _relax_garbage_collection() -> None:
-    """Collect less often: a message leaves no cycles, and looking for some took 14% of its time."""
+    """Collect less often: a message leaves no cycles, and searching took 14% of its time."""
     gc.collect()
-    gc.freeze()  # what is there now stays until the end
+    gc.freeze()  # what exists now stays until the end
     gc.set_threshold(50_000, 20, 50)
 
 
-def _allow_open_files(connections: int) -> None:
-    """Raise the soft limit on open files, often 1,024, to the hard one: a connection needs one."""
+def _raise_open_files_limit(connections: int) -> None:
+    """Raise the soft limit on open files, often 1,024, to the hard one: a connection is one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -83,7 +82,7 @@ def _allow_open_files(connections: int) -> None:
         )
 
 
-def _told_to_stop(stop: asyncio.Event) -> None:
+def _on_stop_signal(stop: asyncio.Event) -> None:
     if stop.is_set():
         _log.warning("told to stop again: ending at once")
         _end_process(1)
@@ -91,15 +90,15 @@ def _told_to_stop(stop: asyncio.Event) -> None:
 
 
 async def _stop(runner: web.AppRunner, deadline: float) -> None:
-    """Send the clients home and clean up; what isn't done by the deadline ends with the process."""
+    """Close all connections and clean up; end the process if that isn't done by the deadline."""
     try:
         async with asyncio.timeout(deadline):
             if NODE in runner.app:
                 await drain(runner.app)
             await runner.cleanup()
-            # A thread can't be stopped, would hold up the exit, and sets no event when it ends.
+            # A thread can't be stopped, would hold up the exit, and sets no event at its end.
             while busy_threads():  # noqa: ASYNC110
-                await asyncio.sleep(_LOOK)
+                await asyncio.sleep(_POLL_INTERVAL)
     except TimeoutError:
         threads = len(busy_threads())
         _log.error("not stopped by the deadline; ending all the same", busy_threads=threads)
@@ -107,7 +106,7 @@ async def _stop(runner: web.AppRunner, deadline: float) -> None:
 
 
 def _end_process(status: int) -> None:
-    """End without waiting for anything: threads and other tasks may never end."""
+    """End without waiting: threads and tasks may never end."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

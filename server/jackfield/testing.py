@@ -1,4 +1,4 @@
-"""For the tests of plugins: a whole server, on a free port of this machine, for as long as a test.
+"""A whole server for the tests of plugins, on a free port of this machine.
 
 async def test_it_says_hello():
     async with run_server(greeter) as server, server.connect() as client:
@@ -15,19 +15,18 @@ from .app import create_app, drain
 from .auth import Authenticator
 from .client import Client, connect
 from .config import load_settings
-from .http_api import NODE
-from .node import Node
-from .plugin import Plugin
-from .registry import Candidate, discover
-from .site import Site, listening_address, socket_address
+from .declaration.candidates import Candidate, discover
+from .node import NODE, Node
+from .plugin.plugin import Plugin
+from .session.listener import Site, listening_address, socket_address
 
 
 class RunningServer:
-    """A server that is up.
+    """A running server.
 
     Attributes:
         app: Its aiohttp application.
-        address: Where it is, as ``http://127.0.0.1:<port>``.
+        address: Its address, as ``http://127.0.0.1:<port>``.
     """
 
     def __init__(self, app: web.Application, address: str) -> None:
@@ -36,16 +35,16 @@ class RunningServer:
 
     @property
     def url(self) -> str:
-        """Where its WebSocket is."""
+        """The address of its WebSocket."""
         return self.address.replace("http", "ws", 1) + "/ws"
 
     @property
     def node(self) -> Node:
-        """Its insides: not public, and not for plugins' tests."""
+        """The parts of the server, for its own tests: not public."""
         return self.app[NODE]
 
     def connect(self, **options: Any) -> AbstractAsyncContextManager[Client]:
-        """A client's connection; see `jackfield.client.connect` for the options."""
+        """Connect a client; see `jackfield.client.connect` for the options."""
         return connect(self.url, **options)
 
 
@@ -55,13 +54,13 @@ async def run_server(
     config: Mapping[str, Any] | None = None,
     authenticators: Sequence[Authenticator] | None = None,
 ) -> AsyncIterator[RunningServer]:
-    """Run a server with the built-in message types and these plugins, and nothing else.
+    """Run a server while an `async with` lasts, with the built-in plugins and these.
 
     Args:
         *plugins: The plugins under test.
-        config: What a configuration file would say, nested as in TOML. By default the server
-            brings its own Valkey.
-        authenticators: Asked in turn whose a connection is, instead of what ``config`` says.
+        config: The configuration, nested as in TOML. By default the server starts an embedded
+            Valkey.
+        authenticators: What authenticates clients, asked in turn, instead of what ``config`` says.
     """
     settings = load_settings(None, {}, _with_free_port(config or {}))
     built_in = [candidate for candidate in discover() if candidate.distribution == "jackfield"]
@@ -73,7 +72,7 @@ async def run_server(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        await Site(runner, app[NODE].gate, settings.server).start()
+        await Site(runner, app[NODE].waiting_clients, settings.server).start()
         app[NODE].address.set_result(socket_address(runner, settings.server))
         yield RunningServer(app, listening_address(runner, settings.server))
         await drain(app)

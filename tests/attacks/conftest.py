@@ -1,13 +1,9 @@
-"""What the attacks need of the functional tests, and files enough to attack with."""
+"""Files enough to attack with."""
 
 import resource
 from collections.abc import Iterator
 
 import pytest
-
-from tests.functional.conftest import config, logged, valkey_url
-
-__all__ = ["config", "logged", "valkey_url"]
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from typing import Final
 
 from tests.attacks.test_floods import flood
 from tests.attacks.victim import BEARABLE, attacked, while_attacked
-from tests.raw import CONTINUATION, TEXT, masked
+from tests.support.raw import CONTINUATION, TEXT, masked
 
 GIB: Final = 2**30
 PIECE: Final = 16_384

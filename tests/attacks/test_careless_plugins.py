@@ -10,11 +10,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from jackfield import Context, Plugin
+from jackfield.connection.request import Request
 from jackfield.testing import run_server
 from tests.attacks.careless import careless
 from tests.attacks.victim import attacked
-from tests.support import wait_until
-from tests.wire import Wire
+from tests.support.waiting import wait_until
+from tests.support.wire import Wire
 
 Config = Mapping[str, Any]
 
@@ -68,7 +69,8 @@ async def test_a_handler_that_will_not_be_cancelled_holds_up_its_own_client_only
             await wire.send({"type": "stubborn.wait", "id": 1})
             await wait_until(lambda: any(each.requests for each in server.node.hub))
             (request,) = (r for each in server.node.hub for r in each.requests.values())
-            await wait_until(lambda: request.stopped is not None)
+            assert isinstance(request, Request)
+            await wait_until(lambda: request.stop_reason is not None)
             assert (await other.ask("session.ping"))["type"] == "reply"
             release.set()
             assert (await wire.receive())["error"]["code"] == "timeout"

@@ -9,8 +9,8 @@ from functools import partial
 from typing import Final
 
 from tests.attacks.victim import BEARABLE, Victim, attacked, while_attacked
-from tests.raw import CONTINUATION, PING, PONG, TEXT, masked
-from tests.support import wait_until
+from tests.support.raw import CONTINUATION, PING, PONG, TEXT, masked
+from tests.support.waiting import wait_until
 
 #: Who comes and goes at the same time.
 CROWD: Final = 4

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import structlog
 
-from jackfield import log
 from jackfield.config import LoggingSettings
+from jackfield.telemetry import log
 from jackfield.testing import RunningServer, run_server
 from tests.attacks.careless import careless
-from tests.raw import CLOSE, TEXT, masked
-from tests.support import wait_until
-from tests.wire import PATIENCE, Wire
+from tests.support.raw import CLOSE, TEXT, masked
+from tests.support.waiting import wait_until
+from tests.support.wire import PATIENCE, Wire
 
 Config = Mapping[str, Any]
 

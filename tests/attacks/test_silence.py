@@ -6,7 +6,7 @@ import socket
 from functools import partial
 
 from tests.attacks.victim import BEARABLE, Victim, attacked, while_attacked
-from tests.support import wait_until
+from tests.support.waiting import wait_until
 
 #: Each kind; as many as the machine lets a test have open, where that is less.
 CROWD = 5000

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from aiohttp import ClientSession
 
-from tests.nodes import NodeProcess, impatient, serving
+from tests.support.nodes import NodeProcess, impatient, serving
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from jackfield.testing import RunningServer, run_server
 from jackfield_chat import chat
 from tests.browser.chromium import Windows
 from tests.browser.console import button, field, form, standing
-from tests.valkeys import free_port
+from tests.support.valkeys import free_port
 
 
 @asynccontextmanager

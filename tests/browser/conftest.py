@@ -9,9 +9,6 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page
 
 from tests.browser.chromium import Windows, chromium, launched
-from tests.functional.conftest import config, valkey_url
-
-__all__ = ["config", "valkey_url"]
 
 Photograph = Callable[[Page, str], Awaitable[None]]
 
@@ -44,6 +41,8 @@ async def windows(browser: Browser) -> AsyncIterator[Windows]:
     try:
         yield windows
     finally:
+        # A test's server ends before its windows, which try to connect again meanwhile.
+        windows.expect_complaints("net::ERR_CONNECTION_REFUSED")
         await windows.close()
     assert windows.complaints == []
 

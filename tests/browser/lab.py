@@ -10,9 +10,9 @@ from marshmallow import Schema, fields, validate
 from jackfield import AnyPayload, Context, Plugin
 from jackfield.client import Agent, Task
 from jackfield.testing import RunningServer, run_server
-from tests.counting import counting
-from tests.topics import topics
-from tests.valkeys import free_port
+from tests.support.counting import counting
+from tests.support.topics import topics
+from tests.support.valkeys import free_port
 
 Message = dict[str, Any]
 

@@ -25,8 +25,8 @@ from tests.browser.console import (
 )
 from tests.browser.eyes import WIDTHS, Eyes
 from tests.browser.lab import Parrot
-from tests.support import wait_until
-from tests.tokens import jwt_section, token
+from tests.support.tokens import jwt_section, token
+from tests.support.waiting import wait_until
 
 #: Messages that the page reads of a room's past at once.
 _PAGE: Final = 50

@@ -24,7 +24,7 @@ from tests.browser.console import (
     tab_to,
 )
 from tests.browser.lab import serve_lab
-from tests.support import wait_until
+from tests.support.waiting import wait_until
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any, Final
 
 from playwright.async_api import Page, expect
@@ -12,11 +11,11 @@ from jackfield.testing import run_server
 from tests.browser.chat import enter, serve_chat, shows, told, write
 from tests.browser.chromium import Windows
 from tests.browser.console import button, field, form, region, rows, standing
-from tests.nodes import impatient, serving
-from tests.rooms import rooms
-from tests.valkeys import free_port
+from tests.support.nodes import impatient, serving
+from tests.support.paths import ROOMS
+from tests.support.rooms import rooms
+from tests.support.valkeys import free_port
 
-_PLUGIN: Final = Path(__file__).parents[1] / "rooms.py"
 #: Milliseconds: a server takes a second or two to start, and a page waits a few to try again.
 _RESTART: Final = 40_000
 #: What Chromium says of each attempt that nobody answers.
@@ -38,7 +37,7 @@ async def test_a_killed_server_that_comes_back_finds_its_windows_and_they_have_m
     redis = config["redis"]
     settings = {**impatient(redis["url"]), "redis": redis}
     async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(serving(settings, _PLUGIN, port=port))
+        server = await stack.enter_async_context(serving(settings, ROOMS, port=port))
         # Another node, whose clients talk on while the first one is dead.
         other = await stack.enter_async_context(run_server(rooms, config={"redis": redis}))
         carol = await stack.enter_async_context(other.connect())
@@ -56,7 +55,7 @@ async def test_a_killed_server_that_comes_back_finds_its_windows_and_they_have_m
         await _publish(bob, "bob", 3)
         told = form(bob, "Publish to room:lost").get_by_role("status")
         await expect(told).to_have_text("Publishing")
-        await stack.enter_async_context(serving(settings, _PLUGIN, port=port))
+        await stack.enter_async_context(serving(settings, ROOMS, port=port))
         await expect(told).to_have_text(re.compile("^Published at offset 3 of"), timeout=_RESTART)
         for page in (alice, bob):
             await expect(standing(page)).to_have_text("Open · anonymous", timeout=_RESTART)

@@ -14,8 +14,8 @@ from typing import Final
 from tests.chaos.faults import FAULTS, Spell, go_wrong, restart_redis
 from tests.chaos.system import System, running
 from tests.chaos.verdict import endless_keys, knows_who_is_there
-from tests.followers import Follower, Publisher, faults
-from tests.support import wait_until
+from tests.support.followers import Follower, Publisher, faults
+from tests.support.waiting import wait_until
 
 _TOPIC: Final = "room:chaos"
 #: Seconds between a publication's acknowledgement and the next, of each publisher.

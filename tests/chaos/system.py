@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.nodes import NodeProcess, impatient, serving
-from tests.proxy import Proxy, proxied
-from tests.valkeys import Valkey, single_valkey
+from tests.support.nodes import NodeProcess, impatient, serving
+from tests.support.paths import ROOMS
+from tests.support.proxy import Proxy, proxied
+from tests.support.valkeys import Valkey, single_valkey
 
-_ROOMS: Final = Path(__file__).parents[1] / "rooms.py"
 #: A node that is held still for the longest time that it may be is dead to the others by then.
 _CONNECTIONS: Final = {"heartbeat": "1s", "ttl": "4s"}
 
@@ -47,7 +47,7 @@ class Place:
 
     async def start(self) -> None:
         """Start a node."""
-        self._node = await self._stack.enter_async_context(serving(self._config, _ROOMS))
+        self._node = await self._stack.enter_async_context(serving(self._config, ROOMS))
 
     async def kill(self) -> None:
         """End the node at once."""

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from jackfield.client import ConnectionClosed, ConnectionFailed, RequestError
-from tests.followers import Follower
-from tests.nodes import NodeProcess
-from tests.valkeys import Valkey
+from tests.support.followers import Follower
+from tests.support.nodes import NodeProcess
+from tests.support.valkeys import Valkey
 
 
 async def knows_who_is_there(node: NodeProcess, followers: Iterable[Follower], topic: str) -> bool:

@@ -2,16 +2,16 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
-from jackfield.store.client import RedisClient
-from tests.support import redis_settings
-from tests.valkey_cluster import ValkeyCluster, valkey_cluster
+from jackfield.redis.client import RedisClient
+from tests.support.valkey_cluster import ValkeyCluster, valkey_cluster
+from tests.support.waiting import redis_settings
 
 #: Makes a client of an address, and closes it at the end of the test.
 MakeClient = Callable[..., RedisClient]
@@ -26,12 +26,6 @@ def cluster() -> Iterator[ValkeyCluster]:
         yield thread.submit(runner.run, running.__aenter__()).result()
         thread.submit(runner.run, running.__aexit__(None, None, None)).result()
         thread.submit(runner.close).result()
-
-
-@pytest.fixture
-async def stack() -> AsyncIterator[AsyncExitStack]:
-    async with AsyncExitStack() as stack:
-        yield stack
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import secrets
 from contextlib import AsyncExitStack
 from typing import Any
 
-from tests.agents import AGAIN, Bot, Caller, agent_nodes, event_kinds, refused
-from tests.support import wait_until
-from tests.topics import Message, offsets
-from tests.valkey_cluster import ValkeyCluster, valkey_cluster
-from tests.valkey_sentinel import valkey_sentinel
+from tests.support.agents import AGAIN, Bot, Caller, agent_nodes, event_kinds, refused
+from tests.support.topics import Message, offsets
+from tests.support.valkey_cluster import ValkeyCluster, valkey_cluster
+from tests.support.valkey_sentinel import valkey_sentinel
+from tests.support.waiting import wait_until
 
 #: Agents enough to be spread over all masters, whatever their slots.
 AGENTS = [f"echo-{number}" for number in range(12)]

@@ -7,11 +7,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 from redis.exceptions import ResponseError
 
-from jackfield.errors import Error
-from jackfield.store.client import RedisClient, Script
-from tests.support import is_served, wait_until
-from tests.valkey_cluster import ValkeyCluster, valkey_cluster
-from tests.valkeys import HOST, Valkey, single_valkey
+from jackfield.redis.client import RedisClient, Script
+from jackfield.wire.errors import Error
+from tests.support.valkey_cluster import ValkeyCluster, valkey_cluster
+from tests.support.valkeys import HOST, Valkey, single_valkey
+from tests.support.waiting import is_served, wait_until
 
 MakeClient = Callable[..., RedisClient]
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from jackfield.errors import Error
+from jackfield.redis.client import RedisClient
 from jackfield.store import connections
-from jackfield.store.client import RedisClient
-from jackfield.store.connections import Address, ConnectionStore
+from jackfield.store.connections import ConnectionStore, UserConnection
 from jackfield.store.keys import Keys
-from tests.support import wait_until
-from tests.valkey_cluster import ValkeyCluster, valkey_cluster
+from jackfield.wire.errors import Error
+from tests.support.connections import stored_connection
+from tests.support.valkey_cluster import ValkeyCluster, valkey_cluster
+from tests.support.waiting import wait_until
 
 MakeClient = Callable[..., RedisClient]
 
@@ -48,17 +49,17 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_connections_of_many_users_are_written_found_and_removed(
-    store: ConnectionStore, cluster: ValkeyCluster, name: str
+    store: ConnectionStore, client: RedisClient, cluster: ValkeyCluster, name: str
 ) -> None:
     records = [*users(100), Record("user 7"), Record(None)]
     assert await store.heartbeat(records) == len(records)
     assert await store.heartbeat(records) == 0
     for record in records[:10]:
-        stored = await store.get(record.id)
+        stored = await stored_connection(client, Keys(name, "node"), record.id)
         assert stored is not None
         assert stored["user"] == record.user
         assert record.user is not None
-        assert Address("node", record.id) in await store.of_user(record.user)
+        assert UserConnection("node", record.id) in await store.of_user(record.user)
     assert len(await store.of_user("user 7")) == 2
 
     for node in cluster.nodes:
@@ -68,7 +69,7 @@ async def test_connections_of_many_users_are_written_found_and_removed(
             assert await node.ask("PTTL", key) > 0, key
 
     await store.remove(records[7])
-    assert await store.of_user("user 7") == [Address("node", records[100].id)]
+    assert await store.of_user("user 7") == [UserConnection("node", records[100].id)]
     await store.remove_all(records)
     for node in cluster.nodes:
         assert set(await node.ask("KEYS", f"{name}:*")) <= {f"{name}:nodes".encode()}
@@ -128,4 +129,4 @@ async def test_while_one_master_is_away_the_connections_of_the_others_users_live
         await cluster.settled()
         await store.heartbeat(records)
         for record in records:
-            assert await store.of_user(record.user or "") == [Address("node", record.id)]
+            assert await store.of_user(record.user or "") == [UserConnection("node", record.id)]

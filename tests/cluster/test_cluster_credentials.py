@@ -1,6 +1,6 @@
 """Tickets and revocations on a Cluster, where each ticket is of its own slot."""
 
-from jackfield.store.client import RedisClient
+from jackfield.redis.client import RedisClient
 from jackfield.store.keys import Keys
 from jackfield.store.revocations import RevocationStore
 from jackfield.store.tickets import TicketStore

@@ -9,12 +9,12 @@ import pytest
 from redis.asyncio.sentinel import Sentinel
 from redis.exceptions import RedisError
 
-from jackfield.errors import Error
-from jackfield.store.client import RedisClient, Script
-from jackfield.store.servers import SentinelMaster
-from tests.support import is_served, wait_until
-from tests.valkey_sentinel import SERVICE, valkey_sentinel
-from tests.valkeys import HOST, Valkey
+from jackfield.redis.client import RedisClient, Script
+from jackfield.redis.servers import SentinelMaster
+from jackfield.wire.errors import Error
+from tests.support.valkey_sentinel import SERVICE, valkey_sentinel
+from tests.support.valkeys import HOST, Valkey
+from tests.support.waiting import is_served, wait_until
 
 MakeClient = Callable[..., RedisClient]
 
@@ -86,10 +86,13 @@ async def test_a_master_that_hangs_is_followed_though_a_sentinel_hangs_as_well(
             await wait_until(lambda: is_served(client, name), FAILOVER)
         # The former master wakes, and no connection that is left writes to it.
         await wait_until(lambda: is_replica(servers.master), FAILOVER)
+        written = []
         for number in range(20):
             key = f"{name}:{number}"
             if await is_served(client, key):
+                written.append(key)
                 assert await has(servers.replica, key)
+        assert written
         assert await is_served(client, name)
 
 

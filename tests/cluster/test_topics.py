@@ -3,10 +3,10 @@
 import secrets
 from typing import Any
 
-from tests.support import wait_until
-from tests.topics import Member, Message, nodes, offsets, serve_topics
-from tests.valkey_cluster import ValkeyCluster, valkey_cluster
-from tests.valkey_sentinel import valkey_sentinel
+from tests.support.topics import Member, Message, nodes, offsets, serve_topics
+from tests.support.valkey_cluster import ValkeyCluster, valkey_cluster
+from tests.support.valkey_sentinel import valkey_sentinel
+from tests.support.waiting import wait_until
 
 #: Topics enough to be spread over all masters, whatever their slots.
 TOPICS = [f"room:{number}" for number in range(24)]

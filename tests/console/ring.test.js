@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Ring } from "../../server/jackfield/console/static/ring.js";
+import { Ring } from "../../server/jackfield/http/console/static/ring.js";
 
 const filled = (capacity, count) => {
   const ring = new Ring(capacity);

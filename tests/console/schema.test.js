@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import * as pointer from "../../server/jackfield/console/static/pointer.js";
-import { describe, initial, kind, matches, read, resolve } from "../../server/jackfield/console/static/schema.js";
+import * as pointer from "../../server/jackfield/http/console/static/pointer.js";
+import { describe, initial, kind, matches, read, resolve } from "../../server/jackfield/http/console/static/schema.js";
 
 const resolved = (schema, root = schema) => resolve(schema, root).schema;
 

@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.valkeys import Valkey, single_valkey
+from tests.support.proxy import Proxy, proxied
+from tests.support.valkeys import Valkey, single_valkey
 
 
 @pytest.fixture
@@ -12,3 +13,10 @@ async def valkey() -> AsyncIterator[Valkey]:
     """One that keeps nothing when it ends."""
     async with single_valkey() as valkey:
         yield valkey
+
+
+@pytest.fixture
+async def proxy(valkey: Valkey) -> AsyncIterator[Proxy]:
+    """The line to it, which can be broken."""
+    async with proxied(valkey.url) as proxy:
+        yield proxy

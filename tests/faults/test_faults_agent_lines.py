@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import pytest
 
 from jackfield.client import Client, RequestError
-from tests.agent_processes import Puppet, agent_nodes, puppet, user
-from tests.nodes import NodeProcess
-from tests.proxy import Proxy, proxied
-from tests.support import wait_until
-from tests.valkeys import Valkey
-from tests.verdicts import calling, verdict, watching
+from tests.support.agent_processes import Puppet, agent_nodes, puppet, user
+from tests.support.nodes import NodeProcess
+from tests.support.proxy import Proxy, proxied
+from tests.support.valkeys import Valkey
+from tests.support.verdicts import calling, verdict, watching
+from tests.support.waiting import wait_until
 
 #: What a connection has sent that is a pub/sub link.
 LINK = "SSUBSCRIBE"

@@ -10,10 +10,10 @@ from typing import Any, Final
 import pytest
 
 from jackfield.client import Client, RequestError
-from tests.agent_processes import Puppet, agent_nodes, puppet, user
-from tests.nodes import NodeProcess
-from tests.valkeys import Valkey
-from tests.verdicts import Message, calling, verdict, watching
+from tests.support.agent_processes import Puppet, agent_nodes, puppet, user
+from tests.support.nodes import NodeProcess
+from tests.support.valkeys import Valkey
+from tests.support.verdicts import Message, calling, verdict, watching
 
 #: Rounds of two instances that race for a task.
 _RACES: Final = 300

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jackfield.client import Client, ConnectionClosed, RequestError
-from tests.agent_processes import (
+from tests.support.agent_processes import (
     Gate,
     agent_nodes,
     counters,
@@ -16,9 +16,9 @@ from tests.agent_processes import (
     user,
     working,
 )
-from tests.support import wait_until
-from tests.valkeys import Valkey, single_valkey
-from tests.verdicts import Message, calling, verdict, watching
+from tests.support.valkeys import Valkey, single_valkey
+from tests.support.verdicts import Message, calling, verdict, watching
+from tests.support.waiting import wait_until
 
 #: Seconds until an agent is back that was sent away: it is told to stay away for up to five.
 RETURN = 20.0

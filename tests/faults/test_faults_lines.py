@@ -1,27 +1,19 @@
 """Lines to Redis that break or fall silent: what was lost on them is made good."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from jackfield.client import RequestError
-from tests.followers import Event
-from tests.load import load
-from tests.nodes import NodeProcess, impatient, serving
-from tests.proxy import Proxy, proxied
-from tests.support import wait_until
-from tests.valkeys import Valkey
+from tests.support.followers import Event
+from tests.support.load import load
+from tests.support.nodes import NodeProcess, impatient, serving
+from tests.support.paths import ROOMS
+from tests.support.proxy import Proxy
+from tests.support.waiting import wait_until
 
-ROOMS = Path(__file__).parents[1] / "rooms.py"
 #: What a connection has sent that is a pub/sub link.
 LINK = "SSUBSCRIBE"
-
-
-@pytest.fixture
-async def proxy(valkey: Valkey) -> AsyncIterator[Proxy]:
-    async with proxied(valkey.url) as proxy:
-        yield proxy
 
 
 @pytest.fixture

@@ -4,16 +4,15 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 
 from jackfield.client import Client
-from tests.followers import Follower, Position
-from tests.load import load
-from tests.nodes import NodeProcess, impatient, serving
-from tests.support import wait_until
-from tests.valkeys import Valkey
+from tests.support.followers import Follower, Position
+from tests.support.load import load
+from tests.support.nodes import NodeProcess, impatient, serving
+from tests.support.paths import ROOMS
+from tests.support.valkeys import Valkey
+from tests.support.waiting import wait_until
 
-ROOMS = Path(__file__).parents[1] / "rooms.py"
 #: A node that is silent for as long as this TTL is dead to the others.
 SHORT_LIVED = {"heartbeat": "500ms", "ttl": "2500ms"}
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from jackfield.client import Client, RequestError
-from tests.followers import Position
-from tests.load import load
-from tests.nodes import NodeProcess, impatient, serving
-from tests.support import wait_until
-from tests.valkeys import Valkey, single_valkey
+from tests.support.followers import Position
+from tests.support.load import load
+from tests.support.nodes import NodeProcess, impatient, serving
+from tests.support.paths import ROOMS
+from tests.support.valkeys import Valkey, single_valkey
+from tests.support.waiting import promptly, wait_until
 
-ROOMS = Path(__file__).parents[1] / "rooms.py"
 LINE = {"by": "test", "number": 1}
 
 
@@ -66,8 +66,9 @@ async def test_a_redis_that_stands_still_loses_nothing_and_blocks_nobody(
         await running.goes_on()
         with valkey.paused():
             await running.is_refused()
-            for number in range(20):
-                assert await client.request("session.ping", {"n": number}) == {"n": number}
+            async with promptly():  # each would wait for the timeout of a call, 500 ms
+                for number in range(100):
+                    assert await client.request("session.ping", {"n": number}) == {"n": number}
             status, reasons = await node.readyz()
             assert status == 503
             assert "redis" in reasons

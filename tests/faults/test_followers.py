@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.followers import Follower, Message, Position, Publisher, faults
+from tests.support.followers import Follower, Message, Position, Publisher, faults
 
 TOPIC = "room:lobby"
 

@@ -11,9 +11,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from tests.proxy import Proxy, proxied
-from tests.support import wait_until
-from tests.valkeys import Valkey
+from tests.support.proxy import Proxy, proxied
+from tests.support.valkeys import Valkey
+from tests.support.waiting import wait_until
 
 BRIEF = 0.2  # seconds: how long to see that nothing comes
 
@@ -27,12 +27,6 @@ def client_of(url: str, *, timeout: float | None = None) -> Redis:
 async def direct(valkey: Valkey) -> AsyncIterator[Redis]:
     async with valkey.connect() as redis:
         yield redis
-
-
-@pytest.fixture
-async def proxy(valkey: Valkey) -> AsyncIterator[Proxy]:
-    async with proxied(valkey.url) as proxy:
-        yield proxy
 
 
 @pytest.fixture
@@ -72,6 +66,27 @@ async def test_a_cut_can_be_for_one_kind_of_connection(proxy: Proxy, key: str) -
         with pytest.raises(RedisConnectionError):
             await subscriber.get_message(timeout=5)
         assert await redis.client_id() == client
+
+
+async def test_what_is_late_comes_in_its_order_and_only_where_it_shall(
+    proxy: Proxy, key: str
+) -> None:
+    loop = asyncio.get_running_loop()
+    async with client_of(proxy.url) as redis, redis.pubsub() as subscriber:
+        await subscriber.subscribe(key)
+        assert await subscriber.get_message(timeout=5) is not None
+        proxy.lag(BRIEF, "SUBSCRIBE")
+        begin = loop.time()
+        for number in range(3):
+            assert await redis.publish(key, number) == 1
+        heard = [await subscriber.get_message(timeout=5) for _ in range(3)]
+        assert loop.time() - begin >= BRIEF
+        assert [message and message["data"] for message in heard] == [b"0", b"1", b"2"]
+        proxy.lag(0, "SUBSCRIBE")
+        proxy.lag(BRIEF)
+        begin = loop.time()
+        assert await redis.publish(key, "late") == 1
+        assert loop.time() - begin >= BRIEF
 
 
 async def test_while_it_refuses_nobody_connects(proxy: Proxy) -> None:

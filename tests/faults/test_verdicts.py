@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.verdicts import Message, Verdict, judge
+from tests.support.verdicts import Message, Verdict, judge
 
 SUBMITTED: Message = {"kind": "task", "state": "submitted", "task": {}}
 COMPLETED: Message = {"kind": "state", "state": "completed", "attempt": 1, "output": {}}

@@ -13,11 +13,13 @@ from marshmallow import Schema, fields
 from websockets.exceptions import ConnectionClosed as WireClosed
 
 from jackfield import AnyPayload, Context, Error, Plugin
-from jackfield.auth import Anonymous, Credentials, Identity
+from jackfield.auth import Anonymous, Credentials
 from jackfield.testing import RunningServer, run_server
-from tests.support import wait_until
-from tests.tokens import forged, jwt_section, public_pem, token
-from tests.wire import Wire
+from jackfield.topics.membership import MEMBERSHIP
+from jackfield.wire.identity import Identity
+from tests.support.tokens import forged, jwt_section, public_pem, token
+from tests.support.waiting import wait_until
+from tests.support.wire import Wire
 
 Config = Mapping[str, Any]
 
@@ -118,7 +120,7 @@ async def test_a_token_that_is_refused_closes_with_its_code(
             assert error["error"]["code"] in ("unauthenticated", "token_expired")
             assert (await wire.receive())["type"] == "goodbye"
             assert (await wire.closed())[0] == code
-        assert server.node.places.taken == 0
+        assert server.node.permits.taken == 0
 
 
 async def test_a_token_has_no_place_in_a_url(auth: Config) -> None:
@@ -214,7 +216,7 @@ async def test_a_first_message_that_is_none_closes(
     async with run_server(config=auth) as server, Wire(server) as wire:
         await wire.socket.send(data)
         assert (await wire.closed())[0] == code
-        await wait_until(lambda: server.node.places.taken == 0)
+        await wait_until(lambda: server.node.permits.taken == 0)
 
 
 async def test_who_never_says_so_is_closed_with_4505(auth: Config) -> None:
@@ -222,7 +224,7 @@ async def test_who_never_says_so_is_closed_with_4505(auth: Config) -> None:
         goodbye = await wire.receive()
         assert goodbye["payload"] == {"code": 4505, "reason": TOO_LATE, "reconnect": False}
         assert await wire.closed() == (4505, TOO_LATE)
-        await wait_until(lambda: server.node.places.taken == 0)
+        await wait_until(lambda: server.node.permits.taken == 0)
 
 
 async def test_pings_are_answered_meanwhile_and_put_nothing_off(auth: Config) -> None:
@@ -248,16 +250,16 @@ async def test_until_then_there_is_nothing_of_a_client_anywhere(auth: Config) ->
     async with run_server(plugin, config=auth) as server:
         node = server.node
         async with Wire(server), Wire(server):
-            await wait_until(lambda: node.places.unidentified == 2)
+            await wait_until(lambda: node.permits.unidentified == 2)
             assert len(node.hub) == 0
             assert node.topics.members == 0
             assert await node.redis.execute("EXISTS", node.store._keys.node) == 0
-        await wait_until(lambda: node.places.unidentified == 0)
+        await wait_until(lambda: node.permits.unidentified == 0)
         assert seen == []
         async with Wire(server) as wire:
             await say_who(wire, token())
             await welcome(wire)
-            assert node.places.unidentified == 0
+            assert node.permits.unidentified == 0
             assert len(node.hub) == 1
         await wait_until(lambda: seen == ["alice", "alice"])
 
@@ -265,7 +267,7 @@ async def test_until_then_there_is_nothing_of_a_client_anywhere(auth: Config) ->
 async def test_only_so_many_may_be_unknown_and_who_waits_longest_makes_room(auth: Config) -> None:
     config = {**auth, "limits": {"unauthenticated": 2}}
     async with run_server(config=config) as server, Wire(server) as first:
-        await wait_until(lambda: server.node.places.unidentified == 1)
+        await wait_until(lambda: server.node.permits.unidentified == 1)
         async with Wire(server) as second, Wire(server) as third:
             assert (await first.closed())[0] == 4505
             for wire in (second, third):
@@ -280,14 +282,14 @@ async def test_a_user_with_too_many_connections_is_closed_with_4504(auth: Config
         async with Wire(server, welcomed=True, **bearer(token())), Wire(server) as second:
             await say_who(second, token())
             assert (await second.closed())[0] == 4504
-        await wait_until(lambda: not server.node.places.by_user)
+        await wait_until(lambda: not server.node.permits.by_user)
 
 
 async def test_strangers_are_sent_home_with_the_others(auth: Config) -> None:
     async with run_server(config=auth) as server:
         async with Wire(server) as wire:
-            await wait_until(lambda: server.node.places.unidentified == 1)
-            server.node.draining = True
+            await wait_until(lambda: server.node.permits.unidentified == 1)
+            server.node.hub.draining = True
             draining = asyncio.create_task(server.node.hub.drain(1))
             assert (await wire.receive())["payload"]["code"] == 4001
             assert (await wire.closed())[0] == 4001
@@ -458,7 +460,7 @@ async def test_topics_that_are_not_for_the_newer_token_are_left(auth: Config) ->
         } == {"staff:one": "forbidden", "moody:one": "forbidden", "broken:one": "internal"}
         assert "hunter2" not in json.dumps(news)
         (connection,) = server.node.hub
-        assert {each.topic for each in connection.topics} == {"broadcast", "user:alice"}
+        assert {each.topic for each in connection[MEMBERSHIP].joined} == {"broadcast", "user:alice"}
         assert (await wire.ask("topic.subscribe", {"topic": "staff:one"}))["error"]["code"] == (
             "not_found"
         )
@@ -487,10 +489,10 @@ async def test_who_refreshes_in_time_stays(auth: Config) -> None:
             answer = await refresh(wire, exp=int(time.time()) + 100_000)
             assert answer["type"] == "reply"
             (connection,) = server.node.hub
-            assert connection.deadline is not None
-            assert connection.deadline.at > time.time() + 3600
+            deadlines = server.node.expiry._deadlines
+            assert deadlines[connection].at > time.time() + 3600
         await wait_until(lambda: len(server.node.hub) == 0)
-        assert connection.deadline is None
+        assert not deadlines
 
 
 # What is logged.

@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from jackfield.errors import Error
-from jackfield.store.bus import Bus
-from jackfield.store.client import RedisClient
-from jackfield.store.keys import Keys
+from jackfield.redis.bus import Bus
+from jackfield.redis.client import RedisClient
 from jackfield.testing import RunningServer
-from tests.support import redis_settings, wait_until
-from tests.topics import Ear, Member, nodes, offsets, own_redis, serve_topics
-from tests.valkeys import single_valkey
+from jackfield.wire.errors import Error
+from tests.support.topics import Ear, Member, nodes, offsets, own_redis, serve_topics
+from tests.support.valkeys import single_valkey
+from tests.support.waiting import redis_settings, wait_until
 
 Config = Mapping[str, Any]
 
@@ -32,7 +31,7 @@ class Listener:
         self.client = client
         self.bus = Bus(
             client,
-            Keys(prefix, "node"),
+            lambda number: f"{prefix}:probe-{number}",
             interval=interval,
             on_message=lambda channel, data: self.heard.append((self.short(channel), data)),
             on_gap=lambda channel: self.gaps.update([self.short(channel)]),

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.distributions import install, plugin
-from tests.support import wait_until
+from tests.support.distributions import install, plugin
+from tests.support.waiting import wait_until
 
 #: What the tests call: a plugin that answers in every way there is.
 PROBE = """

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from jackfield import client_socket
 from jackfield.client import (
     Client,
     ConnectionClosed,
@@ -19,7 +18,9 @@ from jackfield.client import (
     StreamBroken,
     connect,
 )
-from tests.peer import Peer, Server, serve
+from jackfield.client import socket as client_socket
+from tests.support.peer import Peer, Server, serve
+from tests.support.waiting import promptly
 
 
 @pytest.fixture
@@ -258,7 +259,9 @@ async def test_a_message_without_reply_has_no_id(client: Client, peer: Peer) -> 
     assert await peer.receive() == {"type": "chat.typing", "payload": {"room": "lobby"}}
 
 
-async def test_a_timeout_on_a_full_line_disturbs_nobody_else(client: Client, peer: Peer) -> None:
+async def test_a_timeout_while_the_buffers_are_full_disturbs_nobody_else(
+    client: Client, peer: Peer
+) -> None:
     peer.reads.clear()
     full = {"text": "x" * 2**23}  # more than both ends of a local socket hold
     first = [asyncio.create_task(client.request("fill", full)) for _ in range(3)]
@@ -437,7 +440,7 @@ async def test_a_close_code_says_whether_to_come_again(
     assert (closed.code, closed.reconnect) == (code, reconnect)
 
 
-async def test_a_lost_line_ends_all_that_waits(client: Client, peer: Peer) -> None:
+async def test_a_lost_connection_ends_all_that_waits(client: Client, peer: Peer) -> None:
     asking = asyncio.create_task(client.request("slow.one"))
     streaming = asyncio.create_task(anext(client.stream("count")))
     await peer.receive()
@@ -453,7 +456,7 @@ async def test_a_lost_line_ends_all_that_waits(client: Client, peer: Peer) -> No
         await client.send("session.ping")
 
 
-async def test_a_dead_line_is_noticed_by_itself(
+async def test_a_dead_connection_is_noticed_by_itself(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fall_silent(peer: Peer) -> None:
@@ -487,7 +490,9 @@ async def test_a_stalled_server_does_not_hold_up_the_end(
     peer.reads.clear()
     asking = [asyncio.create_task(client.request("fill", {"x": "x" * 2**23})) for _ in range(3)]
     await peer.receive()  # the first was being read already
-    await client.close()
+    # Without the limit of its own, aiohttp would wait for ten seconds.
+    async with promptly():
+        await client.close()
     assert all(
         isinstance(end, ConnectionClosed)
         for end in await asyncio.gather(*asking, return_exceptions=True)

@@ -17,8 +17,8 @@ from jackfield.client import (
     RequestError,
     follow,
 )
-from tests.peer import Peer, Room, Server, serve
-from tests.support import wait_until
+from tests.support.peer import Peer, Room, Server, serve
+from tests.support.waiting import wait_until
 
 #: Seconds to wait at the most before each connection: no test is about them.
 HASTY: dict[str, Any] = {"backoff": 0.01, "max_backoff": 0.01}
@@ -46,7 +46,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         bounds.append(high)
         return 0.0
 
-    monkeypatch.setattr("jackfield.client_backoff.random.uniform", draw)
+    monkeypatch.setattr("jackfield.client.backoff.random.uniform", draw)
     return bounds
 
 
@@ -166,7 +166,7 @@ async def test_a_connection_that_held_starts_the_waits_anew(
     server: Server, room: Room, waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
-    monkeypatch.setattr("jackfield.client_backoff.monotonic", lambda: now)
+    monkeypatch.setattr("jackfield.client.backoff.monotonic", lambda: now)
     async with aclosing(follow(server.url, "room:lobby")) as items:
         for held in (4.9, 4.9, 4.9, 5.0, 0.0):
             step = asyncio.create_task(anext(items))

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from jackfield.client import Client, Event, Gap, Presence, RequestError, Subscription, connect
-from tests.peer import Room, Server, serve
+from tests.support.peer import Room, Server, serve
 
 #: A few of these are more than the client of these tests lets wait.
 LONG = {"text": "x" * 200}

@@ -18,7 +18,7 @@ from jackfield.client import (
     Subscription,
     connect,
 )
-from tests.peer import Peer, Room, Server, serve
+from tests.support.peer import Peer, Room, Server, serve
 
 
 @pytest.fixture
@@ -321,7 +321,9 @@ async def test_leaving_ends_an_iteration_elsewhere(client: Client, room: Room) -
     assert reading.result() == ([event(1)], None)
 
 
-async def test_a_lost_line_ends_the_events_behind_the_last(client: Client, peer: Peer) -> None:
+async def test_a_lost_connection_ends_the_events_behind_the_last(
+    client: Client, peer: Peer
+) -> None:
     subscribed = Subscribed(client)
     await accept(peer)
     await send_event(peer, 13)

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from jackfield.errors import Error
-from jackfield.store import connections, scripts
-from jackfield.store.client import RedisClient
-from jackfield.store.connections import Address, ConnectionStore, Departed
-from jackfield.store.embedded import embedded_valkey
+from jackfield.redis.client import RedisClient
+from jackfield.redis.embedded import embedded_valkey
+from jackfield.store import connection_scripts, connections
+from jackfield.store.connections import ConnectionStore, ReapedConnection, UserConnection
 from jackfield.store.keys import Keys
-from tests.support import assert_every_key_expires, redis_settings, wait_until
+from jackfield.wire.errors import Error
+from tests.support.connections import StoredConnection, stored_connection
+from tests.support.waiting import assert_every_key_expires, redis_settings, wait_until
 
 #: Seconds. Longer than any test; and short, for those in which something is to expire.
 LONG = 60.0
@@ -41,6 +42,10 @@ class Node:
 
     store: ConnectionStore
     keys: Keys
+    client: RedisClient
+
+    async def get(self, connection_id: str) -> StoredConnection | None:
+        return await stored_connection(self.client, self.keys, connection_id)
 
 
 MakeNode = Callable[..., Node]
@@ -66,12 +71,6 @@ async def own(stack: AsyncExitStack) -> RedisClient:
 
 
 @pytest.fixture
-async def stack() -> AsyncIterator[AsyncExitStack]:
-    async with AsyncExitStack() as stack:
-        yield stack
-
-
-@pytest.fixture
 def prefix() -> str:
     return f"test-{secrets.token_hex(8)}"
 
@@ -88,7 +87,7 @@ def make_node(client: RedisClient, prefix: str) -> MakeNode:
 
     def make(client: RedisClient = shared, ttl: float = LONG) -> Node:
         keys = Keys(prefix, secrets.token_hex(4))
-        return Node(ConnectionStore(client, keys, ttl), keys)
+        return Node(ConnectionStore(client, keys, ttl), keys, client)
 
     return make
 
@@ -108,7 +107,7 @@ async def test_a_connection_is_found_with_all_that_was_kept(make_node: MakeNode)
     record = Record(fields={"chat.name": b"\xff\x00", "chat.empty": b""})
     before = time.time() - 1
     await node.store.add(record)
-    stored = await node.store.get(record.id)
+    stored = await node.get(record.id)
     assert stored is not None
     assert before < stored.pop("seen_at") < time.time() + 1  # type: ignore[misc]
     assert stored == {
@@ -121,12 +120,14 @@ async def test_a_connection_is_found_with_all_that_was_kept(make_node: MakeNode)
     }
 
 
-async def test_another_node_finds_it_too(make_node: MakeNode) -> None:
+async def test_an_anonymous_connection_is_kept_by_its_node_and_no_other(
+    make_node: MakeNode,
+) -> None:
     here, there = make_node(), make_node()
     record = Record(user=None)
     await there.store.add(record)
-    assert await here.store.get(record.id) is None
-    stored = await here.store.get(record.id, there.keys.node_id)
+    assert await here.get(record.id) is None
+    stored = await there.get(record.id)
     assert stored is not None
     assert stored["user"] is None
 
@@ -138,7 +139,7 @@ async def test_a_removed_connection_leaves_nothing(
     record = Record()
     await node.store.add(record)
     await node.store.remove(record)
-    assert await node.store.get(record.id) is None
+    assert await node.get(record.id) is None
     assert await node.store.of_user("alice") == []
     assert await keys_of(client, prefix) == {node.keys.node, node.keys.nodes}
     await node.store.remove(record)
@@ -190,22 +191,22 @@ async def test_a_heartbeat_keeps_what_is_alive_and_no_other(make_node: MakeNode)
 
     async def silent_has_expired() -> bool:
         await node.store.heartbeat([alive])
-        return await node.store.get(silent.id) is None
+        return await node.get(silent.id) is None
 
     await wait_until(silent_has_expired)
-    assert await node.store.of_user("alice") == [Address(node.keys.node_id, alive.id)]
+    assert await node.store.of_user("alice") == [UserConnection(node.keys.node_id, alive.id)]
 
 
 async def test_a_heartbeat_says_when_it_was(make_node: MakeNode) -> None:
     node = make_node()
     record = Record()
     await node.store.add(record)
-    first = await node.store.get(record.id)
+    first = await node.get(record.id)
     assert first is not None
 
     async def has_moved() -> bool:
         assert await node.store.heartbeat([record]) == 0
-        stored = await node.store.get(record.id)
+        stored = await node.get(record.id)
         return stored is not None and stored["seen_at"] > first["seen_at"]
 
     await wait_until(has_moved)
@@ -217,11 +218,14 @@ async def test_a_user_is_found_on_all_nodes(make_node: MakeNode) -> None:
     await here.store.add(mine)
     await here.store.add(other)
     await there.store.add(theirs)
-    expected = {Address(here.keys.node_id, mine.id), Address(there.keys.node_id, theirs.id)}
+    expected = {
+        UserConnection(here.keys.node_id, mine.id),
+        UserConnection(there.keys.node_id, theirs.id),
+    }
     for node in (here, there):
         assert set(await node.store.of_user("alice")) == expected
     await there.store.remove(theirs)
-    assert await here.store.of_user("alice") == [Address(here.keys.node_id, mine.id)]
+    assert await here.store.of_user("alice") == [UserConnection(here.keys.node_id, mine.id)]
 
 
 async def test_no_user_is_taken_for_another(make_node: MakeNode) -> None:
@@ -232,19 +236,9 @@ async def test_no_user_is_taken_for_another(make_node: MakeNode) -> None:
         await node.store.add(record)
     for record in records:
         assert record.user is not None
-        assert await node.store.of_user(record.user) == [Address(node.keys.node_id, record.id)]
-
-
-@pytest.mark.parametrize("node", ["", "a:b", "u:alice", "{a}", "a/b", "a\n"])
-def test_no_node_is_taken_for_something_else(node: str) -> None:
-    with pytest.raises(ValueError, match="node id"):
-        Keys("test", node)
-
-
-@pytest.mark.parametrize("prefix", ["{a}", "a{", "a}"])
-def test_a_prefix_does_not_change_where_a_cluster_keeps_keys(prefix: str) -> None:
-    with pytest.raises(ValueError, match="prefix"):
-        Keys(prefix, "node")
+        assert await node.store.of_user(record.user) == [
+            UserConnection(node.keys.node_id, record.id)
+        ]
 
 
 async def test_fields_change_and_go(make_node: MakeNode) -> None:
@@ -252,7 +246,7 @@ async def test_fields_change_and_go(make_node: MakeNode) -> None:
     record = Record(fields={"chat.old": b"1", "chat.kept": b"2"})
     await node.store.add(record)
     await node.store.set_fields(record, {"chat.new": b"3", "chat.old": None})
-    stored = await node.store.get(record.id)
+    stored = await node.get(record.id)
     assert stored is not None
     assert stored["fields"] == {"chat.kept": b"2", "chat.new": b"3"}
 
@@ -265,7 +259,7 @@ async def test_fields_of_a_vanished_connection_bring_it_back_whole(
     await node.store.add(record)
     await client.execute("DEL", node.keys.connection(record.id))
     await node.store.set_fields(record, {"chat.new": b"3", "chat.old": None})
-    stored = await node.store.get(record.id)
+    stored = await node.get(record.id)
     assert stored is not None
     assert stored["user"] == "alice"
     assert stored["fields"] == {"chat.kept": b"2", "chat.new": b"3"}
@@ -285,10 +279,10 @@ async def test_a_flushed_redis_heals_by_itself(
     assert await node.store.heartbeat(records) == len(records)
     assert await keys_of(own, prefix) == before
     for number in (0, len(records) - 1):
-        stored = await node.store.get(records[number].id)
+        stored = await node.get(records[number].id)
         assert stored is not None
         assert stored["fields"] == {"chat.number": b"%d" % number}
-        address = Address(node.keys.node_id, records[number].id)
+        address = UserConnection(node.keys.node_id, records[number].id)
         assert await node.store.of_user(f"user {number}") == [address]
     assert await node.store.heartbeat(records) == 0
     await assert_every_key_expires(own, "*")
@@ -311,7 +305,7 @@ async def test_a_restarted_redis_heals_by_itself(
     async with embedded_valkey() as url:
         socket.symlink_to(url.removeprefix("unix://"))
         assert await node.store.heartbeat([record]) == 1
-        stored = await node.store.get(record.id)
+        stored = await node.get(record.id)
         assert stored is not None
         assert stored["fields"] == {"chat.name": b"Alice"}
         await assert_every_key_expires(client, "*")
@@ -328,7 +322,7 @@ async def test_a_heartbeat_brings_no_older_fields_back(
 
     async def run_after_a_handler(script: Any, *args: Any) -> Any:
         nonlocal writes
-        if script is scripts._WRITE_CONNECTIONS:
+        if script is connection_scripts._WRITE_CONNECTIONS:
             writes += 1
             if writes == 1:  # the heartbeat's, which has seen that the connection had gone
                 await node.store.set_fields(record, {"chat.number": b"2"})
@@ -337,7 +331,7 @@ async def test_a_heartbeat_brings_no_older_fields_back(
     monkeypatch.setattr(own, "run", run_after_a_handler)
     await node.store.heartbeat([record])
     assert writes == 2
-    stored = await node.store.get(record.id)
+    stored = await node.get(record.id)
     assert stored is not None
     assert stored["fields"] == {"chat.number": b"2"}
 
@@ -394,7 +388,7 @@ async def test_what_a_dead_node_left_is_removed_and_told(
     alice, anonymous = Record(), Record(user=None)
     await dead.store.add(alice)
     await dead.store.add(anonymous)
-    departed: list[Departed] = []
+    departed: list[ReapedConnection] = []
 
     async def is_reaped() -> bool:
         departed.extend(await reaper.store.reap())
@@ -402,7 +396,10 @@ async def test_what_a_dead_node_left_is_removed_and_told(
 
     await wait_until(is_reaped)
     node = dead.keys.node_id
-    assert set(departed) == {Departed(node, alice.id, "alice"), Departed(node, anonymous.id, None)}
+    assert set(departed) == {
+        ReapedConnection(node, alice.id, "alice"),
+        ReapedConnection(node, anonymous.id, None),
+    }
     assert await keys_of(client, prefix) == {dead.keys.reaped}
     assert await reaper.store.reap() == []
 
@@ -414,7 +411,7 @@ async def test_a_node_that_dies_before_its_first_heartbeat_is_reaped(
     record = Record()
     await dead.store.add(record)
     await kill(client, dead)
-    assert await reaper.store.reap() == [Departed(dead.keys.node_id, record.id, "alice")]
+    assert await reaper.store.reap() == [ReapedConnection(dead.keys.node_id, record.id, "alice")]
     assert await reaper.store.of_user("alice") == []
 
 
@@ -430,7 +427,7 @@ async def test_every_departure_is_told_exactly_once_however_many_reap(
         for node in dead:
             records = [Record(user=None) for _ in range(connections._BATCH + 50)]
             await node.store.heartbeat(records)
-            expected += [Departed(node.keys.node_id, record.id, None) for record in records]
+            expected += [ReapedConnection(node.keys.node_id, record.id, None) for record in records]
             await kill(client, node)
         told = await asyncio.gather(*(reaper.store.reap() for reaper in reapers))
         assert sorted(each for departed in told for each in departed) == sorted(expected)
@@ -442,7 +439,7 @@ async def test_a_living_node_is_not_reaped(make_node: MakeNode, client: RedisCli
     await alive.store.add(record)
     await client.execute("ZADD", alive.keys.nodes, 1, alive.keys.node_id)
     assert await reaper.store.reap() == []
-    assert await alive.store.get(record.id) is not None
+    assert await alive.get(record.id) is not None
 
 
 async def test_a_node_does_not_reap_itself(make_node: MakeNode, client: RedisClient) -> None:
@@ -462,7 +459,7 @@ async def test_a_node_that_was_only_stopped_comes_back(
     assert len(await reaper.store.reap()) == 1
     assert await stopped.store.heartbeat([record]) is None  # others were told that it left
     assert await stopped.store.heartbeat([record]) == 1
-    assert await reaper.store.of_user("alice") == [Address(stopped.keys.node_id, record.id)]
+    assert await reaper.store.of_user("alice") == [UserConnection(stopped.keys.node_id, record.id)]
     assert await reaper.store.reap() == []
     assert await client.execute("ZSCORE", stopped.keys.nodes, stopped.keys.node_id) is not None
 
@@ -478,7 +475,7 @@ async def test_what_was_reaped_before_redis_went_away_is_told(
 
     async def run_once(script: Any, *args: Any) -> Any:
         nonlocal reaped
-        reaped += script is scripts._REAP_CONNECTIONS
+        reaped += script is connection_scripts._REAP_CONNECTIONS
         if reaped > 1:
             raise Error("unavailable", retry_after=1.0)
         return await run(script, *args)
@@ -502,7 +499,6 @@ async def test_without_redis_everything_is_unavailable(
         store.remove_all([record]),
         store.set_fields(record, {"chat.name": b""}),
         store.heartbeat([record]),
-        store.get(record.id),
         store.of_user("alice"),
         store.reap(),
     ):

@@ -14,9 +14,9 @@ from yarl import URL
 
 from jackfield import Plugin
 from jackfield.config import load_settings
+from jackfield.schema.validation import AnyPayload
 from jackfield.testing import RunningServer, run_server
-from jackfield.validation import AnyPayload
-from tests.pages import (
+from tests.support.pages import (
     FIRST_LOAD,
     PAGE,
     assert_policy_holds,
@@ -25,11 +25,11 @@ from tests.pages import (
     loaded,
     with_client,
 )
+from tests.support.paths import ROOT
 
 Config = Mapping[str, Any]
 
-ROOT: Final = Path(__file__).parents[2]
-STATIC: Final = ROOT / "server/jackfield/console/static"
+STATIC: Final = ROOT / "server/jackfield/http/console/static"
 
 
 @pytest.fixture

@@ -16,9 +16,8 @@ from jackfield import Plugin
 from jackfield.client import RequestError
 from jackfield.testing import run_server
 from jackfield_chat import chat
-from tests.wire import Wire
-
-DOCS = Path(__file__).parents[2] / "docs"
+from tests.support.paths import DOCS
+from tests.support.wire import Wire
 
 _SAID = re.compile(
     r'^```json title="(client|server|ada|to ada|ben|to ben)"\n(.*?)^```$', re.MULTILINE | re.DOTALL
@@ -91,6 +90,66 @@ async def test_a_conversation_is_true_to_the_byte(
             assert answer["type"] == "reply", "there was more than the page says"
 
 
+async def test_every_built_in_message_type_is_explained_with_its_keys(
+    config: Mapping[str, Any],
+) -> None:
+    agents_too = {**config, "auth": {"anonymous_scopes": ["agent"]}}
+    async with run_server(config=agents_too) as server, server.connect() as client:
+        described = (await client.request("session.describe"))["types"]
+    page = (DOCS / "guide" / "messages.md").read_text("utf-8")
+    section = page.partition("\n## Built-in message types\n")[2]
+    rows = re.findall(r"^\| \[?`([\w.]+)`.*? \| (.*?) ?\|", section, re.MULTILINE)
+    explained = {
+        name: {key: not optional for key, optional in re.findall(r"`(\w+)(\?)?`", payload)}
+        for name, payload in rows
+    }
+    assert len(explained) == len(rows)
+    assert explained == {
+        each["type"]: {
+            key: key in each["payload"].get("required", ())
+            for key in each["payload"].get("properties", ())
+        }
+        for each in described
+    }
+
+
+async def test_every_key_of_redis_is_explained(
+    config: Mapping[str, Any], first_plugin: ModuleType, board: Plugin
+) -> None:
+    """Those of a connection with state, a topic with presence, an agent and a task that waits."""
+    agents_too = {**config, "auth": {"anonymous_scopes": ["agent"]}}
+    async with (
+        run_server(first_plugin.greeter, board, config=agents_too) as server,
+        server.connect() as agent,
+        server.connect() as client,
+        client.subscribe("board:lost"),
+    ):
+        await client.request("greeter.hello", {"name": "Ada"})
+        await client.publish("board:lost", {"text": "A glove."}, key="once")
+        await agent.request("agent.register", {"name": "idle", "skills": [{"id": "wait"}]})
+        call = {"agent": "idle", "detach": True, "key": "once"}
+        await anext(client.answers("agent.call", call))
+        own = f"{config['redis']['prefix']}:*"
+        keys = [str(key, "utf-8") for key in await server.node.redis.execute("KEYS", own)]
+    page = (DOCS / "operations" / "running.md").read_text("utf-8")
+    patterns = [
+        _as_pattern(first, name)
+        for row in re.findall(r"^\| (`<prefix>:.*?) \|", page, re.MULTILINE)
+        for first, *others in [re.findall(r"`(.*?)`", row)]
+        for name in (first, *others)
+    ]
+    assert len(keys) > 10
+    for key in keys:
+        assert any(pattern.fullmatch(key) for pattern in patterns), key
+
+
+def _as_pattern(first: str, name: str) -> re.Pattern[str]:
+    """The keys that the table means by a name; `:who` has the beginning of its row's first name."""
+    if name.startswith(":"):
+        name = re.sub(r"(?<=}):.*", "", first) + name
+    return re.compile(re.sub(r"<\w+>", "[^{}]+", re.sub(r"[{}]", r"\\\g<0>", name)))
+
+
 async def test_every_metric_is_explained_and_no_other(config: Mapping[str, Any]) -> None:
     async with (
         run_server(config=config) as server,
@@ -103,9 +162,14 @@ async def test_every_metric_is_explained_and_no_other(config: Mapping[str, Any])
         await client.request("session.ping")
         async with http.get(f"{server.address}/metrics") as response:
             lines = (await response.text()).splitlines()
-    names = {re.split(r"[{ ]", line)[0] for line in lines if not line.startswith("#")}
+    labels = {
+        re.split(r"[{ ]", line)[0]: set(re.findall(r'[{,](\w+)="', line))
+        for line in lines
+        if not line.startswith("#")
+    }
     page = (DOCS / "operations" / "running.md").read_text("utf-8")
-    assert set(re.findall(r"^\| `(jackfield_\w+)` \|", page, re.MULTILINE)) == names
+    rows = re.findall(r"^\| `(jackfield_\w+)` \| (.*?) ?\|", page, re.MULTILINE)
+    assert {name: set(re.findall(r"`(\w+)`", named)) for name, named in rows} == labels
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What `jackfield.store.embedded` promises: a Valkey at once, and nothing of it left behind."""
+"""What `jackfield.redis.embedded` promises: a Valkey at once, and nothing of it left behind."""
 
 import asyncio
 import os
@@ -7,19 +7,19 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
-from jackfield.store import embedded
-from jackfield.store.embedded import EmbeddedError, embedded_valkey
-from tests.support import wait_until
+from jackfield.redis import embedded
+from jackfield.redis.embedded import EmbeddedError, embedded_valkey
+from tests.support.waiting import promptly, wait_until
 
 OWNER = """
 import asyncio
-from jackfield.store.embedded import embedded_valkey
+from jackfield.redis.embedded import embedded_valkey
 
 async def main():
     async with embedded_valkey() as url:
@@ -175,10 +175,15 @@ async def test_a_stopped_supervisor_does_not_hold_up_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(embedded, "_STOP_TIMEOUT", 0.1)
-    async with embedded_valkey() as url:
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(embedded_valkey())
         pid = await pid_of(url)
-        for each in supervisors_of(pid):
+        supervisors = supervisors_of(pid)
+        assert supervisors
+        for each in supervisors:
             os.kill(each, signal.SIGSTOP)
+        async with promptly():
+            await stack.aclose()
     await wait_until(lambda: not is_running(pid))
     assert not is_there(directory_of(url))
 

@@ -23,7 +23,7 @@ async def test_health_and_readiness_are_json(config: Config) -> None:
 
 async def test_readiness_ends_when_the_server_drains(config: Config) -> None:
     async with run_server(config=config) as server, aiohttp.ClientSession() as http:
-        server.node.draining = True
+        server.node.hub.draining = True
         async with http.get(f"{server.address}/readyz") as response:
             assert response.status == 503
             ready = await response.json()

@@ -16,12 +16,12 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from tests.node import CLIENT, TSC, node_environment
-from tests.nodes import NodeProcess, serving
-from tests.tokens import jwt_section, token
+from tests.support.node import CLIENT, TSC, node_environment
+from tests.support.nodes import NodeProcess, serving
+from tests.support.paths import ROOT
+from tests.support.tokens import jwt_section, token
 
-ROOT: Final = Path(__file__).parents[2]
-PLUGINS: Final = (ROOT / "tests" / "rooms.py", ROOT / "tests" / "counting.py")
+PLUGINS: Final = (ROOT / "tests/support/rooms.py", ROOT / "tests/support/counting.py")
 #: Seconds. All tests of the client take a tenth of it where nothing else runs.
 _PATIENCE: Final = 240
 
@@ -145,7 +145,7 @@ def test_the_clients_types_hold(environment: dict[str, str]) -> None:
 
 
 def test_the_client_is_as_small_as_it_says(environment: dict[str, str]) -> None:
-    assert "6144 at most" in _run(environment, "npm", "run", "--silent", "size")
+    assert "8192 at most" in _run(environment, "npm", "run", "--silent", "size")
 
 
 #: What a page's author writes; each line behind a directive must be refused by the compiler.
@@ -188,7 +188,15 @@ for await (const { payload } of client.subscribe("elsewhere")) payload.anything;
 client.on("state", (state) => state === "open");
 // @ts-expect-error
 client.on("nothing", () => {});
-client.on("error", (error: JackfieldError) => error.fields[0].pointer);
+client.on("error", (error: JackfieldError) => error.field("text")?.message);
+client.off("state", client.once("state", (state) => state === "idle"));
+const { events } = await client.history("elsewhere", { limit: 1, signal: AbortSignal.timeout(9) });
+const key: string = events[0].id;
+// @ts-expect-error
+await client.history("elsewhere", { limits: 1 });
+await client.presence("elsewhere", { timeout: null });
+client.subscribe("elsewhere").on("close", (error) => error?.code);
+connect("ws://127.0.0.1/ws", { token: () => null, timeout: 10, debug: true }).connect();
 const run = client.call({ skill: "summarise" }, { text: "…" }, { detach: true });
 const id: string = await run.task;
 run.on("state", ({ prompt }) => prompt?.message);
@@ -266,7 +274,7 @@ def test_every_code_and_event_of_the_client_is_explained() -> None:
     (events,) = re.findall(r"@typedef \{object\} ClientEvents\n(.*?)\*/", sources, re.DOTALL)
     (options,) = re.findall(r"@typedef \{object\} Options\n(.*?)\*/", sources, re.DOTALL)
     names = re.findall(r"@property \{.*\} \[?(\w+)", events + options)
-    assert len(names) == 14
+    assert len(names) == 16
     for name in names:
         assert f"\n| `{name}` |" in page, name
 

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from jackfield.auth import Credentials, Identity
+from jackfield.auth import Credentials
 from jackfield.auth.jwks import KeySet
 from jackfield.auth.jwt import JwtAuthenticator
-from jackfield.errors import Error
-from tests.support import wait_until
-from tests.tokens import AUDIENCE, ISSUER, Issuer, issuing, jwk, private_key, token
+from jackfield.wire.errors import Error
+from jackfield.wire.identity import Identity
+from tests.support.tokens import AUDIENCE, ISSUER, Issuer, issuing, jwk, private_key, token
+from tests.support.waiting import wait_until
 
 ES256 = private_key("P-256")
 OTHER = private_key("P-256", 1)
@@ -96,20 +97,20 @@ async def test_ten_thousand_random_keys_cost_one_fetch(issuer: Issuer) -> None:
 async def test_a_new_key_is_learnt_from_the_first_token_that_names_it(issuer: Issuer) -> None:
     async with keys_of(issuer, cooldown=0) as keys:
         issuer.keys = [jwk("ES256", "P-256", 1, kid="two")]
-        assert await keys.look_for("two", "ES256") is not None
+        assert await keys.fetch("two", "ES256") is not None
         assert keys.find("one", "ES256") is None  # withdrawn
 
 
 async def test_all_who_ask_at_once_share_one_fetch(issuer: Issuer) -> None:
     async with keys_of(issuer, cooldown=0) as keys:
-        asked = [keys.look_for(secrets.token_hex(4), "ES256") for _ in range(50)]
+        asked = [keys.fetch(secrets.token_hex(4), "ES256") for _ in range(50)]
         assert set(await asyncio.gather(*asked)) == {None}
     assert issuer.fetched == 2
 
 
 async def test_only_so_many_wait_for_a_fetch(issuer: Issuer) -> None:
     async with keys_of(issuer, cooldown=0) as keys:
-        asked = [keys.look_for(secrets.token_hex(4), "ES256") for _ in range(500)]
+        asked = [keys.fetch(secrets.token_hex(4), "ES256") for _ in range(500)]
         outcomes = await asyncio.gather(*asked, return_exceptions=True)
     refused = [each for each in outcomes if isinstance(each, Error)]
     assert len(refused) == 400
@@ -137,7 +138,7 @@ async def test_what_is_no_key_set_leaves_the_last_one_in_force(
 ) -> None:
     async with keys_of(issuer, cooldown=0) as keys:
         issuer.answer = answer
-        assert await keys.look_for("two", "ES256") is None
+        assert await keys.fetch("two", "ES256") is None
         assert keys.find("one", "ES256") is not None
     assert issuer.fetched == 2
 
@@ -155,7 +156,7 @@ async def test_an_issuer_that_is_away_at_the_start_keeps_nobody_from_starting(
     issuer.answer = web.Response(status=500)
     async with keys_of(issuer) as keys:
         with pytest.raises(Error) as caught:
-            await keys.look_for("one", "ES256")
+            await keys.fetch("one", "ES256")
         assert caught.value.code == "unavailable"
         issuer.answer = None
         await wait_until(lambda: keys.find("one", "ES256") is not None)

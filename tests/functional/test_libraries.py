@@ -3,8 +3,6 @@
 Each of these is documented by nobody, or only in passing. Whoever widens a range looks here first.
 """
 
-from pathlib import Path
-
 import aiohttp
 import jsonschema_rs
 import jwt
@@ -14,8 +12,8 @@ from packaging.specifiers import SpecifierSet
 from redis._parsers.base import BaseParser
 
 from tests.functional.test_locks import renew
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 #: What these tests hold for.
 RANGES = {
     "aiohttp": ">=3.14.5,<3.15",

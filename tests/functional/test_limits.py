@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from jackfield import Context, Plugin
-from jackfield.auth import Credentials, Identity
+from jackfield.auth import Credentials
 from jackfield.testing import run_server
-from tests.raw import PING, PONG, TEXT, raw
-from tests.support import wait_until
-from tests.wire import Wire
+from jackfield.wire.identity import Identity
+from tests.support.raw import PING, PONG, TEXT, raw
+from tests.support.waiting import wait_until
+from tests.support.wire import Wire
 
 Config = Mapping[str, Any]
 
@@ -176,7 +177,7 @@ async def test_one_address_has_so_many_connections_and_others_have_theirs(config
                 assert (await other.ask("session.ping"))["type"] == "reply"
                 addresses = sorted(connection.remote for connection in server.node.hub)
                 assert addresses == ["192.0.2.1", "192.0.2.1", "192.0.2.2"]
-        await wait_until(lambda: not server.node.places.by_address)
+        await wait_until(lambda: not server.node.permits.by_address)
 
 
 class Everyone:
@@ -197,7 +198,7 @@ async def test_one_user_has_so_many_connections_and_others_have_theirs(config: C
                 assert await second.closed() == (4504, "connection limit")
             async with Wire(server, welcomed=True, **named("bob")):
                 pass
-        await wait_until(lambda: not server.node.places.by_user)
+        await wait_until(lambda: not server.node.permits.by_user)
         async with Wire(server, welcomed=True, **named("alice")):
             pass
 
@@ -332,14 +333,14 @@ async def test_who_does_not_finish_a_head_in_time_is_cut_off(config: Config, sen
         # A whole request is answered, and half a one by nothing but the end.
         assert answer[:12] == (b"HTTP/1.1 200" if b"\r\n\r\n" in sent else b"")
         writer.close()
-        await wait_until(lambda: len(server.node.gate) == 0)
+        await wait_until(lambda: len(server.node.waiting_clients) == 0)
 
 
 async def test_a_websocket_may_be_quiet_for_longer_than_a_head_may_take(config: Config) -> None:
     async with run_server(config=limited(config, header_timeout="50ms")) as server:
         async with Wire(server, welcomed=True) as wire:
             async with Wire(server, welcomed=True):
-                assert len(server.node.gate) == 0
+                assert len(server.node.waiting_clients) == 0
             reader, writer = await asyncio.open_connection(*server.address[7:].split(":"))
             async with asyncio.timeout(10):
                 assert await reader.read() == b""  # the time is over for who says nothing

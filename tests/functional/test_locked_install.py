@@ -10,7 +10,7 @@ from shutil import copy, copytree
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
 
 # What is locked is fetched from an index, if only one small distribution of it.
 pytestmark = pytest.mark.timeout(300)

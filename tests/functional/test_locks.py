@@ -10,7 +10,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
+
 LOCKS = ROOT / "requirements"
 PLATFORM = {"python_full_version": "3.11.9", "sys_platform": "linux", "platform_machine": "x86_64"}
 NODE_LOCKS = [ROOT / folder / "package-lock.json" for folder in ("client", "benchmarks/peers")]

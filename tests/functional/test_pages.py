@@ -13,10 +13,10 @@ from yarl import URL
 from jackfield import Plugin, Runtime
 from jackfield.app import create_app
 from jackfield.config import load_settings
-from jackfield.page import OWN
+from jackfield.declaration.page import OWN
 from jackfield.testing import run_server
 from jackfield_chat import chat
-from tests.pages import (
+from tests.support.pages import (
     CLIENT,
     FIRST_LOAD,
     assert_policy_holds,

@@ -11,10 +11,11 @@ from structlog.testing import capture_logs
 
 from jackfield import AnyPayload, CallNext, Context, Error, Plugin, Runtime
 from jackfield.client import RequestError
-from jackfield.registry import PluginFailures
+from jackfield.dispatch.plugin_entry import PluginFailures
 from jackfield.testing import run_server
-from tests.support import wait_until
-from tests.wire import Wire
+from tests.support.connections import stored_connection
+from tests.support.waiting import wait_until
+from tests.support.wire import Wire
 
 Config = Mapping[str, Any]
 
@@ -315,11 +316,11 @@ async def test_state_is_in_redis_and_each_plugins_own(config: Config) -> None:
             "b": None,
         }
         assert await client.request("two.get") == {}
-        stored = await server.node.store.get(client.connection)
+        stored = await stored_connection(server.node.redis, server.node.keys, client.connection)
         assert stored is not None
         assert stored["fields"]["one.a"] == '[1,"é"]'.encode()
         assert await client.request("one.delete", {"names": ["a", "never there"]}) == {"b": None}
-        stored = await server.node.store.get(client.connection)
+        stored = await stored_connection(server.node.redis, server.node.keys, client.connection)
         assert stored is not None
         assert "one.a" not in stored["fields"]
 
@@ -337,6 +338,6 @@ async def test_writes_of_one_field_arrive_in_the_order_they_were_made(config: Co
             for number in range(50):
                 tasks.create_task(client.request("race.write", {"n": number}))
         (connection,) = server.node.hub
-        stored = await server.node.store.get(client.connection)
+        stored = await stored_connection(server.node.redis, server.node.keys, client.connection)
         assert stored is not None
         assert stored["fields"]["race.last"] == connection.fields["race.last"]

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from jackfield import protocol
-from jackfield.store.presence import Attendance
+from jackfield.store.presence import MemberConnections
 from jackfield.testing import RunningServer
-from tests.support import wait_until
-from tests.topics import Ear, Member, Message, nodes, own_redis, serve_topics
+from jackfield.wire import protocol
+from tests.support.topics import Ear, Member, Message, nodes, own_redis, serve_topics
+from tests.support.waiting import wait_until
 
 Config = Mapping[str, Any]
 
@@ -38,7 +38,7 @@ def presence_keys(server: RunningServer, topic: str) -> list[str]:
     """Every key of a topic's presence but that of each node."""
     address = server.node.topics.find(topic)
     assert address is not None
-    keys = address.place.keys
+    keys = address.stored.keys
     return [keys.nodes, keys.who, keys.info]
 
 
@@ -291,9 +291,9 @@ async def test_what_is_written_again_is_announced_once(config: Config) -> None:
         await alice.subscribe("room:a")
         address = server.node.topics.find("room:a")
         assert address is not None
-        store, keys = server.node.topics._presence, address.place.keys
+        store, keys = server.node.topics._presence, address.stored.keys
         head = protocol.presence_head("room:a")
-        written = Attendance(keys, head, "u:bob", 1, b'{"user":"bob"}')
+        written = MemberConnections(keys, head, "u:bob", 1, b'{"user":"bob"}')
         for attendance in (written, written, written._replace(connections=2), written):
             await store.write(attendance)
         for _ in range(3):

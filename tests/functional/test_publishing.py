@@ -8,9 +8,10 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from jackfield import Context, Plugin, protocol
-from tests.topics import Ear, Member, nodes, offsets, own_redis, serve_topics
-from tests.wire import Wire
+from jackfield import Context, Plugin
+from jackfield.wire import protocol
+from tests.support.topics import Ear, Member, nodes, offsets, own_redis, serve_topics
+from tests.support.wire import Wire
 
 Config = Mapping[str, Any]
 

@@ -8,8 +8,8 @@ from typing import Any
 from redis.asyncio import Redis
 
 from jackfield.testing import RunningServer
-from tests.support import wait_until
-from tests.topics import Member, Message, nodes, offsets, own_redis, position
+from tests.support.topics import Member, Message, nodes, offsets, own_redis, position
+from tests.support.waiting import wait_until
 
 Config = Mapping[str, Any]
 

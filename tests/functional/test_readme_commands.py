@@ -3,11 +3,11 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
+
 README = (ROOT / "README.md").read_text("utf-8")
 COMMANDS = re.findall(r"^ {4}\.venv/bin/pytest (.+)$", README, re.MULTILINE)
 

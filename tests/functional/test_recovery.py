@@ -8,8 +8,17 @@ import pytest
 
 from jackfield import Context, Plugin
 from jackfield.testing import RunningServer
-from tests.support import wait_until
-from tests.topics import Ear, Member, Message, nodes, offsets, own_redis, position, serve_topics
+from tests.support.topics import (
+    Ear,
+    Member,
+    Message,
+    nodes,
+    offsets,
+    own_redis,
+    position,
+    serve_topics,
+)
+from tests.support.waiting import wait_until
 
 Config = Mapping[str, Any]
 
@@ -237,7 +246,7 @@ async def test_a_reply_that_takes_long_does_not_hide_what_came_meanwhile(config:
             await ctx.publish("feed:a", {"n": number})
         address = server.node.topics.find("feed:a")
         assert address is not None
-        audience = server.node.topics.present(address)
+        audience = server.node.topics.find_audience(address)
         assert audience is not None
         await wait_until(lambda: audience.position.offset == 5)
         return standing
@@ -313,7 +322,7 @@ async def as_if_restarted(server: RunningServer, topic: str) -> None:
     """Have a topic look as after a restart: it was another process that counted its events."""
     address = server.node.topics.find(topic)
     assert address is not None
-    await server.node.redis.execute("HSET", address.place.keys.meta, "run", "another")
+    await server.node.redis.execute("HSET", address.stored.keys.meta, "run", "another")
 
 
 async def test_what_expired_is_told_and_offsets_go_on(config: Config) -> None:
@@ -322,7 +331,7 @@ async def test_what_expired_is_told_and_offsets_go_on(config: Config) -> None:
         await publish(server, "feed:a", 3)
         address = server.node.topics.find("feed:a")
         assert address is not None
-        await server.node.redis.execute("PEXPIRE", address.place.keys.log, 0)
+        await server.node.redis.execute("PEXPIRE", address.stored.keys.log, 0)
         async with Member(server) as late:
             reply = await late.subscribe("feed:a", since=standing)
             assert reply == standing | {"offset": 3, "recovered": False}
@@ -338,7 +347,7 @@ async def test_a_topic_whose_position_is_lost_begins_anew(config: Config) -> Non
         before = await member.subscribe("feed:a")
         address = server.node.topics.find("feed:a")
         assert address is not None
-        await server.node.redis.execute("DEL", address.place.keys.meta)
+        await server.node.redis.execute("DEL", address.stored.keys.meta)
         await publish(server, "feed:a", 1)
         error = (await member.next())["error"]
         assert (error["code"], error["offset"]) == ("unrecoverable", 0)
@@ -356,7 +365,7 @@ async def test_what_is_lost_before_a_slow_reply_is_told_behind_it(config: Config
         standing = await ctx.subscribe("brief:a")
         address = server.node.topics.find("brief:a")
         assert address is not None
-        audience = server.node.topics.present(address)
+        audience = server.node.topics.find_audience(address)
         assert audience is not None
         ear.is_deaf = True
         await publish(server, "brief:a", 9)  # of which it keeps three
@@ -382,6 +391,7 @@ async def test_a_topic_with_members_does_not_expire(config: Config) -> None:
         address = server.node.topics.find("feed:a")
         assert address is not None
         redis: Any = server.node.redis
-        await redis.execute("PEXPIRE", address.place.keys.meta, 60_000)
+        await redis.execute("PEXPIRE", address.stored.keys.meta, 60_000)
         await server.node.topics.refresh()
-        assert await redis.execute("PTTL", address.place.keys.meta) > 60_000
+        ttl = await redis.execute("PTTL", address.stored.keys.meta)
+        assert 60_000 < ttl <= address.family.ttl * 1000

@@ -14,10 +14,10 @@ from structlog.testing import capture_logs
 
 from jackfield import AnyPayload, Context, Plugin
 from jackfield.client import ConnectionFailed, RequestError
-from jackfield.heartbeat import Heartbeat
-from jackfield.store.embedded import embedded_valkey
+from jackfield.redis.embedded import embedded_valkey
 from jackfield.testing import RunningServer, run_server
-from tests.support import wait_until
+from tests.support.connections import stored_connection
+from tests.support.waiting import wait_until
 
 state = Plugin("state")
 
@@ -99,12 +99,12 @@ async def test_a_flushed_redis_is_written_again_with_all_fields() -> None:
     async with server_and_redis() as (server, redis), server.connect() as client:
         await client.request("state.set", {"kept": "yes"})
         (connection,) = server.node.hub
-        before = await server.node.store.get(connection.id)
+        before = await stored_connection(server.node.redis, server.node.keys, connection.id)
         await redis.flushall()
-        assert await server.node.store.get(connection.id) is None
+        assert await stored_connection(server.node.redis, server.node.keys, connection.id) is None
         with capture_logs() as logs:
-            await Heartbeat(server.node).refresh()
-        after = await server.node.store.get(connection.id)
+            await server.node.heartbeat.refresh()
+        after = await stored_connection(server.node.redis, server.node.keys, connection.id)
         assert before is not None
         assert after is not None
         assert after["fields"] == before["fields"] == {"state.kept": b'"yes"'}
@@ -114,14 +114,17 @@ async def test_a_flushed_redis_is_written_again_with_all_fields() -> None:
 async def test_the_heartbeat_heals_a_flushed_redis_by_itself() -> None:
     beating = {"heartbeat": "500ms", "ttl": "2s"}
     async with server_and_redis(connections=beating) as (server, redis), server.connect() as client:
-        before = await server.node.store.get(client.connection)
+        before = await stored_connection(server.node.redis, server.node.keys, client.connection)
         await redis.flushall()
 
         async def is_back() -> bool:
-            return await server.node.store.get(client.connection) is not None
+            return (
+                await stored_connection(server.node.redis, server.node.keys, client.connection)
+                is not None
+            )
 
         await wait_until(is_back)
-        after = await server.node.store.get(client.connection)
+        after = await stored_connection(server.node.redis, server.node.keys, client.connection)
         assert before is not None
         assert after is not None
         assert after["connected_at"] == before["connected_at"]
@@ -145,7 +148,7 @@ async def test_every_key_of_a_running_server_has_a_ttl_and_none_is_left_when_it_
         async with run_server(state, config=config) as server:
             async with server.connect() as client, server.connect():
                 await client.request("state.set", {"a": 1})
-                await Heartbeat(server.node).refresh()
+                await server.node.heartbeat.refresh()
                 keys = await redis.keys("*")
                 assert any(b":conn:" in key for key in keys)
                 for key in keys:

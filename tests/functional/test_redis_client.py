@@ -1,4 +1,4 @@
-"""What `jackfield.store.client` promises: right answers or `unavailable`, in time, never twice."""
+"""What `jackfield.redis.client` promises: right answers or `unavailable`, in time, never twice."""
 
 import asyncio
 import os
@@ -13,11 +13,11 @@ import pytest
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import DataError, ResponseError
 
-from jackfield.errors import Error
-from jackfield.store.client import RedisClient, Script
-from jackfield.store.embedded import embedded_valkey
-from jackfield.store.servers import OneServer, Packing
-from tests.support import redis_settings, wait_until
+from jackfield.redis.client import RedisClient, Script
+from jackfield.redis.embedded import embedded_valkey
+from jackfield.redis.servers import HiredisPool, OneServer
+from jackfield.wire.errors import Error
+from tests.support.waiting import redis_settings, wait_until
 
 #: Seconds, where no answer is expected.
 BRIEF = 0.2
@@ -30,12 +30,6 @@ async def client(valkey_url: str) -> AsyncIterator[RedisClient]:
     client = RedisClient(redis_settings(), valkey_url)
     yield client
     await client.close()
-
-
-@pytest.fixture
-async def stack() -> AsyncIterator[AsyncExitStack]:
-    async with AsyncExitStack() as stack:
-        yield stack
 
 
 @pytest.fixture
@@ -61,7 +55,7 @@ async def pid_of(client: RedisClient) -> int:
     return int((await client.execute("INFO", "server"))["process_id"])
 
 
-def pool_of(client: RedisClient) -> Packing:
+def pool_of(client: RedisClient) -> HiredisPool:
     assert isinstance(client._servers, OneServer)
     return client._servers.pool
 

@@ -1,9 +1,9 @@
 """The workflow for releases is what its documentation says, and pins all that it uses."""
 
 import re
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
+
 WORKFLOW = (ROOT / ".github" / "workflows" / "release.yml").read_text("utf-8")
 PAGE = (ROOT / "docs" / "operations" / "releasing.md").read_text("utf-8")
 

@@ -12,11 +12,12 @@ from marshmallow import Schema, fields
 from structlog.testing import capture_logs
 
 from jackfield import AnyPayload, Context, Error, Plugin
-from jackfield.auth import Credentials, Identity
+from jackfield.auth import Credentials
 from jackfield.client import RequestError
 from jackfield.testing import run_server
-from tests.support import wait_until
-from tests.wire import Wire
+from jackfield.wire.identity import Identity
+from tests.support.waiting import wait_until
+from tests.support.wire import Wire
 
 Config = Mapping[str, Any]
 
@@ -341,7 +342,7 @@ async def test_a_client_whose_pongs_wait_behind_its_requests_is_not_taken_for_de
         for number in range(10):
             await wire.send({"type": "gate.pass", "id": number})
         connection = _connection(server)
-        await wait_until(lambda: not connection.receiver.is_reading)
+        await wait_until(lambda: not connection.reader.is_reading)
         connection.alive = True
         for _ in range(2):  # two heartbeats in which nothing is read
             await wait_until(lambda: not connection.alive)

@@ -14,12 +14,12 @@ import pytest
 
 from jackfield.auth.revocations import Revocations
 from jackfield.auth.ticket import new_ticket
-from jackfield.errors import Error
 from jackfield.testing import RunningServer, run_server
-from tests.support import assert_every_key_expires, wait_until
-from tests.tokens import jwt_section, token
-from tests.topics import own_redis
-from tests.wire import Wire
+from jackfield.wire.errors import Error
+from tests.support.tokens import jwt_section, token
+from tests.support.topics import own_redis
+from tests.support.waiting import assert_every_key_expires, wait_until
+from tests.support.wire import Wire
 
 Config = Mapping[str, Any]
 
@@ -421,7 +421,7 @@ async def test_nobody_is_let_in_before_it_is_known_what_is_revoked(
         raise Error("unavailable")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Revocations, "look", away)
+        patched.setattr(Revocations, "poll", away)
         async with run_server(config=api) as server:
             with pytest.raises(Exception, match="503"):
                 await close_code(server, **bearer())

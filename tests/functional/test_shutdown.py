@@ -19,8 +19,8 @@ from websockets.exceptions import ConnectionClosed as WireClosed
 from jackfield import Context, Plugin
 from jackfield.client import ConnectionClosed, connect
 from jackfield.testing import run_server
-from tests.support import wait_until
-from tests.wire import Wire
+from tests.support.waiting import wait_until
+from tests.support.wire import Wire
 
 Config = Mapping[str, Any]
 
@@ -106,7 +106,7 @@ async def test_handlers_finish_streams_are_stopped_and_nothing_new_begins(
         await wire.send({"type": "work.finish", "id": "finish"})
         await wire.send({"type": "work.stream", "id": "stream"})
         assert (await wire.receive())["type"] == "chunk"
-        server.node.draining = True
+        server.node.hub.draining = True
         draining = asyncio.create_task(server.node.hub.drain(10))
         assert (await wire.receive())["type"] == "goodbye"
         stopped = await wire.receive()

@@ -10,10 +10,10 @@ from typing import Any
 from marshmallow import Schema, fields
 
 from jackfield import Context, Plugin
-from jackfield.errors import CloseCode
 from jackfield.testing import RunningServer, run_server
-from tests.support import wait_until
-from tests.wire import Wire
+from jackfield.wire.close_codes import CloseCode
+from tests.support.waiting import PROMPT, promptly, wait_until
+from tests.support.wire import Wire
 
 Config = Mapping[str, Any]
 
@@ -91,14 +91,16 @@ async def test_what_waits_for_a_stalled_client_stays_within_its_limit(config: Co
 
 
 async def test_a_stalled_client_never_delays_another(config: Config) -> None:
-    async with run_server(large, config=config) as server, not_reading(server) as stalled:
+    patient = {**config, "limits": {"write_timeout": f"{6 * PROMPT}s"}}
+    async with run_server(large, config=patient) as server, not_reading(server) as stalled:
         (connection,) = server.node.hub
         await stalled.send({"type": "large.stream", "id": 1, "payload": {"size": 50_000}})
         await wait_until(lambda: connection.outbox.unsent > 50_000)
-        async with Wire(server, welcomed=True) as wire:
+        async with promptly(), Wire(server, welcomed=True) as wire:
             for number in range(100):
                 assert (await wire.ask("session.ping", message_id=number))["type"] == "reply"
         assert connection.closing is None
+        assert connection.outbox.unsent > 50_000
         stalled.socket.transport.abort()
 
 
@@ -118,12 +120,14 @@ async def test_a_stalled_compressed_client_is_cut_off_too(config: Config) -> Non
 
 
 async def test_a_server_that_goes_does_not_wait_for_a_stalled_client(config: Config) -> None:
-    async with run_server(large, config=config) as server, not_reading(server) as wire:
+    patient = {**config, "limits": {"write_timeout": f"{6 * PROMPT}s"}}
+    async with run_server(large, config=patient) as server, not_reading(server) as wire:
         (connection,) = server.node.hub
         await wire.send({"type": "large.stream", "id": 1, "payload": {"size": 50_000}})
         await wait_until(lambda: connection.outbox.unsent > 50_000)
-        await server.node.hub.drain(5)
-        await wait_until(lambda: len(server.node.hub) == 0)
+        async with promptly():
+            await server.node.hub.drain(6 * PROMPT)
+            await wait_until(lambda: len(server.node.hub) == 0)
         assert connection.closing == CloseCode.SHUTDOWN
 
 

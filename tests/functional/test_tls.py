@@ -14,11 +14,11 @@ import pytest
 import trustme
 from cryptography import x509
 
-from jackfield.store.client import RedisClient
+from jackfield.redis.client import RedisClient
 from jackfield.testing import run_server
-from tests.nodes import impatient, serving
-from tests.support import redis_settings, wait_until
-from tests.wire import Wire
+from tests.support.nodes import impatient, serving
+from tests.support.waiting import redis_settings, wait_until
+from tests.support.wire import Wire
 
 Config = Mapping[str, Any]
 

@@ -8,9 +8,9 @@ import pytest
 
 from jackfield import AnyPayload, Context, Error, Plugin
 from jackfield.testing import RunningServer
-from tests.support import wait_until
-from tests.topics import Member, offsets, own_redis, position, serve_topics
-from tests.valkeys import single_valkey
+from tests.support.topics import Member, offsets, own_redis, position, serve_topics
+from tests.support.valkeys import single_valkey
+from tests.support.waiting import PROMPT, promptly, wait_until
 
 Config = Mapping[str, Any]
 
@@ -293,21 +293,24 @@ async def test_whoever_has_gone_joins_nothing_any_more(config: Config) -> None:
 
 
 async def test_a_member_that_does_not_read_is_cut_off_and_delays_nobody(config: Config) -> None:
-    small = {**config, "limits": {"queue_bytes": 65_536, "reply_bytes": 65_536}}
-    small["limits"]["event_bytes"] = 32_768
+    limits = {"queue_bytes": 65_536, "reply_bytes": 65_536, "event_bytes": 32_768}
+    # Bob is cut off by what waits for him, and not by the time that it has waited.
+    small = {**config, "limits": {**limits, "write_timeout": f"{6 * PROMPT}s"}}
     async with serve_topics(config=small) as server, Member(server, "alice") as alice:
         async with Member(server, "bob") as bob:
             for member in (alice, bob):
                 await member.subscribe("room:a")
             bob.socket.transport.pause_reading()
             runtime, sent = server.node.runtimes["topics"], 0
-            while len(server.node.hub) == 2:
-                await runtime.publish("room:a", {"text": "x" * 20_000})
-                sent += 1
-                event = await alice.next()
-                while event["type"] == "presence":
+            async with promptly():
+                while len(server.node.hub) == 2:
+                    await runtime.publish("room:a", {"text": "x" * 20_000})
+                    sent += 1
                     event = await alice.next()
-                assert event["offset"] == sent
+                    while event["type"] == "presence":
+                        event = await alice.next()
+                    assert event["offset"] == sent
+            assert sent > 2
             bob.socket.transport.abort()
 
         async def is_alone() -> bool:

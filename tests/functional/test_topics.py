@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from jackfield import AnyPayload, Context, Error, Plugin, Position, Runtime
-from tests.support import wait_until
-from tests.topics import Member, nodes, offsets, serve_topics
-from tests.topics import room as room_family
-from tests.wire import Wire
+from tests.support.topics import Member, nodes, offsets, serve_topics
+from tests.support.topics import room as room_family
+from tests.support.waiting import wait_until
+from tests.support.wire import Wire
 
 Config = Mapping[str, Any]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.distributions import install, plugin
-from tests.node import CLIENT
-from tests.typescript import compile_all, run_tsc
+from tests.support.distributions import install, plugin
+from tests.support.node import CLIENT
+from tests.support.typescript import compile_all, run_tsc
 
 #: A third party's plugin: what it has in its sets, it has in another order in each process.
 ROOMS = """

@@ -1,6 +1,7 @@
 """When a handler holds the event loop, the log says which one, for whom and where."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,8 +13,8 @@ from structlog.testing import capture_logs
 
 from jackfield import Context, Plugin
 from jackfield.testing import RunningServer, run_server
-from tests.support import wait_until
-from tests.wire import Wire
+from tests.support.waiting import PROMPT, promptly, wait_until
+from tests.support.wire import Wire
 
 Config = Mapping[str, Any]
 
@@ -133,10 +134,23 @@ async def test_code_that_nobody_can_be_named_for_is_shown_all_the_same(config: C
 
 
 async def test_a_thread_blocks_nobody_and_is_not_reported(config: Config) -> None:
-    async with run_server(blocking(), config=watched(config)) as server:
-        async with Wire(server, welcomed=True) as wire:
-            await wire.ask("heavy.thread")
-        assert ("heavy", "heavy.thread") not in server.node.watchdog.blocked
+    plugin = blocking()
+    release = threading.Event()
+
+    @plugin.handler("heavy.wait_in_thread")
+    def wait(ctx: Context, data: dict[str, Any]) -> dict[str, Any]:
+        return {"released": release.wait(6 * PROMPT)}
+
+    async with run_server(plugin, config=watched(config)) as server:
+        async with Wire(server, welcomed=True) as wire, Wire(server, welcomed=True) as other:
+            await wire.send({"type": "heavy.wait_in_thread", "id": 1})
+            async with promptly():
+                for number in range(100):
+                    assert (await other.ask("session.ping", message_id=number))["type"] == "reply"
+            release.set()
+            assert (await wire.receive())["payload"] == {"released": True}
+            assert (await wire.ask("heavy.thread"))["type"] == "reply"
+        assert {name for _, name in server.node.watchdog.blocked if "thread" in name} == set()
 
 
 async def test_nothing_is_watched_where_nobody_asks_for_it(config: Config) -> None:

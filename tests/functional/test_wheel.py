@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
 
 # Installing from an index takes as long as the network does.
 pytestmark = pytest.mark.timeout(300)
@@ -121,7 +121,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(tmp_path: Path) -> None:
     assert "jackfield/py.typed" in names
     assert ".lua" in names
     for page in ("index.html", "base.css", "main.js"):
-        assert f"jackfield/console/static/{page}" in names
+        assert f"jackfield/http/console/static/{page}" in names
     # The client's modules, and nothing else of its folder.
     client = {line.split()[0] for line in names.splitlines() if line.startswith("jackfield_client")}
     modules = {path.name for path in (ROOT / "client/src").glob("*.js")}

@@ -13,13 +13,15 @@ from hypothesis import strategies as st
 from marshmallow import Schema, fields, validate
 
 from jackfield import Context, Error, Plugin
-from jackfield.auth import Identity
-from jackfield.connection import Connection
-from jackfield.frames import CLOSE, split
-from jackfield.outbox import Outbox
-from jackfield.protocol import JSON, MSGPACK, Codec, MalformedError, NotUtf8Error
-from jackfield.receiver import Receiver
+from jackfield.connection.connection import Connection
+from jackfield.connection.new_connection import NewConnection
+from jackfield.connection.outbox import Outbox
+from jackfield.session.receiver import Receiver
 from jackfield.testing import RunningServer, run_server
+from jackfield.wire.frames import CLOSE, split
+from jackfield.wire.identity import Identity
+from jackfield.wire.protocol import JSON, MSGPACK, Codec, MalformedError, NotUtf8Error
+from tests.support.waiting import wait_until
 
 Config = Mapping[str, Any]
 
@@ -104,16 +106,30 @@ async def answers(server: RunningServer, codec: Codec, sent: list[bytes]) -> lis
     """What a new connection is answered to these messages."""
     transport: Any = Transport()
     identity = Identity("fuzzer", frozenset({"fuzz"}))
-    connection = Connection("fuzz", server.node, identity, "", codec)
-    connection.transport = transport
-    connection.outbox = Outbox(transport, drained, limit=2**24, timeout=10, on_stalled=lambda: None)
     kind = WSMsgType.TEXT if codec is JSON else WSMsgType.BINARY
     socket: Any = Frames([WSMessage(kind, data, None) for data in sent])
-    connection.receiver = Receiver(connection, socket, server.node.dispatcher)
-    await connection.receiver.run()
-    tasks = (request.task for request in connection.requests.values())
-    await asyncio.gather(*(task for task in tasks if task is not None))
-    await connection.outbox.written()
+    request: Any = None
+    limits = server.node.settings.limits
+    receiver = Receiver(
+        socket,
+        codec.opcode,
+        server.node.dispatcher,
+        in_flight=limits.in_flight,
+        log=server.node.rate_limited_log,
+    )
+    connection = Connection(
+        NewConnection("fuzz", "fuzzer", ""),
+        identity=identity,
+        codec=codec,
+        request=request,
+        transport=transport,
+        outbox=Outbox(transport, drained, limit=2**24, timeout=10, on_stalled=lambda: None),
+        reader=receiver,
+        limits=limits,
+    )
+    await receiver.run(connection)
+    await wait_until(lambda: not connection.requests)  # some run beside others
+    await connection.outbox.flush()
     assert not server.node.dispatcher.failures["internal"]
     return list(_decoded(codec, bytes(transport.written)))
 

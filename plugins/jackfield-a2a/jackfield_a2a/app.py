@@ -1,4 +1,4 @@
-"""The gateway's web application: who can be called, their cards, and the calls."""
+"""The gateway's web application: the list of agents, their cards, and the routes of calls."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,13 +17,14 @@ from starlette.routing import Mount, Route
 
 from jackfield.client import ConnectionClosed, ConnectionFailed, RequestError
 
-from . import gate
+from . import middleware
 from .card import RPC_PATH, make_card
-from .gate import Gate, explain, problem
 from .gateway import AGENT, LEASE, Gateway
+from .middleware import ConnectionMiddleware
 from .pool import Pool, PoolFull
+from .problem import connection_problem, problem
 
-#: Seconds until Jackfield must have welcomed a connection; less than whoever asks will wait.
+#: Seconds until Jackfield must have welcomed a connection; less than callers will wait.
 _CONNECT_TIMEOUT: Final = 5.0
 #: Seconds for the list of agents.
 _LIST_TIMEOUT: Final = 5.0
@@ -38,15 +39,15 @@ def create_app(
     anonymous: bool = False,
     connections: int = 100,
 ) -> Starlette:
-    """The gateway, ready for an ASGI server.
+    """Make the gateway, ready for an ASGI server.
 
     Args:
         url: The socket of Jackfield, ``ws://`` or ``wss://``.
         address: Where callers reach the gateway, as it stands in cards.
-        token: What the gateway itself connects with, to see which agents there are; nobody is
-            called by it. None for an anonymous connection.
-        anonymous: Whether to let in who has no token, as an anonymous user of Jackfield.
-        connections: How many there may be to Jackfield, one for each request that is under way.
+        token: What the gateway itself connects with, to list the agents; no call is made with it.
+            None for an anonymous connection.
+        anonymous: Whether to accept callers without a token, as anonymous clients of Jackfield.
+        connections: How many connections there may be to Jackfield, one for each request.
     """
     pool = Pool(url, size=connections, timeout=_CONNECT_TIMEOUT)
     address = address.rstrip("/")
@@ -61,13 +62,13 @@ def create_app(
         try:
             known = await agents()
         except _FAULTS as error:
-            return _explain(error)
-        cards = {agent["name"]: _address(address, agent["name"]) for agent in known}
+            return _list_problem(error)
+        addresses = {agent["name"]: _address(address, agent["name"]) for agent in known}
         return JSONResponse(
             {
                 "agents": [
-                    {"name": name, "card": place + AGENT_CARD_WELL_KNOWN_PATH}
-                    for name, place in cards.items()
+                    {"name": name, "card": each + AGENT_CARD_WELL_KNOWN_PATH}
+                    for name, each in addresses.items()
                 ]
             }
         )
@@ -78,7 +79,7 @@ def create_app(
         try:
             known = {agent["name"]: agent for agent in await agents()}
         except _FAULTS as error:
-            return _explain(error)
+            return _list_problem(error)
         if name not in known:
             return problem(404, f"There is no agent {name!r}.")
         made = make_card(known[name], _address(address, name), anonymous=anonymous)
@@ -94,21 +95,21 @@ def create_app(
     rpc = create_jsonrpc_routes(gateway, RPC_PATH, builder, enable_v0_3_compat=True)
     # Among these there are the same once more for tenants, of which there are none here.
     rest = [each for each in create_rest_routes(gateway, builder) if isinstance(each, Route)]
-    gated = Mount(
+    calls = Mount(
         "/",
         routes=[*rpc, *rest],
-        middleware=[Middleware(Gate, pool=pool, anonymous=anonymous)],
+        middleware=[Middleware(ConnectionMiddleware, pool=pool, anonymous=anonymous)],
     )
     return Starlette(
         routes=[
             Route("/", index),
-            Mount("/agents/{agent}", routes=[Route(AGENT_CARD_WELL_KNOWN_PATH, card), gated]),
+            Mount("/agents/{agent}", routes=[Route(AGENT_CARD_WELL_KNOWN_PATH, card), calls]),
         ],
         lifespan=lifespan,
     )
 
 
-#: What keeps the gateway from knowing which agents there are.
+#: Why the gateway may not be able to list the agents.
 _FAULTS: Final = (ConnectionFailed, ConnectionClosed, PoolFull, RequestError, TimeoutError)
 
 
@@ -118,7 +119,7 @@ class _ContextBuilder(DefaultServerCallContextBuilder):
     def build(self, request: Request) -> ServerCallContext:
         context = super().build(request)
         context.state[AGENT] = request.path_params["agent"]
-        context.state[LEASE] = request.scope[gate.LEASE]
+        context.state[LEASE] = request.scope[middleware.LEASE]
         return context
 
 
@@ -126,7 +127,7 @@ def _address(address: str, name: str) -> str:
     return f"{address}/agents/{name}"
 
 
-def _explain(
+def _list_problem(
     error: ConnectionFailed | ConnectionClosed | PoolFull | RequestError | TimeoutError,
 ) -> Response:
     match error:
@@ -136,7 +137,7 @@ def _explain(
             return problem(503, f"Jackfield is away: {error}", extra.get("retry_after") or 1.0)
         case TimeoutError():
             return problem(503, "Jackfield did not answer in time.", 1.0)
-    refused = explain(error)
-    if refused.status_code == _UNAUTHORIZED:  # which is not the caller's fault
+    answer = connection_problem(error)
+    if answer.status_code == _UNAUTHORIZED:  # the gateway's own token, not the caller's
         return problem(502, "Jackfield does not take the gateway's own token.")
-    return refused
+    return answer

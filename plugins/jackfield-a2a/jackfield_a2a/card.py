@@ -1,4 +1,4 @@
-"""The cards by which A2A knows agents, made of what they have registered."""
+"""Make the cards by which A2A knows agents, of what these have registered."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ from .translate import JSON, MAX_DEPTH, TEXT
 
 #: Where an agent takes JSON-RPC, below its own address.
 RPC_PATH: Final = "/rpc"
-#: The extension that tells what A2A has no place for: the JSON Schemas of the skills' inputs.
+#: The extension for what A2A has no field for: the JSON Schemas of the skills' inputs.
 INPUT_SCHEMAS: Final = "urn:jackfield:a2a:input-schemas"
 
 _TEXT_MODE: Final = "text/plain"
@@ -35,12 +35,12 @@ def make_card(agent: Mapping[str, Any], address: str, *, anonymous: bool) -> Age
     """Make an agent's card.
 
     Args:
-        agent: As `agent.list` has it.
-        address: Where the gateway has the agent.
+        agent: The agent as `agent.list` has it.
+        address: Its address at the gateway.
         anonymous: Whether it can be called without a token.
     """
     skills = agent["skills"]
-    # Jackfield's agents have no version: it is another one when the skills are.
+    # Jackfield's agents have no version: here it changes with the skills.
     text = json.dumps(skills, sort_keys=True).encode()
     card = AgentCard(
         name=agent["name"],

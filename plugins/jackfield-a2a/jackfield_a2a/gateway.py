@@ -1,4 +1,4 @@
-"""The operations of A2A, each done by a client of Jackfield. Nothing is kept here."""
+"""`Gateway`: the operations of A2A, done by clients of Jackfield; nothing is kept between them."""
 
 import hashlib
 from collections.abc import AsyncGenerator
@@ -37,25 +37,25 @@ from typing_extensions import override
 
 from jackfield.client import Client
 
+from .errors import translated_errors
 from .pool import Lease
-from .refusal import refusals
-from .story import steps
+from .task_events import read_task_events
 from .transcript import Transcript
 from .translate import Reference, check_context, read_parts
 
-#: Where a call's context has the agent, and the connection of whoever calls.
+#: The keys of a call's context for the agent, and for the connection of whoever calls.
 AGENT: Final = "jackfield_agent"
 LEASE: Final = "jackfield_lease"
-#: What a message's metadata names the skill by.
+#: The key of a message's metadata for the skill.
 SKILL: Final = "skill"
 
 
-class _Begun(NamedTuple):
-    """A task that a message was for.
+class _Start(NamedTuple):
+    """Where to follow a task from.
 
     Attributes:
         reference: The task.
-        after: The last of its events that the message is no part of.
+        after: The offset of its last event before the message was sent.
     """
 
     reference: Reference
@@ -63,21 +63,21 @@ class _Begun(NamedTuple):
 
 
 class Gateway(RequestHandler):
-    """What the SDK hands requests to."""
+    """Handles the requests that the SDK has read."""
 
     @validate_request_params
     async def on_message_send(
         self, params: SendMessageRequest, context: ServerCallContext
     ) -> Task | Message:
         """Call an agent, or answer it, and wait until it has ended or asks for something."""
-        begun = await _begin(params, context)
-        transcript = Transcript(begun.reference)
+        start = await _send(params, context)
+        transcript = Transcript(start.reference)
         at_once = params.configuration.return_immediately
-        with refusals():
-            async with aclosing(steps(_client(context), begun.reference.task)) as story:
-                async for step in story:
-                    transcript.take(step)
-                    if step.newest and (at_once or transcript.asks):
+        with translated_errors():
+            async with aclosing(read_task_events(_client(context), start.reference.task)) as events:
+                async for event in events:
+                    transcript.add(event)
+                    if event.newest and (at_once or transcript.awaits_caller):
                         break
         return apply_history_length(transcript.task(), params.configuration)
 
@@ -85,10 +85,10 @@ class Gateway(RequestHandler):
     async def on_message_send_stream(
         self, params: SendMessageRequest, context: ServerCallContext
     ) -> AsyncGenerator[Event, None]:
-        """Call an agent, or answer it, and tell what comes until it has ended or asks."""
-        begun = await _begin(params, context)
-        async with aclosing(_tell(begun, context, until_asked=True)) as told:
-            async for event in told:
+        """Call an agent, or answer it, and send what comes until it has ended or asks."""
+        start = await _send(params, context)
+        async with aclosing(_follow(start, context, until_asked=True)) as updates:
+            async for event in updates:
                 yield (
                     apply_history_length(event, params.configuration)
                     if isinstance(event, Task)
@@ -99,16 +99,16 @@ class Gateway(RequestHandler):
     async def on_subscribe_to_task(
         self, params: SubscribeToTaskRequest, context: ServerCallContext
     ) -> AsyncGenerator[Event, None]:
-        """Tell a task as it stands, and what comes until it has ended."""
+        """Send a task as it stands, and what comes until it has ended."""
         reference = Reference.read(params.id, _agent(context))
-        begun = _Begun(reference, float("inf"))
-        async with aclosing(_tell(begun, context, until_asked=False)) as told:
-            async for event in told:
+        start = _Start(reference, float("inf"))
+        async with aclosing(_follow(start, context, until_asked=False)) as updates:
+            async for event in updates:
                 yield event
 
     @validate_request_params
     async def on_get_task(self, params: GetTaskRequest, context: ServerCallContext) -> Task:
-        """A task as it stands."""
+        """Return a task as it stands."""
         validate_history_length(params)
         task = await _read(Reference.read(params.id, _agent(context)), context)
         return apply_history_length(task, params)
@@ -117,7 +117,7 @@ class Gateway(RequestHandler):
     async def on_cancel_task(self, params: CancelTaskRequest, context: ServerCallContext) -> Task:
         """End a task; one that has ended otherwise can't be canceled."""
         reference = Reference.read(params.id, _agent(context))
-        with refusals():
+        with translated_errors():
             task = await _client(context).request("agent.cancel", {"task": reference.task})
         if task["state"] != "canceled":
             raise TaskNotCancelableError(f"The task is {task['state']}.")
@@ -127,47 +127,47 @@ class Gateway(RequestHandler):
     async def on_list_tasks(
         self, params: ListTasksRequest, context: ServerCallContext
     ) -> ListTasksResponse:
-        """Jackfield knows tasks by their ids alone."""
+        """Refuse: Jackfield knows tasks by their ids alone."""
         raise UnsupportedOperationError("Tasks are not listed here: keep their ids.")
 
     @override
     async def on_get_extended_agent_card(
         self, params: GetExtendedAgentCardRequest, context: ServerCallContext
     ) -> AgentCard:
-        """There is one card for all."""
+        """Refuse: there is one card for all callers."""
         raise ExtendedAgentCardNotConfiguredError
 
     @override
     async def on_create_task_push_notification_config(
         self, params: TaskPushNotificationConfig, context: ServerCallContext
     ) -> TaskPushNotificationConfig:
-        """There are no push notifications."""
+        """Refuse: there are no push notifications."""
         _no_push()
 
     @override
     async def on_get_task_push_notification_config(
         self, params: GetTaskPushNotificationConfigRequest, context: ServerCallContext
     ) -> TaskPushNotificationConfig:
-        """There are no push notifications."""
+        """Refuse: there are no push notifications."""
         _no_push()
 
     @override
     async def on_list_task_push_notification_configs(
         self, params: ListTaskPushNotificationConfigsRequest, context: ServerCallContext
     ) -> ListTaskPushNotificationConfigsResponse:
-        """There are no push notifications."""
+        """Refuse: there are no push notifications."""
         _no_push()
 
     @override
     async def on_delete_task_push_notification_config(
         self, params: DeleteTaskPushNotificationConfigRequest, context: ServerCallContext
     ) -> None:
-        """There are no push notifications."""
+        """Refuse: there are no push notifications."""
         _no_push()
 
 
-async def _begin(params: SendMessageRequest, context: ServerCallContext) -> _Begun:
-    """Do what a message is for: call the agent, or answer a task of it."""
+async def _send(params: SendMessageRequest, context: ServerCallContext) -> _Start:
+    """Send a message to Jackfield: call the agent, or answer a task of its."""
     validate_history_length(params.configuration)
     if params.configuration.HasField("task_push_notification_config"):
         _no_push()
@@ -182,68 +182,69 @@ async def _begin(params: SendMessageRequest, context: ServerCallContext) -> _Beg
 
 async def _call(
     message: Message, given: dict[str, Any], key: str, context: ServerCallContext
-) -> _Begun:
+) -> _Start:
     if message.context_id:
         check_context(message.context_id)
     client = _client(context)
-    # Whoever hangs up may come back: A2A ends a task by its cancel alone, or by its deadline.
+    # Detached, as a caller that disconnects may come back: only its cancel or its deadline ends a
+    # task.
     call = {"agent": _agent(context), "input": given, "detach": True}
     if SKILL in message.metadata:
         call["skill"] = message.metadata[SKILL]
-    if client.welcome.get("user") is not None:  # anonymous ones would share their keys
+    if client.welcome.get("user") is not None:  # the anonymous would share their keys
         call["key"] = key
-    with refusals(not_found=InvalidParamsError):
+    with translated_errors(not_found=InvalidParamsError):
         task = (await client.request("agent.call", call))["task"]
-    return _Begun(Reference(task, message.context_id or task), 0)
+    return _Start(Reference(task, message.context_id or task), 0)
 
 
 async def _answer(
     message: Message, given: dict[str, Any], key: str, context: ServerCallContext
-) -> _Begun:
+) -> _Start:
     reference = Reference.read(message.task_id, _agent(context))
     if message.context_id not in ("", reference.context):
         raise InvalidParamsError(
             f"The task is of the context {reference.context!r}, and not {message.context_id!r}."
         )
     client = _client(context)
-    with refusals():
+    with translated_errors():
         before = await client.history(f"task:{reference.task}", limit=1)
         answer = {"task": reference.task, "input": given, "key": key}
         await client.request("agent.answer", answer)
-    return _Begun(reference, before.position.offset)
+    return _Start(reference, before.position.offset)
 
 
-async def _tell(
-    begun: _Begun, context: ServerCallContext, *, until_asked: bool
+async def _follow(
+    start: _Start, context: ServerCallContext, *, until_asked: bool
 ) -> AsyncGenerator[Event, None]:
-    """The task as it stands after what is known of it already, then all that comes."""
+    """Iterate over a task as it stands after its start, then over all updates."""
     lease: Lease = context.state[LEASE]
-    lease.reusable = False  # whoever hangs up leaves it subscribed to the task
-    transcript = Transcript(begun.reference)
-    is_told = False
-    with refusals():
-        async with aclosing(steps(lease.client, begun.reference.task)) as story:
-            async for step in story:
-                updates = transcript.take(step)
-                if is_told:
+    lease.reusable = False  # a caller that disconnects leaves it subscribed to the task
+    transcript = Transcript(start.reference)
+    has_begun = False
+    with translated_errors():
+        async with aclosing(read_task_events(lease.client, start.reference.task)) as events:
+            async for event in events:
+                updates = transcript.add(event)
+                if has_begun:
                     for update in updates:
                         yield update
-                elif step.offset > begun.after or step.newest:
+                elif event.offset > start.after or event.newest:
                     if transcript.has_ended and not until_asked:
                         raise UnsupportedOperationError("The task has ended: get it.")
-                    is_told = True
+                    has_begun = True
                     yield transcript.task()
-                if until_asked and is_told and step.newest and transcript.asks:
+                if until_asked and has_begun and event.newest and transcript.awaits_caller:
                     return
 
 
 async def _read(reference: Reference, context: ServerCallContext) -> Task:
     transcript = Transcript(reference)
-    with refusals():
-        async with aclosing(steps(_client(context), reference.task)) as story:
-            async for step in story:
-                transcript.take(step)
-                if step.newest:
+    with translated_errors():
+        async with aclosing(read_task_events(_client(context), reference.task)) as events:
+            async for event in events:
+                transcript.add(event)
+                if event.newest:
                     break
     return transcript.task()
 

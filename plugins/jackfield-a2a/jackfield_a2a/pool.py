@@ -1,4 +1,4 @@
-"""Connections to Jackfield, by whose token they were made: each in the hands of one at a time."""
+"""`Pool`: connections to Jackfield, kept by token, each used by one request at a time."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,13 +8,13 @@ from typing import Final
 
 from jackfield.client import Client, connect
 
-#: Connections that are kept for one token while nobody uses them: a user has no more than 100
-#: at a server, and wants to connect otherwise too.
+#: Unused connections that are kept for one token: a user may have 100 at a server by default, and
+#: wants to connect otherwise too.
 _IDLE_OF_A_TOKEN: Final = 2
 
 
 class PoolFull(Exception):  # noqa: N818 - it names what happened
-    """As many connections as may be are all in use."""
+    """All connections that there may be are in use."""
 
 
 @dataclass(eq=False)
@@ -23,8 +23,8 @@ class Lease:
 
     Attributes:
         client: The connection.
-        reusable: Whether somebody else may have it next; to be unset by whoever may leave
-            something behind in it.
+        reusable: Whether another request may have it next; unset it where something may be left
+            behind in it.
     """
 
     client: Client
@@ -45,62 +45,62 @@ class Pool:
         self._url = url
         self._timeout = timeout
         #: How many more there may be. One that is closing is not counted: nobody can use it.
-        self._room = size
+        self._free = size
         #: Those that nobody uses, the longest unused first.
         self._idle: list[tuple[str | None, Lease]] = []
         self._closing: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def lease(self, token: str | None) -> AsyncIterator[Lease]:
-        """Have a connection of this token's identity for the time of an `async with`.
+        """Have a connection with this token for the time of an `async with`.
 
         Args:
             token: What proves whose it is; None for an anonymous one.
 
         Raises:
-            PoolFull: There is none, and no room for another.
+            PoolFull: There is none, and there may be no other.
             ConnectionFailed: The server was not reached, or refused.
             ConnectionClosed: The server closed the connection without a welcome.
         """
         lease = self._take(token) or await self._open(token)
         try:
             yield lease
-        except BaseException:  # what was under way in it may be so still, cancelled or not
+        except BaseException:  # what was under way in it may still be, cancelled or not
             lease.reusable = False
             raise
         finally:
             self._give_back(token, lease)
 
     async def close(self) -> None:
-        """Close what nobody uses, and wait for what is closing."""
+        """Close unused connections, and wait for all that are closing."""
         for _, lease in self._idle:
             self._close(lease)
         self._idle.clear()
         await asyncio.gather(*self._closing)
 
     def _take(self, token: str | None) -> Lease | None:
-        for place in reversed(range(len(self._idle))):
-            whose, lease = self._idle[place]
+        for index in reversed(range(len(self._idle))):
+            owner, lease = self._idle[index]
             if lease.client.closed is not None:
-                del self._idle[place]
+                del self._idle[index]
                 self._close(lease)
-            elif whose == token:
-                del self._idle[place]
+            elif owner == token:
+                del self._idle[index]
                 return lease
         return None
 
     async def _open(self, token: str | None) -> Lease:
-        if not self._room:
+        if not self._free:
             if not self._idle:
                 raise PoolFull
             self._close(self._idle.pop(0)[1])
-        self._room -= 1
+        self._free -= 1
         stack = AsyncExitStack()
         try:
             connecting = connect(self._url, token=token, timeout=self._timeout)
             return Lease(await stack.enter_async_context(connecting), _stack=stack)
         except BaseException:
-            self._room += 1
+            self._free += 1
             raise
 
     def _give_back(self, token: str | None, lease: Lease) -> None:
@@ -111,8 +111,8 @@ class Pool:
             self._close(lease)
 
     def _close(self, lease: Lease) -> None:
-        """Close a connection; whoever used it does not wait for that."""
-        self._room += 1
+        """Close a connection, in the background: its request need not wait for that."""
+        self._free += 1
         closing = asyncio.create_task(lease._stack.aclose())  # noqa: SLF001 - of this module
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)

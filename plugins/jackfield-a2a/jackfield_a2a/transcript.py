@@ -1,4 +1,4 @@
-"""A task as A2A has it, made up of the events that Jackfield tells of it."""
+"""`Transcript`: a task as A2A has it, made of the events that Jackfield has of it."""
 
 from typing import Any, Final
 
@@ -12,12 +12,12 @@ from a2a.types import (
     TaskStatusUpdateEvent,
 )
 
-from .story import ASKING, ENDED, Step
+from .task_events import ASKING, ENDED, TaskEvent
 from .translate import Reference, join_parts, make_part, make_status
 
 Update = TaskStatusUpdateEvent | TaskArtifactUpdateEvent
 
-#: What an agent streams, and what it completes a task with.
+#: The artifacts of what an agent streams, and of what it completes a task with.
 STREAM: Final = "stream"
 OUTPUT: Final = "output"
 #: Bytes of the stream that a whole task holds, enough for a book; the updates have it all.
@@ -25,7 +25,7 @@ _MAX_STREAM: Final = 4 * 2**20
 
 
 class Transcript:
-    """What is known of a task.
+    """What is known of a task, event by event.
 
     Args:
         reference: The task.
@@ -47,26 +47,26 @@ class Transcript:
         return self._state in ENDED
 
     @property
-    def asks(self) -> bool:
+    def awaits_caller(self) -> bool:
         """Whether the task waits for its caller."""
         return self._state in ASKING
 
-    def take(self, step: Step) -> list[Update]:
-        """Note an event; what followers are to be told of it."""
-        match step.payload:
+    def add(self, event: TaskEvent) -> list[Update]:
+        """Add an event; return the updates that followers are to be sent."""
+        match event.payload:
             case {"kind": "task", "task": task}:
                 self._request = [self._message(task.get("input") or {})]
             case {"kind": "chunks", "seq": first, "chunks": chunks}:
-                return self._take_chunks(first, chunks)
+                return self._add_chunks(first, chunks)
             case {"kind": "state", "state": state}:
                 self._state = state
-                self._status = make_status(self._reference, state, step.payload, step.offset)
-                told = TaskStatusUpdateEvent(**self._named(), status=self._status)
-                return [*self._take_output(step.payload.get("output")), told]
+                self._status = make_status(self._reference, state, event.payload, event.offset)
+                update = TaskStatusUpdateEvent(**self._ids(), status=self._status)
+                return [*self._add_output(event.payload.get("output")), update]
         return []
 
     def task(self) -> Task:
-        """The task as it stands."""
+        """Return the task as it stands."""
         artifacts = []
         if self._chunks:
             stream = Artifact(artifact_id=STREAM, name=STREAM, parts=join_parts(self._stream))
@@ -83,7 +83,7 @@ class Transcript:
             artifacts=artifacts,
         )
 
-    def _take_chunks(self, first: int, chunks: list[dict[str, Any]]) -> list[Update]:
+    def _add_chunks(self, first: int, chunks: list[dict[str, Any]]) -> list[Update]:
         # Chunks that a restarted Redis counts again are known.
         parts = [make_part(chunk) for chunk in chunks[max(self._chunks - first, 0) :]]
         if not parts:
@@ -93,26 +93,24 @@ class Transcript:
             if self._stream_bytes <= _MAX_STREAM:
                 self._stream.append(part)
         artifact = Artifact(artifact_id=STREAM, name=STREAM, parts=join_parts(parts))
-        update = TaskArtifactUpdateEvent(
-            **self._named(), artifact=artifact, append=self._chunks > 0
-        )
+        update = TaskArtifactUpdateEvent(**self._ids(), artifact=artifact, append=self._chunks > 0)
         self._chunks += len(parts)
         return [update]
 
-    def _take_output(self, output: dict[str, Any] | None) -> list[Update]:
+    def _add_output(self, output: dict[str, Any] | None) -> list[Update]:
         if not output:
             return []
         self._output = Artifact(artifact_id=OUTPUT, name=OUTPUT, parts=[make_part(output)])
-        return [TaskArtifactUpdateEvent(**self._named(), artifact=self._output, last_chunk=True)]
+        return [TaskArtifactUpdateEvent(**self._ids(), artifact=self._output, last_chunk=True)]
 
     def _message(self, given: dict[str, Any]) -> Message:
-        """The message that the task came from, as far as it can be told from its input."""
+        """Return the message that the task came from, as far as its input shows it."""
         return Message(
             message_id=f"{self._reference.task}-0",
-            **self._named(),
+            **self._ids(),
             role=Role.ROLE_USER,
             parts=[make_part(given)],
         )
 
-    def _named(self) -> dict[str, Any]:
+    def _ids(self) -> dict[str, Any]:
         return {"task_id": self._reference.id, "context_id": self._reference.context}

@@ -1,4 +1,4 @@
-"""What A2A says in Jackfield's words, and what Jackfield says in A2A's: pure functions."""
+"""Translate between the messages of A2A and those of Jackfield, by pure functions."""
 
 import json
 import re
@@ -10,17 +10,17 @@ from a2a.utils.errors import ContentTypeNotSupportedError, InvalidParamsError, T
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.struct_pb2 import Struct, Value
 
-#: What stands in an input and in a chunk for A2A's text.
+#: The key of an input and of a chunk for A2A's text.
 TEXT: Final = "text"
 JSON: Final = "application/json"
 #: Between Jackfield's id of a task and the context that its caller has chosen: what is in no id.
-_MARK: Final = "~"
-#: Contexts, which become a part of ids and so of addresses: UUIDs, and whatever is like them.
+_SEPARATOR: Final = "~"
+#: Contexts: UUIDs and the like, as they become a part of ids, and so of addresses.
 _CONTEXT: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 #: Up to here a number that A2A has made a double of is the integer that it was.
 _MAX_INTEGER: Final = 2**53
-#: Levels of protobuf that data may have, so that with all that is around it there are less than the
-#: 100 that protobuf reads.
+#: Levels of protobuf that data may have; with those around it there are less than the 100 that
+#: protobuf reads.
 MAX_DEPTH: Final = 80
 
 
@@ -40,7 +40,7 @@ class Reference(NamedTuple):
     @property
     def id(self) -> str:
         """A2A's id."""
-        return self.task if self.context == self.task else f"{self.task}{_MARK}{self.context}"
+        return self.task if self.context == self.task else f"{self.task}{_SEPARATOR}{self.context}"
 
     @classmethod
     def read(cls, id_: str, agent: str) -> "Reference":
@@ -49,17 +49,17 @@ class Reference(NamedTuple):
         Raises:
             TaskNotFoundError: It is none of this agent's tasks.
         """
-        task, mark, context = id_.partition(_MARK)
-        if not task.startswith(f"{agent}.") or (mark and not _CONTEXT.fullmatch(context)):
+        task, separator, context = id_.partition(_SEPARATOR)
+        if not task.startswith(f"{agent}.") or (separator and not _CONTEXT.fullmatch(context)):
             raise TaskNotFoundError
         return cls(task, context or task)
 
 
 def check_context(context: str) -> None:
-    """See whether a context may be called so.
+    """Check the name of a context.
 
     Raises:
-        InvalidParamsError: It may not.
+        InvalidParamsError: It is not allowed.
     """
     if not _CONTEXT.fullmatch(context):
         raise InvalidParamsError("A contextId has 1 to 128 of A-Z, a-z, 0-9, '.', '_', '~', '-'.")
@@ -70,11 +70,11 @@ def read_parts(parts: Iterable[Part]) -> dict[str, Any]:
 
     Raises:
         ContentTypeNotSupportedError: There is a file, or data that is no object.
-        InvalidParamsError: Something is said twice.
+        InvalidParamsError: Several parts have the same key.
     """
     found: dict[str, Any] = {}
     texts: list[str] = []
-    for place, part in enumerate(parts):
+    for index, part in enumerate(parts):
         match part.WhichOneof("content"):
             case "text":
                 texts.append(part.text)
@@ -82,9 +82,9 @@ def read_parts(parts: Iterable[Part]) -> dict[str, Any]:
             case "data":
                 value = _with_integers(MessageToDict(part.data))
             case _:
-                raise ContentTypeNotSupportedError(f"Part {place} is neither text nor data.")
+                raise ContentTypeNotSupportedError(f"Part {index} is neither text nor data.")
         if not isinstance(value, dict):
-            raise ContentTypeNotSupportedError(f"The data of part {place} is no object.")
+            raise ContentTypeNotSupportedError(f"The data of part {index} is no object.")
         _add(found, value)
     if texts:
         _add(found, {TEXT: "\n".join(texts)})
@@ -92,7 +92,7 @@ def read_parts(parts: Iterable[Part]) -> dict[str, Any]:
 
 
 def make_part(payload: Mapping[str, Any]) -> Part:
-    """Make a part of a chunk, an input or an output: text if it is nothing else, or data.
+    """Make a part of a chunk, an input or an output: text if it has nothing else, or data.
 
     What is nested too deeply for A2A's data is text as well, in JSON.
     """
@@ -114,7 +114,7 @@ def _levels(value: Any) -> int:
 
 
 def join_parts(parts: Iterable[Part]) -> list[Part]:
-    """Make one text of those that follow on each other."""
+    """Join texts that follow on each other."""
     joined: list[Part] = []
     texts: list[str] = []
     for part in parts:
@@ -130,17 +130,19 @@ def join_parts(parts: Iterable[Part]) -> list[Part]:
     return joined
 
 
-def make_status(reference: Reference, state: str, told: Mapping[str, Any], at: int) -> TaskStatus:
+def make_status(
+    reference: Reference, state: str, payload: Mapping[str, Any], at: int
+) -> TaskStatus:
     """Make a status: the state, and a message of what the task asks for or has come to.
 
     Args:
         reference: The task.
         state: Jackfield's state.
-        told: The event that tells it, or the task.
+        payload: The payload of the event that tells it, or the task.
         at: The event's number, which tells messages apart.
     """
     status = TaskStatus(state=f"TASK_STATE_{state.upper()}")
-    words = told.get("prompt") or told.get("error")
+    words = payload.get("prompt") or payload.get("error")
     if words is not None:
         more = {key: value for key, value in words.items() if key not in ("message", "task")}
         status.message.CopyFrom(

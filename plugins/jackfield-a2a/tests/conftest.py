@@ -17,9 +17,10 @@ from a2a.utils.constants import PROTOCOL_VERSION_1_0, TransportProtocol
 from marshmallow import Schema, fields, validate
 
 from jackfield import Error
-from jackfield.auth import Credentials, Identity
+from jackfield.auth import Credentials
 from jackfield.client import Agent, Rejected, Task
 from jackfield.testing import RunningServer, run_server
+from jackfield.wire.identity import Identity
 from jackfield_a2a import create_app
 
 

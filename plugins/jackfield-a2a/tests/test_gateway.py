@@ -33,7 +33,7 @@ from a2a.utils.errors import (
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.struct_pb2 import Value
 
-from tests.support import wait_until
+from tests.support.waiting import wait_until
 
 Data = dict[str, Any]
 

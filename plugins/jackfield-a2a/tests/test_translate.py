@@ -11,7 +11,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.struct_pb2 import Value
 
 from jackfield_a2a.card import make_card
-from jackfield_a2a.story import Step
+from jackfield_a2a.task_events import TaskEvent
 from jackfield_a2a.transcript import Transcript
 from jackfield_a2a.translate import Reference, join_parts, make_part, read_parts
 
@@ -75,7 +75,7 @@ def test_data_goes_whole_through_the_task_that_has_it() -> None:
     output = {"deep": nested(38)}
     transcript = Transcript(Reference(TASK, TASK))
     done = {"kind": "state", "state": "completed", "output": output}
-    update, _ = transcript.take(Step(1, done, newest=True))
+    update, _ = transcript.add(TaskEvent(1, done, newest=True))
     for told in (to_stream_response(update), to_stream_response(transcript.task())):
         copy = StreamResponse.FromString(told.SerializeToString())
         artifact = copy.artifact_update.artifact if copy.HasField("artifact_update") else None
@@ -95,7 +95,7 @@ def test_schemas_as_deep_as_they_may_be_go_into_cards_and_questions() -> None:
     assert MessageToDict(copy.capabilities.extensions[0].params) == {"deep": deep}
     transcript = Transcript(Reference(TASK, TASK))
     asked = {"kind": "state", "state": "input_required", "prompt": {"schema": deep}}
-    (update,) = transcript.take(Step(1, asked, newest=True))
+    (update,) = transcript.add(TaskEvent(1, asked, newest=True))
     told = StreamResponse.FromString(to_stream_response(update).SerializeToString())
     assert MessageToDict(told.status_update.status.message.metadata) == {"schema": deep}
 
@@ -117,16 +117,16 @@ def test_what_is_no_task_of_the_agent_is_not_found(id_: str) -> None:
         Reference.read(id_, "bot")
 
 
-def _chunks(offset: int, first: int, *texts: str) -> Step:
+def _chunks(offset: int, first: int, *texts: str) -> TaskEvent:
     payload = {"kind": "chunks", "seq": first, "chunks": [{"text": text} for text in texts]}
-    return Step(offset, payload, newest=True)
+    return TaskEvent(offset, payload, newest=True)
 
 
 def test_chunks_that_are_told_twice_are_there_once() -> None:
     transcript = Transcript(Reference(TASK, TASK))
-    transcript.take(_chunks(1, 0, "a", "b"))
-    assert transcript.take(_chunks(2, 1, "b")) == []
-    (update,) = transcript.take(_chunks(3, 1, "b", "c"))
+    transcript.add(_chunks(1, 0, "a", "b"))
+    assert transcript.add(_chunks(2, 1, "b")) == []
+    (update,) = transcript.add(_chunks(3, 1, "b", "c"))
     assert [part.text for part in update.artifact.parts] == ["c"]  # type: ignore[union-attr]
     assert [part.text for part in transcript.task().artifacts[0].parts] == ["abc"]
 
@@ -134,7 +134,7 @@ def test_chunks_that_are_told_twice_are_there_once() -> None:
 def test_a_stream_that_is_very_long_is_cut_in_the_whole_task_and_says_so() -> None:
     transcript = Transcript(Reference(TASK, TASK))
     for number in range(5):
-        (update,) = transcript.take(_chunks(number + 1, number, "x" * 2**20))
+        (update,) = transcript.add(_chunks(number + 1, number, "x" * 2**20))
         assert len(update.artifact.parts[0].text) == 2**20  # type: ignore[union-attr]
     (stream,) = transcript.task().artifacts
     assert len(stream.parts[0].text) == 3 * 2**20

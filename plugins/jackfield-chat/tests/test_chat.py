@@ -10,7 +10,7 @@ import pytest
 from aiohttp import ClientSession
 
 from jackfield.client import Agent, Client, Event, Gap, Presence, RequestError, Subscription, Task
-from jackfield.store.embedded import embedded_valkey
+from jackfield.redis.embedded import embedded_valkey
 from jackfield.testing import RunningServer, run_server
 from jackfield_chat import chat
 

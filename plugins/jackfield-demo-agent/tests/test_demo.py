@@ -13,7 +13,7 @@ import pytest
 from jackfield import Plugin, Runtime
 from jackfield.client import Client, connect
 from jackfield.testing import run_server
-from tests.support import wait_until
+from tests.support.waiting import wait_until
 
 CONFIG = Path(__file__).parents[3] / "config" / "demo.toml"
 COMMAND = Path(sys.executable).with_name("jackfield")

@@ -19,7 +19,7 @@ from jackfield.testing import RunningServer, run_server
 from jackfield_chat import chat
 from jackfield_demo_agent import create_agent
 from jackfield_demo_agent.plugin import demo_agent
-from tests.support import wait_until
+from tests.support.waiting import wait_until
 
 CONFIG: dict[str, Any] = {"server": {"debug": True}, "auth": {"anonymous_scopes": ["agent"]}}
 DEMO = Path(__file__).parents[3] / "config" / "demo.toml"

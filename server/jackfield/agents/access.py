@@ -1,49 +1,46 @@
-"""What clients ask of agents: who may, what comes of it, and in which words it is refused.
+"""`AgentAccess`: what clients may do with agents, from the check of who may to the reply.
 
-A task that isn't there and one that is not the client's to see answer alike.
+A task that isn't there and one that the client may not see are refused alike.
 """
 
 import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
-from jackfield.answer import Reply, Stated
-from jackfield.errors import Error, field_fault, with_faults
-from jackfield.request import GONE
-from jackfield.store.agents import Held, Report
+from jackfield.connection.connection import Connection
+from jackfield.connection.request import CONNECTION_ENDED, Request
+from jackfield.connection.running import MessageOptions
+from jackfield.declaration.replies import Reply, Stated
+from jackfield.schema.untrusted import compile_untrusted
+from jackfield.store.tasks import HeldTask, TaskEnd, TaskUpdate
+from jackfield.wire.errors import Error, field_fault, with_faults
 
-from .direct import result_of
-from .following import Following, Wanted
-from .instance import Instance
-from .local import Agents
-from .skills import check, compile_schema
-from .task import ENDED, is_task_id, task_object
-
-if TYPE_CHECKING:
-    from jackfield.connection import Connection
-    from jackfield.request import Request
+from .agents import Agents
+from .call import Call, CallOptions
+from .instance import REGISTRATION, ConnectedInstance
+from .task import ENDED, is_task_id, output_of, task_object
 
 _encode: Final = msgspec.json.Encoder().encode
-#: Seconds that somebody who is asked has, if the agent says nothing else.
-_EXPIRES: Final = 3600.0
-#: What a caller who leaves says.
-_LEFT: Final = "The caller has left."
+#: Seconds in which a prompt is to be answered, if the agent says nothing else.
+_PROMPT_EXPIRES: Final = 3600.0
 
 
 class AgentAccess:
-    """What one connection may do with agents; the built-in ``agent.*`` handlers are made of it.
+    """What one connection may do with agents; the built-in ``agent.*`` handlers call it.
 
     Args:
-        agents: The node's part of them.
+        agents: The agents of its node.
         connection: The connection.
-        request: What it asks by.
+        request: The request that is handled; None outside one.
     """
 
     __slots__ = ("_agents", "_connection", "_request")
 
-    def __init__(self, agents: Agents, connection: "Connection", request: "Request | None") -> None:
+    def __init__(
+        self, agents: Agents, connection: Connection, request: Request[MessageOptions] | None
+    ) -> None:
         self._agents = agents
         self._connection = connection
         self._request = request
@@ -51,12 +48,12 @@ class AgentAccess:
     # Callers.
 
     async def list(self, skill: str | None = None) -> list[dict[str, Any]]:
-        """All agents, or those that have a skill."""
+        """List all agents, or those that have a skill."""
         agents = await self._agents.directory.agents()
         return [
             {
                 "name": name,
-                "skills": [self._value(msgspec.Raw(text)) for _, text in state.skills.values()],
+                "skills": [self._embed(msgspec.Raw(text)) for _, text in state.skills.values()],
                 "instances": len(state.instances),
                 "capacity": sum(each.capacity for each in state.instances),
                 "running": sum(each.running for each in state.instances),
@@ -77,131 +74,134 @@ class AgentAccess:
         key: str | None = None,
         watchers: Sequence[str] = (),
     ) -> AsyncIterator[Any]:
-        """Call an agent: what the stream of ``agent.call`` carries, the reply last.
+        """Call an agent; iterate over what the stream of ``agent.call`` carries, the reply last.
 
-        A call that is left before its end is cancelled, unless it has a key: its caller may come
-        back to it.
+        A task whose caller leaves before its end is canceled, unless the call has a key: then the
+        caller may come back to it.
         """
         known = await self._agents.directory.find(agent, skill)
         user = self._connection.user
-        # Nobody's keys are their connection's own: who guessed one would have another's task.
+        # The keys of the anonymous are their connection's own: whoever guessed one would else get
+        # the task of another.
         owner = f"@{self._connection.id}" if user is None else user
-        mine = "" if key is None else f"{len(owner)}:{owner}:{key}"
-        following = await self._agents.call(
-            Wanted(
+        own_key = "" if key is None else f"{len(owner)}:{owner}:{key}"
+        call = await self._agents.call(
+            CallOptions(
                 known,
                 payload,
                 caller=user,
                 timeout=timeout,
-                key=hashlib.sha256(mine.encode()).hexdigest() if mine else "",
+                key=hashlib.sha256(own_key.encode()).hexdigest() if own_key else "",
                 watchers=watchers,
                 follow=not detach,
             )
         )
         if detach:
-            yield Reply({"task": following.task, "state": "submitted"})
+            yield Reply({"task": call.task, "state": "submitted"})
             return
-        left: Error | None = Error("cancelled", _LEFT) if key is None else None
+        reason: Error | None = Error("cancelled", "The caller has left.") if key is None else None
         try:
-            async for each in self._stream(following):
+            async for each in self._stream(call):
                 yield each
         finally:
-            stopped = None if self._request is None else self._request.stopped
+            stopped = None if self._request is None else self._request.stop_reason
             # The end of a connection stops its requests as well, and is not what a caller says.
-            if stopped is not None and stopped.code == "cancelled" and stopped is not GONE:
-                left = Error("cancelled", "The caller has cancelled the call.")
-            following.stop(left)
+            if (
+                stopped is not None
+                and stopped.code == "cancelled"
+                and stopped is not CONNECTION_ENDED
+            ):
+                reason = Error("cancelled", "The caller has cancelled the call.")
+            call.stop(reason)
 
-    async def _stream(self, following: Following) -> AsyncIterator[Any]:
-        task = following.task
-        brief: dict[str, Any] = {"task": task}
+    async def _stream(self, call: Call) -> AsyncIterator[Any]:
+        task = call.task
+        known: dict[str, Any] = {"task": task}
         sent = 0
-        async for event in following.progress():
+        async for event in call.progress():
             if event.kind == "chunks":
                 for chunk in event.chunks:
-                    yield self._value(chunk)
+                    yield self._embed(chunk)
                 sent += len(event.chunks)
             elif event.kind == "task":
-                brief = msgspec.json.decode(bytes(event.task))
-                shown = {name: value for name, value in brief.items() if name != "input"}
-                yield Stated("submitted", shown)
+                known = msgspec.json.decode(bytes(event.task))
+                known.pop("input", None)
+                yield Stated("submitted", dict(known))
             elif event.state not in ENDED:
-                brief.pop("input", None)
-                brief.update(state=event.state, attempt=event.attempt, seq=sent)
-                told = dict(brief)
+                known.update(state=event.state, attempt=event.attempt, seq=sent)
+                shown = dict(known)
                 if bytes(event.prompt):
-                    told["prompt"] = msgspec.json.decode(bytes(event.prompt))
-                yield Stated(event.state, told)
+                    shown["prompt"] = msgspec.json.decode(bytes(event.prompt))
+                yield Stated(event.state, shown)
             else:
                 yield Reply(
                     {
                         "task": task,
                         "state": "completed",
-                        "output": self._value(result_of(event, task)),
+                        "output": self._embed(output_of(event, task)),
                     }
                 )
 
-    def _value(self, value: msgspec.Raw) -> Any:
+    def _embed(self, value: msgspec.Raw) -> Any:
         return self._connection.codec.embed(bytes(value))
 
     async def task(self, task: str) -> dict[str, Any]:
-        """A task, with its input."""
-        return self._shown(await self._visible(task))
+        """Read a task, with its input."""
+        return self._show(await self._read_visible(task))
 
     async def cancel(self, task: str, reason: str | None = None) -> dict[str, Any]:
         """End a task as canceled; one that has ended stays as it is."""
-        fields = await self._own(task)
+        await self._read_own(task)
         error = Error("cancelled", reason or "The caller has cancelled the call.")
         await self._agents.cancel(task, error)
-        fields = await self._visible(task)
-        return self._shown(fields)
+        return self._show(await self._read_visible(task))
 
     async def answer(
         self, task: str, payload: Mapping[str, Any], key: str | None = None
     ) -> dict[str, Any]:
         """Answer what a task asks for."""
-        fields = await self._own(task)
+        fields = await self._read_own(task)
         if "prompt" in fields:
             prompt: dict[str, Any] = msgspec.json.decode(fields["prompt"])
             schema = prompt.get("schema")
             if schema is not None:
-                check(compile_schema(schema), payload)
-        outcome = await self._agents.store.act(task, "answer", _encode(payload), key or "")
+                compile_untrusted(schema).check(payload)
+        outcome = await self._agents.store.answer(task, answer=_encode(payload), key=key or "")
         if outcome.word in ("illegal", "ended"):
             raise Error("conflict", "The task asks for nothing.", state=outcome.state)
-        return self._shown(await self._visible(task))
+        return self._show(await self._read_visible(task))
 
     async def may_see(self, task: str) -> bool:
-        """Whether a task is there, and this connection may see it."""
+        """Tell whether a task is there, and this connection may see it."""
         try:
-            await self._visible(task)
+            await self._read_visible(task)
         except Error as error:
             if error.code == "not_found":
                 return False
             raise
         return True
 
-    async def _visible(self, task: str) -> dict[str, bytes]:
+    async def _read_visible(self, task: str) -> dict[str, bytes]:
         fields = await self._agents.store.read_task(task) if is_task_id(task) else {}
         if not fields or not self._may_see(fields):
             raise Error("not_found", "There is no such task, or it is not yours to see.")
         return fields
 
-    async def _own(self, task: str) -> dict[str, bytes]:
-        fields = await self._visible(task)
+    async def _read_own(self, task: str) -> dict[str, bytes]:
+        fields = await self._read_visible(task)
         if msgspec.json.decode(fields["caller"]) != self._connection.user:
             raise Error("not_found", "There is no such task, or it is not yours.")
         return fields
 
     def _may_see(self, fields: Mapping[str, bytes]) -> bool:
-        # Of an anonymous caller's task only the caller knows the id, which nobody can guess.
+        # Only the caller knows the id of an anonymous caller's task, and nobody can guess it.
         caller = msgspec.json.decode(fields["caller"])
         user = self._connection.user
         return caller in (None, user) or user in msgspec.json.decode(fields["watchers"])
 
-    def _shown(self, fields: Mapping[str, bytes]) -> dict[str, Any]:
+    def _show(self, fields: Mapping[str, bytes]) -> dict[str, Any]:
         return {
-            name: self._value(value) if isinstance(value, msgspec.Raw) else value
+            name: self._embed(value) if isinstance(value, msgspec.Raw) else value
             for name, value in task_object(fields).items()
         }
 
@@ -216,16 +216,16 @@ class AgentAccess:
         instance: str | None = None,
     ) -> dict[str, Any]:
         """Register this connection as an instance of an agent."""
-        mine = self._connection.instance
+        mine = self._registered
         if mine is not None and (mine.agent != agent or instance not in (None, mine.id)):
             raise Error("conflict", f"This connection is an instance of {mine.agent!r} already.")
         definitions: dict[str, tuple[str, bytes]] = {}
-        for place, skill in enumerate(skills):
+        for index, skill in enumerate(skills):
             if skill["id"] in definitions:
-                fault = field_fault(f"/skills/{place}/id", "duplicate", "There are two of this id.")
+                fault = field_fault(f"/skills/{index}/id", "duplicate", "There are two of this id.")
                 raise with_faults("invalid_payload", [fault])
             if skill.get("input") is not None:
-                compile_schema(skill["input"], f"/skills/{place}/input")
+                compile_untrusted(skill["input"], f"/skills/{index}/input")
             text = _encode(skill)
             definitions[skill["id"]] = (hashlib.sha256(text).hexdigest()[:16], text)
         if mine is not None:
@@ -234,17 +234,18 @@ class AgentAccess:
             self._connection, agent, instance, capacity=capacity, skills=definitions
         )
         if self._request is not None:
-            self._request.call_when_answered(registered)
+            self._request.call_after_reply(registered)
         return {
             "instance": registered.id,
             "lease": self._agents.settings.lease,
-            "tasks": [_held(each) for each in tasks],
+            "tasks": [_show_held(each) for each in tasks],
         }
 
     async def unregister(self) -> None:
         """Take no more tasks."""
-        if self._connection.instance is not None:
-            await self._agents.unregister(self._connection.instance)
+        registered = self._registered
+        if registered is not None:
+            await self._agents.unregister(registered)
 
     async def update(
         self,
@@ -256,21 +257,20 @@ class AgentAccess:
         state: str | None = None,
         prompt: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Stream chunks of a task, or ask for something; waits while the caller can't keep up."""
+        """Stream chunks of a task, or ask for something; wait while the caller can't keep up."""
         encoded = [_encode(chunk) for chunk in chunks]
-        told = {"message": "", **(prompt or {})}
-        expires = told.pop("expires", _EXPIRES)
-        if "schema" in told:
-            compile_schema(told["schema"], "/prompt/schema")
-        asked = _encode(told)
-        limit = self._connection.node.settings.limits.event_bytes
-        if sum(map(len, encoded)) + len(asked) > limit:
+        asked = {"message": "", **(prompt or {})}
+        expires = asked.pop("expires", _PROMPT_EXPIRES)
+        if "schema" in asked:
+            compile_untrusted(asked["schema"], "/prompt/schema")
+        encoded_prompt = _encode(asked)
+        limit = self._agents.event_bytes
+        if sum(map(len, encoded)) + len(encoded_prompt) > limit:
             raise Error("too_large", f"An update is larger than {limit} bytes.", limit=limit)
         instance = self._instance()
         first = 0 if seq is None else seq
         while True:
-            report = Report(
-                "update",
+            report = TaskUpdate(
                 task,
                 instance.id,
                 attempt,
@@ -278,14 +278,14 @@ class AgentAccess:
                 len(encoded),
                 b",".join(encoded),
                 state or "",
-                asked,
+                encoded_prompt,
                 expires,
             )
             outcome = await self._agents.report(instance, report)
             if outcome.word != "part":
                 break
-            have = int(outcome.rest[1])
-            encoded, first = encoded[have - first :], have
+            known = int(outcome.rest[1])  # it has some of these chunks: send the others
+            encoded, first = encoded[known - first :], known
         if outcome.word == "ahead":
             raise Error(
                 "conflict",
@@ -302,7 +302,7 @@ class AgentAccess:
     async def complete(self, task: str, attempt: int, output: Mapping[str, Any]) -> dict[str, Any]:
         """End a task with its output."""
         body = _encode(output)
-        limit = self._connection.node.settings.limits.event_bytes
+        limit = self._agents.event_bytes
         if len(body) > limit:
             raise Error("too_large", f"The output is larger than {limit} bytes.", limit=limit)
         return await self._end(task, attempt, "completed", "output", body)
@@ -316,7 +316,7 @@ class AgentAccess:
         code: str | None = None,
         rejected: bool = False,
     ) -> dict[str, Any]:
-        """End a task without."""
+        """End a task without an output."""
         state = "rejected" if rejected else "failed"
         error = Error("agent_failed", message, task=task, state=state)
         if code is not None:
@@ -324,19 +324,23 @@ class AgentAccess:
         return await self._end(task, attempt, state, "error", _encode(error.as_dict()))
 
     async def _end(
-        self, task: str, attempt: int, state: str, what: str, body: bytes
+        self, task: str, attempt: int, state: str, field: str, body: bytes
     ) -> dict[str, Any]:
         instance = self._instance()
-        report = Report("end", task, instance.id, attempt, state, what, body)
+        report = TaskEnd(task, instance.id, attempt, state, field, body)
         outcome = await self._agents.report(instance, report)
         return {"task": task, "state": outcome.state}
 
-    def _instance(self) -> Instance:
-        instance = self._connection.instance
+    @property
+    def _registered(self) -> ConnectedInstance | None:
+        return self._connection[REGISTRATION].instance
+
+    def _instance(self) -> ConnectedInstance:
+        instance = self._registered
         if instance is None:
             raise Error("conflict", "This connection is no instance of an agent: register first.")
         return instance
 
 
-def _held(held: Held) -> dict[str, Any]:
+def _show_held(held: HeldTask) -> dict[str, Any]:
     return {"task": held.task, "attempt": held.attempt, "seq": held.seq, "state": held.state}

@@ -1,200 +1,105 @@
-"""A call that this node follows for its caller: what the task's topic says, in order, no gaps.
-
-The events come by the node's own channel of the agent. One that is missing is read from the
-topic's history, and so is everything if the caller has fallen behind: memory stays bounded, and the
-agent is told to wait before it comes to that.
-"""
+"""`Call`: a call made from this node: its task, its deadline, and its cancel when it is left."""
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from jackfield.errors import Error
+from jackfield.wire.errors import Error
 
-from .task import ENDED, Progress, read_event
-
-if TYPE_CHECKING:
-    from jackfield.store.topics import Place, TopicStore
-    from jackfield.topic import Position
-
-#: Bytes of events that wait for the caller: past the first the agent is held, below the second it
-#: goes on, past the third they are dropped here and read again later.
-_HOLD_BYTES: Final = 262_144
-_GO_BYTES: Final = 65_536
-_MOST_BYTES: Final = 1_048_576
-#: Events and bytes of one page of history.
-_PAGE: Final = 256
-_PAGE_BYTES: Final = 262_144
-#: Seconds between attempts to read what is missing while Redis is away.
-_RETRY_PAUSE: Final = 0.5
+from .channels import AgentChannel
+from .directory import KnownSkill
+from .task import Progress
+from .task_events import TaskEvents
 
 
-class Hold(Protocol):
-    """Has the agent of a call wait, or go on."""
+@dataclass(frozen=True, slots=True)
+class CallOptions:
+    """What a caller asks for.
 
-    def __call__(self, call: "Call", /, *, wait: bool) -> None:
-        """Tell it so."""
+    Attributes:
+        skill: The skill, from the directory.
+        input: The input.
+        caller: The caller's user; None if anonymous.
+        timeout: Seconds until the task must have ended; None for the default.
+        key: The idempotency key among all calls of the agent; "" for none.
+        watchers: Users who may see the task beside the caller.
+        follow: Whether the caller wants to know here what becomes of it.
+    """
+
+    skill: KnownSkill
+    input: Any
+    caller: str | None
+    timeout: float | None = None
+    key: str = ""
+    watchers: Sequence[str] = ()
+    follow: bool = True
 
 
 class Call:
-    """A task that is followed here.
+    """A call that was made, or is being made, and the task it has become.
 
     Args:
-        task: Its id.
-        place: Its topic.
-        topics: The topics in Redis.
-        on_hold: Called with whether the agent has to wait.
+        task: The task's id.
+        channel: The agent's channel, by which events come; None if the call is not followed.
+        events: The task's events; None likewise.
+        on_expired: Called when its deadline has passed.
+        cancel: Called with the task's id, and why it is to be canceled.
     """
 
-    __slots__ = (
-        "_bytes",
-        "_chunks",
-        "_events",
-        "_fault",
-        "_is_behind",
-        "_is_held",
-        "_on_hold",
-        "_position",
-        "_topics",
-        "_woken",
-        "ended",
-        "place",
-        "task",
-    )
+    __slots__ = ("_cancel", "_channel", "_events", "_on_expired", "_timer", "task")
 
     def __init__(
         self,
         task: str,
-        place: "Place",
-        topics: "TopicStore",
-        on_hold: "Hold",
+        channel: AgentChannel | None,
+        events: TaskEvents | None,
+        *,
+        on_expired: Callable[["Call"], None],
+        cancel: Callable[[str, Error], None],
     ) -> None:
+        self._on_expired = on_expired
+        self._cancel = cancel
+        self._channel = channel
+        self._events = events
+        self._timer: asyncio.TimerHandle | None = None
         self.task = task
-        #: Whether its last event has come.
-        self.ended = False
-        self.place = place
-        self._topics = topics
-        self._on_hold = on_hold
-        self._events: deque[tuple[str, int, bytes]] = deque()
-        self._bytes = 0
-        self._is_held = False
-        # Whether something is missing, and what comes is not kept.
-        self._is_behind = False
-        self._fault: Error | None = None
-        self._position = ("", 0)
-        self._chunks = 0
-        self._woken = asyncio.Event()
 
-    def receive(self, epoch: str, offset: int, message: bytes) -> None:
-        """An event has come."""
-        self._woken.set()
-        if self._is_behind:
-            return
-        self._events.append((epoch, offset, message))
-        self._bytes += len(message)
-        if self._bytes > _MOST_BYTES:
-            self.look_again()
-        elif self._bytes > _HOLD_BYTES and not self._is_held:
-            self._is_held = True
-            self._on_hold(self, wait=True)
+    def progress(self) -> AsyncIterator[Progress]:
+        """Iterate over the task's events up to its end; the call must be followed."""
+        assert self._events is not None  # noqa: S101 - see above
+        return self._events.progress()
 
-    def look_again(self) -> None:
-        """Something may have been missed: read on from the history."""
-        self._is_behind = True
-        self._events.clear()
-        self._bytes = 0
-        self._woken.set()
+    def catch_up(self) -> None:
+        """Read the events that there are already."""
+        if self._events is not None:
+            self._events.catch_up()
 
-    def compare(self, position: "Position") -> None:
-        """Look again if the topic stands elsewhere than where what has come from it ends."""
-        known = self._events[-1][1] if self._events else self._position[1]
-        if position.offset != known and not self._is_behind:
-            self.look_again()
-
-    def let_go(self) -> None:
-        """Have the agent go on, if it was told to wait."""
-        if self._is_held:
-            self._is_held = False
-            self._on_hold(self, wait=False)
+    def expire_in(self, seconds: float) -> None:
+        """Set a timer for its deadline, if it is followed."""
+        if self._events is not None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(seconds, self._on_expired, self)
 
     def fail(self, error: Error) -> None:
-        """Nothing more will come."""
-        self._fault = error
-        self._woken.set()
+        """End its progress with an error: what becomes of the task can't be told here."""
+        if self._events is not None:
+            self._events.fail(error)
 
-    async def progress(self) -> AsyncIterator[Progress]:
-        """What becomes of the task, up to its end.
+    def stop(self, error: Error | None = None) -> None:
+        """Stop following the task.
 
-        Raises:
-            Error: ``unavailable``: it can't be told what became of it.
+        Args:
+            error: Why the task is to be canceled, if it has not ended; None to leave it running.
         """
-        while not self.ended:
-            while self._events:
-                event = self._next()
-                if event is not None:
-                    yield event
-                    if event.state in ENDED:
-                        return
-            if self._bytes < _GO_BYTES:
-                self.let_go()
-            if self._is_behind:
-                for event in await self._catch_up():
-                    yield event
-                continue
-            if self._fault is not None:
-                raise self._fault
-            self._woken.clear()
-            await self._woken.wait()
-
-    def _next(self) -> Progress | None:
-        epoch, offset, message = self._events.popleft()
-        self._bytes -= len(message)
-        known, position = self._position
-        if epoch != known and position:
-            # A Redis that was restarted may have lost what came last, and count on from before it.
-            position = min(position, offset - 1)
-        if offset <= position:
-            return None
-        if offset > position + 1:
-            self.look_again()
-            return None
-        return self._take(epoch, offset, message)
-
-    def _take(self, epoch: str, offset: int, message: bytes) -> Progress:
-        self._position = (epoch, offset)
-        event = read_event(message)
-        self.ended = event.state in ENDED
-        if event.kind == "chunks":
-            # Each is told once, also where a restarted Redis counts some again.
-            end = event.seq + len(event.chunks)
-            del event.chunks[: max(self._chunks - event.seq, 0)]
-            self._chunks = max(self._chunks, end)
-        return event
-
-    async def _catch_up(self) -> list[Progress]:
-        """The next page of the history; after the last one, what comes is kept again."""
-        try:
-            past = await self._topics.history(
-                self.place,
-                after=self._position[1],
-                before=None,
-                limit=_PAGE,
-                max_bytes=_PAGE_BYTES,
-            )
-        except Error:
-            if self._fault is not None:
-                raise self._fault from None
-            await asyncio.sleep(_RETRY_PAUSE)
-            return []
-        if not past.complete or past.offset < self._position[1]:
-            raise Error("unavailable", "What became of the task is lost.", task=self.task)
-        first = self._position[1] + 1
-        events = [
-            self._take(past.epoch, offset, message)
-            for offset, message in enumerate(past.events, start=first)
-        ]
-        if self._position[1] >= past.offset:
-            # What has come since it was read leaves a gap, which is seen at the next event.
-            self._is_behind = False
-        return events
+        if self._events is None or self._channel is None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._channel.unfollow(self._events)
+        if self._events.ended:
+            return
+        if error is None:
+            self._events.resume_agent()
+        else:
+            self._cancel(self.task, error)

@@ -1,4 +1,4 @@
-"""Which agents there are: what this node knows of them, and how fresh that is."""
+"""`Directory`: the agents there are and what they can be called for, as far as known here."""
 
 import asyncio
 import math
@@ -6,17 +6,16 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from jackfield.errors import Error, field_fault, with_faults
+from jackfield.schema.untrusted import UntrustedSchema, compile_untrusted
 from jackfield.store.agents import AgentState, AgentStore
+from jackfield.wire.errors import Error, field_fault, with_faults
 
-from .skills import Checker, compile_schema
-
-#: Seconds that what is known counts as fresh. Calls are checked against Redis anyway.
-_FRESH: Final = 1.0
-#: Seconds between two looks for what isn't known: names that don't exist must cost nothing.
-_LOOK_AGAIN: Final = 0.1
-#: Schemas that are kept compiled.
-_REMEMBERED: Final = 1000
+#: Seconds after which what is known is read anew. Calls are checked against Redis anyway.
+_MAX_AGE: Final = 1.0
+#: Seconds between two reads for the sake of unknown names: these must cost nothing.
+_MISS_AGE: Final = 0.1
+#: Skills whose schemas are kept compiled.
+_MAX_SKILLS: Final = 1000
 
 
 class KnownSkill(NamedTuple):
@@ -25,20 +24,20 @@ class KnownSkill(NamedTuple):
     Attributes:
         agent: The agent.
         id: The skill.
-        digest: Which version of it.
-        checker: What checks its input.
-        idempotent: Whether it may be done again.
+        digest: The digest of its definition.
+        checker: What checks its input; None if it takes any.
+        idempotent: Whether another instance may do a task of it again.
     """
 
     agent: str
     id: str
     digest: str
-    checker: Checker | None
+    checker: UntrustedSchema | None
     idempotent: bool
 
 
 class Directory:
-    """The agents of all nodes, as far as they have to be known here.
+    """The agents of all nodes, as far as calls from this node need them.
 
     Args:
         store: The agents in Redis.
@@ -51,11 +50,11 @@ class Directory:
         self._lock = asyncio.Lock()
         self._skills: dict[tuple[str, str], KnownSkill] = {}
 
-    async def agents(self, *, max_age: float = _FRESH) -> dict[str, AgentState]:
-        """All agents.
+    async def agents(self, *, max_age: float = _MAX_AGE) -> dict[str, AgentState]:
+        """Return all agents.
 
         Args:
-            max_age: Seconds that what is known may be old.
+            max_age: Seconds for which what is known is not read anew.
 
         Raises:
             Error: ``unavailable``: Redis is away.
@@ -72,7 +71,7 @@ class Directory:
         return self._agents
 
     async def find(self, agent: str | None, skill: str | None) -> KnownSkill:
-        """The skill that a call is for.
+        """Find the skill that a call is for.
 
         Args:
             agent: The agent; None for the least busy that has the skill.
@@ -81,54 +80,56 @@ class Directory:
         Raises:
             Error: ``not_found``; ``invalid_payload`` if the agent has several; ``unavailable``.
         """
-        known = self._known(await self.agents(max_age=10 * _FRESH), agent, skill)
-        if known is None or agent is None:
-            fresh = _FRESH if known is not None else _LOOK_AGAIN
-            known = self._known(await self.agents(max_age=fresh), agent, skill)
-        if known is None:
+        match = _match(await self.agents(max_age=10 * _MAX_AGE), agent, skill)
+        if match is None or agent is None:
+            max_age = _MAX_AGE if match is not None else _MISS_AGE
+            match = _match(await self.agents(max_age=max_age), agent, skill)
+        if match is None:
             raise Error("not_found", "There is no such agent, or it has no such skill.")
-        return self._skill(*known)
+        return self._known_skill(*match)
 
-    def forget(self) -> None:
-        """What is known is old: the next look reads it anew."""
+    def invalidate(self) -> None:
+        """Have the agents read anew when they are asked for next: some have changed."""
         self._read_at = -math.inf
 
-    def _known(
-        self, agents: dict[str, AgentState], agent: str | None, skill: str | None
-    ) -> tuple[str, str] | None:
-        if agent is None:
-            able = [name for name, state in agents.items() if skill in state.skills]
-            if skill is None or not able:
-                return None
-            return min(able, key=lambda name: _load(agents[name], skill)), skill
-        state = agents.get(agent)
-        if state is None:
-            return None
-        if skill is None:
-            if len(state.skills) > 1:
-                one_of = f"One of: {', '.join(sorted(state.skills))}."
-                fault = field_fault("/skill", "required", one_of)
-                words = "The agent has several skills; name one."
-                raise with_faults("invalid_payload", [fault], words)
-            return next(((agent, only) for only in state.skills), None)
-        return (agent, skill) if skill in state.skills else None
-
-    def _skill(self, agent: str, skill: str) -> KnownSkill:
+    def _known_skill(self, agent: str, skill: str) -> KnownSkill:
         digest, definition = self._agents[agent].skills[skill]
         known = self._skills.get((agent, skill))
         if known is None or known.digest != digest:
             described: dict[str, Any] = msgspec.json.decode(definition)
             schema = described.get("input")
-            checker = None if schema is None else compile_schema(schema)
+            checker = None if schema is None else compile_untrusted(schema)
             known = KnownSkill(agent, skill, digest, checker, bool(described.get("idempotent")))
-            if len(self._skills) >= _REMEMBERED:
+            if len(self._skills) >= _MAX_SKILLS:
                 self._skills.clear()
             self._skills[(agent, skill)] = known
         return known
 
 
-def _load(state: AgentState, skill: str) -> tuple[bool, float]:
-    """How busy an agent is for a skill; those without an instance come last."""
+def _match(
+    agents: dict[str, AgentState], agent: str | None, skill: str | None
+) -> tuple[str, str] | None:
+    """Return the agent and the skill that a call is for; None if there is none."""
+    if agent is None:
+        able = [name for name, state in agents.items() if skill in state.skills]
+        if skill is None or not able:
+            return None
+        return min(able, key=lambda name: _utilisation(agents[name], skill)), skill
+    state = agents.get(agent)
+    if state is None:
+        return None
+    if skill is None:
+        if len(state.skills) > 1:
+            one_of = f"One of: {', '.join(sorted(state.skills))}."
+            fault = field_fault("/skill", "required", one_of)
+            words = "The agent has several skills; name one."
+            raise with_faults("invalid_payload", [fault], words)
+        return next(((agent, only) for only in state.skills), None)
+    return (agent, skill) if skill in state.skills else None
+
+
+def _utilisation(state: AgentState, skill: str) -> tuple[bool, float]:
+    """Tell how busy an agent is for a skill; one without an instance for it sorts last."""
     able = [each for each in state.instances if skill in each.skills]
     capacity = sum(each.capacity for each in able)
     if not capacity:

@@ -1,144 +1,160 @@
-"""An instance of an agent at this node: its connection, and the tasks it has."""
+"""`ConnectedInstance`: an instance of an agent at this node, its connection and its tasks."""
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-import msgspec
-
-from jackfield.errors import Error
-
-if TYPE_CHECKING:
-    from jackfield.connection import Connection
-    from jackfield.store.agents import Held
-
+from jackfield.connection.connection import Connection
+from jackfield.connection.slot import Slot
+from jackfield.store.tasks import HeldTask
+from jackfield.wire.errors import Error
+from jackfield.wire.tasks import agent_canceled
 
 #: The scope that an identity must have to be an agent.
 SCOPE: Final = "agent"
 
 
-class Task:
+class AssignedTask:
     """A task that an instance has.
 
     Args:
         attempt: Which attempt.
-        told: Whether the instance was told on this connection that it has it.
+        is_delivered: Whether the instance was sent the task on this connection.
     """
 
-    __slots__ = ("answers", "attempt", "go", "signs", "told")
+    __slots__ = ("answers", "attempt", "is_delivered", "resumed", "signals")
 
-    def __init__(self, attempt: int, *, told: bool = True) -> None:
+    def __init__(self, attempt: int, *, is_delivered: bool = True) -> None:
         self.attempt = attempt
-        self.told = told
-        #: The number of the last answer that the instance was told.
+        self.is_delivered = is_delivered
+        #: The number of the last answer that the instance was sent.
         self.answers = 0
-        #: How often it was said to wait or to go on.
-        self.signs = 0
+        #: How often the caller's node said to pause or to resume.
+        self.signals = 0
         #: Set while the caller keeps up.
-        self.go = asyncio.Event()
-        self.go.set()
+        self.resumed = asyncio.Event()
+        self.resumed.set()
 
 
-class Instance:
+class ConnectedInstance:
     """An instance of an agent, for as long as its connection is here.
 
-    What it is told before the reply to its registration is kept until `activate`.
+    Messages for it are kept until it has been told that it is registered: until `activate`.
 
     Args:
         instance_id: Its id.
         agent: The agent.
         connection: Its connection.
-        on_active: Called once it has been told that it is registered.
+        on_active: Called by `activate`.
     """
 
-    __slots__ = ("_kept", "_on_active", "agent", "connection", "id", "tasks")
+    __slots__ = ("_on_active", "_pending", "agent", "connection", "id", "tasks")
 
     def __init__(
         self,
         instance_id: str,
         agent: str,
-        connection: "Connection",
-        on_active: Callable[["Instance"], None],
+        connection: Connection,
+        on_active: Callable[["ConnectedInstance"], None],
     ) -> None:
         self._on_active = on_active
         self.id = instance_id
         self.agent = agent
         self.connection = connection
-        self.tasks: dict[str, Task] = {}
-        self._kept: list[bytes] | None = []
+        self.tasks: dict[str, AssignedTask] = {}
+        self._pending: list[bytes] | None = []
 
     def activate(self) -> None:
-        """It has been told that it is registered."""
-        kept, self._kept = self._kept or [], None
-        for message in kept:
+        """Send what was kept, behind the reply to its registration."""
+        pending, self._pending = self._pending or [], None
+        for message in pending:
             self._send(message)
         self._on_active(self)
 
     def abandon(self) -> None:
-        """It was not told so: its request has failed, or its connection has ended."""
+        """Keep on keeping: the registration had no reply, as it failed or its connection ended."""
 
     def obey(self, task: str, attempt: int, verb: str, message: bytes, number: int = 0) -> None:
-        """Do what came for it over the channel; what it was told already is dropped."""
-        held = self.tasks.get(task)
+        """Carry out an order of the channel; one that was carried out already is dropped.
+
+        Args:
+            task: The task it is about.
+            attempt: The attempt it is about.
+            verb: ``assigned``, ``canceled``, ``answered``, ``hold`` or ``go``.
+            message: What the instance is sent, in JSON.
+            number: The number of the answer.
+        """
+        mine = self.tasks.get(task)
         if verb == "assigned":
-            if held is None or held.attempt < attempt or not held.told:
-                self.tasks[task] = Task(attempt)
+            if mine is None or mine.attempt < attempt or not mine.is_delivered:
+                self.tasks[task] = AssignedTask(attempt)
                 self._send(message)
-        elif held is None or held.attempt != attempt:
+        elif mine is None or mine.attempt != attempt:
             return
         elif verb == "canceled":
             self.drop(task)
             self._send(message)
         elif verb == "answered":
-            if number > held.answers:
-                held.answers = number
+            if number > mine.answers:
+                mine.answers = number
                 self._send(message)
         elif verb == "hold":
-            held.signs += 1
-            held.go.clear()
+            mine.signals += 1
+            mine.resumed.clear()
         elif verb == "go":
-            held.signs += 1
-            held.go.set()
+            mine.signals += 1
+            mine.resumed.set()
 
-    def go_on_from(self, former: "Instance") -> None:
-        """Its connection was this instance before, and knows the tasks that it had."""
+    def take_tasks_of(self, former: "ConnectedInstance") -> None:
+        """Take over what its connection knows, which was this instance before."""
         self.tasks = former.tasks | self.tasks
 
-    def expect(self, held: "Held") -> None:
-        """It has a task that it was not told of on this connection; until then it may end it."""
-        self.tasks.setdefault(held.task, Task(held.attempt, told=False))
+    def expect(self, held: HeldTask) -> None:
+        """Note a task that it has, but was not sent on this connection; it may end it."""
+        self.tasks.setdefault(held.task, AssignedTask(held.attempt, is_delivered=False))
 
-    def has_missed(self, held: "Held") -> bool:
-        """Whether it was not told something of a task."""
+    def has_missed(self, held: HeldTask) -> bool:
+        """Tell whether it was not sent something about a task."""
         mine = self.tasks.get(held.task)
         return (
             mine is None
-            or not mine.told
+            or not mine.is_delivered
             or mine.attempt != held.attempt
             or mine.answers < held.answers
         )
 
     def cancel(self, task: str) -> None:
-        """It has lost a task without a word: tell it so."""
-        held = self.tasks.get(task)
-        if held is not None:
-            self.obey(task, held.attempt, "canceled", _canceled(task, held.attempt))
+        """Tell it that a task is no longer its own, where nobody has sent it an order to."""
+        mine = self.tasks.get(task)
+        if mine is not None:
+            self.obey(task, mine.attempt, "canceled", _canceled(task, mine.attempt))
 
     def drop(self, task: str) -> None:
-        """It has a task no longer; whoever waits in its name goes on."""
-        held = self.tasks.pop(task, None)
-        if held is not None:
-            held.go.set()
+        """Forget a task that it has no longer; a report of it that waits goes on."""
+        mine = self.tasks.pop(task, None)
+        if mine is not None:
+            mine.resumed.set()
 
     def _send(self, message: bytes) -> None:
-        if self._kept is not None:
-            self._kept.append(message)
+        if self._pending is not None:
+            self._pending.append(message)
         else:
             self.connection.send(self.connection.codec.from_json(message))
 
 
+class AgentRegistration:
+    """Which instance of which agent a connection is, if it is one."""
+
+    __slots__ = ("instance",)
+
+    def __init__(self) -> None:
+        self.instance: ConnectedInstance | None = None
+
+
+REGISTRATION: Final = Slot("agent", AgentRegistration)
+
+
 def _canceled(task: str, attempt: int) -> bytes:
-    """What an instance is told which has a task no longer, and does not know why."""
+    """Return the message for an instance that has a task no longer, for reasons unknown here."""
     error = Error("agent_gone", "The task is no longer this instance's.", task=task)
-    payload = {"task": task, "attempt": attempt, "error": error.as_dict()}
-    return msgspec.json.encode({"type": "agent.canceled", "payload": payload})
+    return agent_canceled(task, attempt, error)

@@ -6,15 +6,18 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-#: The names of A2A (https://a2a-protocol.org, TaskState), in lower case.
+from jackfield.wire.agent_limits import TASK_ID
+from jackfield.wire.errors import Error
+
+#: The states that nothing follows, by the names of A2A (https://a2a-protocol.org, TaskState) in
+#: lower case.
 ENDED: Final = frozenset({"completed", "failed", "canceled", "rejected"})
 
-#: Begins with the agent's name, which fits into a key and the name of a topic.
-_TASK_ID: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}\.[A-Za-z0-9_-]{22}")
+_TASK_ID: Final = re.compile(TASK_ID)
 
 
 def is_task_id(text: str) -> bool:
-    """Whether a text can be a task's id."""
+    """Tell whether a text can be a task's id."""
     return _TASK_ID.fullmatch(text) is not None
 
 
@@ -40,12 +43,31 @@ _decode_event = msgspec.json.Decoder(_Event).decode
 
 
 def read_event(message: bytes) -> Progress:
-    """What an event of a task's topic says; the message is one of ours."""
+    """Read the payload of an event of a task's topic; the message is one of ours."""
     return _decode_event(message).payload
 
 
-class Told(NamedTuple):
-    """A record of the channel on which a node learns what becomes of tasks.
+def output_of(event: Progress, task: str) -> msgspec.Raw:
+    """Return the output of a task.
+
+    Args:
+        event: The last event of its topic.
+        task: Its id.
+
+    Raises:
+        Error: It has not completed: why.
+    """
+    if event.state == "completed":
+        return event.output
+    error: dict[str, Any] = msgspec.json.decode(bytes(event.error))
+    error.setdefault("task", task)
+    raise Error(
+        error.pop("code"), error.pop("message"), retryable=error.pop("retryable", False), **error
+    )
+
+
+class ChannelRecord(NamedTuple):
+    """A record of the channel on which a node learns what becomes of an agent's tasks.
 
     Attributes:
         words: For an event ``e``, the task, the epoch and the offset; for an order ``o``, the
@@ -57,18 +79,22 @@ class Told(NamedTuple):
     body: bytes
 
 
-def read_records(data: bytes) -> Iterator[Told]:
-    """What was published on such a channel: each record a line of words and a size, then a body."""
+def read_records(data: bytes) -> Iterator[ChannelRecord]:
+    """Take apart what was published on such a channel.
+
+    Args:
+        data: Records end to end, each a line of words and a size, then a body of that size.
+    """
     start = 0
     while start < len(data):
         end = data.index(b"\n", start)
         *words, size = str(data[start:end], "ascii").split(" ")
         start = end + 1 + int(size)
-        yield Told(words, data[end + 1 : start])
+        yield ChannelRecord(words, data[end + 1 : start])
 
 
 def task_object(fields: Mapping[str, bytes]) -> dict[str, Any]:
-    """A task as clients see it.
+    """Return a task as clients see it.
 
     Args:
         fields: What Redis has of it.

@@ -1,4 +1,4 @@
-"""Who a connection belongs to, and what an authenticator is that finds it out.
+"""`Authenticator`: what finds out who a connection belongs to, and what it is given.
 
 An authenticator is found by its entry point in the group ``jackfield.authenticators``, the built-in
 ones as well, and is used where the configuration asks for it (see `auth.loading`).
@@ -10,32 +10,13 @@ from typing import Final, Literal, Protocol
 
 from aiohttp import web
 
+from jackfield.wire.identity import ANONYMOUS, Identity
+
 #: Characters. A header of aiohttp's holds no more, and no provider's tokens come near it.
 MAX_TOKEN_LENGTH: Final = 8192
-#: Characters of a user's id: ``user:<id>`` is the name of a topic, and must fit.
-MAX_USER_LENGTH: Final = 200
 
 #: Where a token came from; ``none`` is a client that sent nothing.
 Source = Literal["bearer", "ticket", "cookie", "message", "none"]
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who a connection belongs to.
-
-    Attributes:
-        user: The user's id; None for somebody anonymous.
-        scopes: What they may do.
-        expires_at: When this runs out, in seconds since the epoch; None if never.
-        token_id: What the token that proves it can be revoked by; None if by nothing.
-        issued_at: When that token was made, in seconds since the epoch; None if it doesn't say.
-    """
-
-    user: str | None
-    scopes: frozenset[str] = frozenset()
-    expires_at: float | None = None
-    token_id: str | None = None
-    issued_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +36,10 @@ class Credentials:
 
 
 class Authenticator(Protocol):
-    """Tells whose a connection is.
+    """Finds out who a connection belongs to.
 
-    One that is an asynchronous context manager as well is entered when the server starts, and left
-    when it stops.
+    One that is an asynchronous context manager as well is entered when the server starts, and
+    exited when it stops.
     """
 
     async def authenticate(self, credentials: Credentials) -> Identity | None:
@@ -68,36 +49,24 @@ class Authenticator(Protocol):
             credentials: What was sent.
 
         Returns:
-            Whose the connection is; None to leave it to the other authenticators.
+            Who the connection belongs to; None to leave it to the other authenticators.
 
         Raises:
-            Error: It is this one's to judge, and refused: ``unauthenticated``, ``token_expired``,
-                or ``unavailable`` if it can't be told now.
+            Error: No other is to be asked: ``unauthenticated``, ``token_expired``, or
+                ``unavailable`` if it can't be told now.
         """
 
 
-ANONYMOUS: Final = Identity(user=None)
-
-
 class Anonymous:
-    """Lets in whoever sends nothing, as nobody.
+    """Accepts clients that send nothing, as anonymous ones.
 
     Args:
-        scopes: What nobody may do.
+        scopes: The scopes of an anonymous client.
     """
 
     def __init__(self, scopes: Iterable[str] = ()) -> None:
-        self._nobody = Identity(None, frozenset(scopes)) if scopes else ANONYMOUS
+        self._identity = Identity(None, frozenset(scopes)) if scopes else ANONYMOUS
 
     async def authenticate(self, credentials: Credentials) -> Identity | None:
-        """Nobody, for a client that sent nothing."""
-        return self._nobody if credentials.source == "none" else None
-
-
-def is_user(text: object) -> bool:
-    """Whether a text can be a user's id: it must fit into the name of a topic, and into a key."""
-    return (
-        isinstance(text, str)
-        and 1 <= len(text) <= MAX_USER_LENGTH
-        and text.isprintable()  # no control characters, and no half of a surrogate pair
-    )
+        """Return the anonymous identity for a client that sent nothing."""
+        return self._identity if credentials.source == "none" else None

@@ -1,28 +1,30 @@
-"""The authenticators of a node: asked in turn who sent something, and contained."""
+"""`AuthenticatorChain`: ask the authenticators of a node in turn, and refuse what is revoked."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import Final
 
-from jackfield.errors import CloseCode, Error
+from jackfield.telemetry.incidents import error_of
+from jackfield.wire.close_codes import CloseCode
+from jackfield.wire.errors import Error
+from jackfield.wire.identity import Identity
 
-from . import MAX_TOKEN_LENGTH, Authenticator, Credentials, Identity
+from . import MAX_TOKEN_LENGTH, Authenticator, Credentials
+from .revocations import Revocations
 
-if TYPE_CHECKING:
-    from .revocations import Revocations
-
-#: Seconds that one authenticator may take: whoever waits is not let in yet, and takes a place.
+#: Seconds that one authenticator may take: meanwhile the client is unauthenticated, and has one of
+#: the few permits of such.
 _TIMEOUT: Final = 10.0
 #: Seconds after which to try again where an authenticator has failed.
 _RETRY_AFTER: Final = 5.0
 
 
 class RefusedError(Exception):
-    """Somebody is not let in.
+    """A client is not accepted.
 
     Args:
         error: Why.
-        code: The code to close with.
+        code: The code to close its connection with.
     """
 
     def __init__(self, error: Error, code: CloseCode) -> None:
@@ -36,28 +38,25 @@ class AuthenticatorChain:
 
     Args:
         authenticators: Asked in turn.
-        revocations: What is not let in whatever they say.
-        report: Logs a fault under an incident's id.
+        revocations: What is revoked: refused whatever they say.
     """
 
     def __init__(
         self,
         authenticators: Sequence[Authenticator],
-        revocations: "Revocations",
-        report: Callable[..., Error],
+        revocations: Revocations,
     ) -> None:
         self._authenticators = authenticators
         self._revocations = revocations
-        self._report = report
 
     async def identify(self, credentials: Credentials) -> Identity | None:
-        """Who sent something.
+        """Find out who sent something.
 
         Returns:
-            None for a client that sent nothing, and may still send something.
+            The identity; None for a client that sent nothing, and may still send something.
 
         Raises:
-            RefusedError: They are not let in.
+            RefusedError: It is not accepted.
         """
         try:
             identity = await self._ask(credentials)
@@ -73,16 +72,16 @@ class AuthenticatorChain:
         return identity
 
     def check(self, identity: Identity, connection_id: str | None = None) -> None:
-        """Refuse who is revoked.
+        """Refuse an identity, or a connection, that is revoked.
 
         Raises:
-            RefusedError: They are, or it is not known.
+            RefusedError: It is, or it is not known yet whether it is.
         """
         if not self._revocations.is_ready:
             raise RefusedError(
                 Error("unavailable", retry_after=_RETRY_AFTER), CloseCode.UNAVAILABLE
             )
-        if self._revocations.cover(identity, connection_id):
+        if self._revocations.is_revoked(identity, connection_id):
             raise RefusedError(Error("unauthenticated", "The token is revoked."), CloseCode.REVOKED)
 
     async def _ask(self, credentials: Credentials) -> Identity | None:
@@ -96,12 +95,12 @@ class AuthenticatorChain:
             except Error:
                 raise
             except Exception as exc:  # noqa: BLE001 - it may be anyone's, and raise anything
-                self._report(exc, authenticator=type(authenticator).__name__)
+                error_of(exc, authenticator=type(authenticator).__name__)
                 failed = True
                 continue
             if identity is not None:
                 return identity
-        if failed:  # who it was might have known them
+        if failed:  # the one that failed might have known it
             raise Error("unavailable", retry_after=_RETRY_AFTER)
         if credentials.source != "none" or not self._authenticators:
             raise Error("unauthenticated", "No authenticator knows it.")

@@ -16,14 +16,15 @@ from jwt import PyJWT, exceptions
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from jackfield.config import DurationField, Secret, SecretFileField, is_loopback
-from jackfield.errors import Error
-from jackfield.malformed import UNDECODABLE
+from jackfield.wire.errors import Error
+from jackfield.wire.identity import MAX_USER_LENGTH, Identity, is_user
+from jackfield.wire.malformed import UNDECODABLE
 
-from . import MAX_TOKEN_LENGTH, MAX_USER_LENGTH, Credentials, Identity, is_user
+from . import MAX_TOKEN_LENGTH, Credentials
 from .jwks import KeySet
-from .keys import ALGORITHMS, Key, Kind, kinds, public_key, secret_key
+from .keys import ALGORITHMS, Key, KeyKind, kinds, public_key, secret_key
 
-#: Seconds. Clocks that differ by more are to be set, and a token is not to outlive itself by more.
+#: Seconds. Clocks that differ by more should be set, and no token should be accepted for longer.
 _MAX_LEEWAY: Final = 300.0
 #: Seconds since the epoch: the end of the year 9999, past which no date is one.
 _LATEST: Final = 253_402_300_800
@@ -32,8 +33,8 @@ _SCOPE_CLAIMS: Final = ("scope", "scopes", "scp")
 #: Where the key may come from.
 _KEY_SOURCES: Final = ("secret_file", "secret_env", "public_key_file", "jwks_url")
 
-#: What is wrong with a token, by what PyJWT raises; the first that fits. Its own words may quote
-#: the token.
+#: What is wrong with a token, by what PyJWT raises, whose own words may quote the token; the first
+#: that fits.
 _FAULTS: Final = (
     (exceptions.InvalidSignatureError, "Its signature is wrong."),
     (exceptions.InvalidAudienceError, "It is for another audience."),
@@ -100,7 +101,7 @@ class JwtSchema(Schema):
     def one_key_that_fits(
         self, data: Mapping[str, Any], original: Mapping[str, Any], **_: Any
     ) -> None:
-        """Every fault of a key is found at the start, and none when the first token comes."""
+        """Find every fault of a key when the server starts, and not when the first token comes."""
         given = [name for name in _KEY_SOURCES if original.get(name) is not None]
         if len(given) != 1:
             raise ValidationError(
@@ -108,7 +109,7 @@ class JwtSchema(Schema):
                 given[-1] if given else "algorithms",
             )
         algorithms = data["algorithms"]
-        if Kind.SECRET in kinds(algorithms) and len(kinds(algorithms)) > 1:
+        if KeyKind.SECRET in kinds(algorithms) and len(kinds(algorithms)) > 1:
             raise ValidationError(
                 "Those that start with HS need a secret, the others a public key. Both together "
                 "would let everyone who has the public key sign tokens.",
@@ -117,7 +118,7 @@ class JwtSchema(Schema):
         try:
             if data["jwks_url"] is None:
                 static_key(data)
-            elif Kind.SECRET in kinds(algorithms):
+            elif KeyKind.SECRET in kinds(algorithms):
                 raise ValueError(  # noqa: TRY301 - one way for all faults of the key
                     f"{algorithms[0]} needs a secret, and a key set has public keys: set "
                     "secret_file"
@@ -127,7 +128,7 @@ class JwtSchema(Schema):
 
 
 def static_key(config: Mapping[str, Any]) -> Key:
-    """The key of a configuration that has it at hand.
+    """Make the key of a configuration that has a secret or a public key.
 
     Args:
         config: What `JwtSchema` has loaded.
@@ -159,29 +160,29 @@ _read_header: Final = msgspec.json.Decoder(_RawHeader).decode
 
 
 def read_header(token: str) -> Header:
-    """The header of a token, of which nothing is verified yet.
+    """Read the header of a token, of which nothing is verified yet.
 
     Raises:
-        Error: ``unauthenticated``: there is none that can be read, or it has a ``crit``: what that
-            lists must be understood (RFC 7515, section 4.1.11), and there is nothing that is.
+        Error: ``unauthenticated``: it can't be read, or has a ``crit``: what that lists must be
+            understood (RFC 7515, section 4.1.11), and no extension is.
     """
     encoded = token.partition(".")[0]
     try:
         # An overlong header is refused by its token's length.
         header = _read_header(urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
     except UNDECODABLE:
-        raise _refused("It can't be read.") from None
+        raise _invalid("It can't be read.") from None
     if header.crit is not msgspec.UNSET:
-        raise _refused("It has a critical extension, and none is supported.")
+        raise _invalid("It has a critical extension, and none is supported.")
     return Header(header.alg, header.kid)
 
 
 class Verifier:
-    """Verifies tokens against what they must all have.
+    """Verifies the signature and the claims of tokens.
 
     Args:
-        audience: Whom they must be for.
-        issuer: Who must have made them.
+        audience: What their ``aud`` must name.
+        issuer: What their ``iss`` must be.
         leeway: Seconds by which the issuer's clock may differ.
     """
 
@@ -194,7 +195,7 @@ class Verifier:
         )
 
     def claims(self, token: str, key: Key) -> dict[str, Any]:
-        """The claims of a token that is valid by PyJWT.
+        """Return the claims of a token that is valid by PyJWT.
 
         Raises:
             Error: ``unauthenticated`` or ``token_expired``: it isn't.
@@ -211,22 +212,22 @@ class Verifier:
         except exceptions.ExpiredSignatureError:
             raise Error("token_expired") from None
         except exceptions.MissingRequiredClaimError as exc:
-            raise _refused(f"It lacks the claim {exc.claim!r}.") from None
+            raise _invalid(f"It lacks the claim {exc.claim!r}.") from None
         except exceptions.PyJWTError as exc:
             words = (words for kind, words in _FAULTS if isinstance(exc, kind))
-            raise _refused(next(words, "It can't be read.")) from None
+            raise _invalid(next(words, "It can't be read.")) from None
         except Exception:  # noqa: BLE001 - PyJWT 2.13 lets out what int() says of a claim
-            raise _refused("It can't be read.") from None
+            raise _invalid("It can't be read.") from None
 
     def verify(self, token: str, key: Key) -> Identity:
-        """Whose a token is.
+        """Return the identity that a token proves.
 
         Raises:
             Error: ``unauthenticated`` or ``token_expired``: it is not valid.
         """
         claims = self.claims(token, key)
         if not is_user(claims["sub"]):
-            raise _refused(
+            raise _invalid(
                 f"Its subject is not a text of 1 to {MAX_USER_LENGTH} printable characters."
             )
         issued_at = claims.get("iat")
@@ -240,14 +241,14 @@ class Verifier:
 
 
 def _time(value: object, claim: str) -> float:
-    """A date of a token (RFC 7519, section 2: a number); PyJWT takes whatever `int` does."""
+    """Check a date of a token (RFC 7519, section 2: a number); PyJWT takes whatever `int` does."""
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _LATEST:
         return float(value)
-    raise _refused(f"Its claim {claim!r} is not a time.")
+    raise _invalid(f"Its claim {claim!r} is not a time.")
 
 
 def _scopes(claims: Mapping[str, Any]) -> frozenset[str]:
-    """What a token allows: providers differ in how they write it (RFC 8693, section 4.2)."""
+    """Return the scopes of a token; providers write them differently (RFC 8693, section 4.2)."""
     scopes: set[str] = set()
     for name in _SCOPE_CLAIMS:
         value = claims.get(name, "")
@@ -256,16 +257,16 @@ def _scopes(claims: Mapping[str, Any]) -> frozenset[str]:
         elif isinstance(value, list) and all(isinstance(scope, str) for scope in value):
             scopes.update(value)
         else:
-            raise _refused(f"Its claim {name!r} is neither a text nor a list of texts.")
+            raise _invalid(f"Its claim {name!r} is neither a text nor a list of texts.")
     return frozenset(scopes)
 
 
-def _refused(why: str) -> Error:
+def _invalid(why: str) -> Error:
     return Error("unauthenticated", f"The token is not valid. {why}")
 
 
 class JwtAuthenticator:
-    """Takes JSON Web Tokens from a header, a cookie or a message.
+    """Accepts JSON Web Tokens from a header, a cookie or a message.
 
     Args:
         config: What `JwtSchema` has loaded.
@@ -298,7 +299,7 @@ class JwtAuthenticator:
             await self._key_set.close()
 
     async def authenticate(self, credentials: Credentials) -> Identity | None:
-        """Whose a token is; None for what is no JSON Web Token."""
+        """Return the identity that a token proves; None for what is not a JSON Web Token."""
         token = credentials.token
         # A token has no place in a URL, and so none where tickets come from.
         if credentials.source in ("none", "ticket") or token.count(".") != 2:  # noqa: PLR2004 - RFC 7515, section 7.1
@@ -306,28 +307,28 @@ class JwtAuthenticator:
         return self._verifier.verify(token, await self.find_key(token))
 
     async def find_key(self, token: str) -> Key:
-        """The key that a token claims to be signed with.
+        """Find the key that a token claims to be signed with.
 
         Raises:
             Error: ``unauthenticated``: there is no such key; ``unavailable``: there is none at all
                 yet.
         """
         if len(token) > MAX_TOKEN_LENGTH or not token.isascii():
-            raise _refused("It can't be read.")
+            raise _invalid("It can't be read.")
         header = read_header(token)
         if header.algorithm not in self._algorithms:
-            raise _refused("Its algorithm is not one of those allowed.")
+            raise _invalid("Its algorithm is not one of those allowed.")
         if self._key is not None:
             return self._key
         assert self._key_set is not None  # noqa: S101 - there is one of the two
         key = self._key_set.find(header.key_id, header.algorithm)
         if key is None:
-            key = await self._key_set.look_for(header.key_id, header.algorithm)
+            key = await self._key_set.fetch(header.key_id, header.algorithm)
         if key is None:
-            raise _refused("There is no such key.")
+            raise _invalid("There is no such key.")
         return key
 
     @property
     def verifier(self) -> Verifier:
-        """What is asked of a token beyond its signature."""
+        """What verifies the tokens."""
         return self._verifier

@@ -1,7 +1,7 @@
-"""The keys that tokens are verified with, and which algorithm each of them is for.
+"""`Key`: what tokens are verified with, and the algorithms it is for.
 
-An algorithm is only ever used with a key of its own kind: a public key is no secret, and whoever
-could have it taken for one would sign with it (RFC 8725, section 2.1).
+An algorithm is only used with a key of its own kind. A public key is known to everybody: if it were
+taken for a secret, everybody could sign (RFC 8725, section 2.1).
 """
 
 from base64 import urlsafe_b64encode
@@ -19,11 +19,11 @@ from jwt.algorithms import HMACAlgorithm
 
 PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 
-#: Bits of the shortest RSA key that is taken (RFC 7518, section 3.3).
+#: Bits of the shortest RSA key that is accepted (RFC 7518, section 3.3).
 _RSA_BITS: Final = 2048
 
 
-class Kind(StrEnum):
+class KeyKind(StrEnum):
     """What a key is."""
 
     SECRET = "a secret"  # noqa: S105 - a word
@@ -34,26 +34,26 @@ class Kind(StrEnum):
     ED25519 = "Ed25519"
 
 
-#: What each algorithm needs (RFC 7518, section 3; RFC 8037).
+#: The kind of key that each algorithm needs (RFC 7518, section 3; RFC 8037).
 ALGORITHMS: Final = {
-    "HS256": Kind.SECRET,
-    "HS384": Kind.SECRET,
-    "HS512": Kind.SECRET,
-    "RS256": Kind.RSA,
-    "RS384": Kind.RSA,
-    "RS512": Kind.RSA,
-    "PS256": Kind.RSA,
-    "PS384": Kind.RSA,
-    "PS512": Kind.RSA,
-    "ES256": Kind.P256,
-    "ES384": Kind.P384,
-    "ES512": Kind.P521,
-    "EdDSA": Kind.ED25519,
+    "HS256": KeyKind.SECRET,
+    "HS384": KeyKind.SECRET,
+    "HS512": KeyKind.SECRET,
+    "RS256": KeyKind.RSA,
+    "RS384": KeyKind.RSA,
+    "RS512": KeyKind.RSA,
+    "PS256": KeyKind.RSA,
+    "PS384": KeyKind.RSA,
+    "PS512": KeyKind.RSA,
+    "ES256": KeyKind.P256,
+    "ES384": KeyKind.P384,
+    "ES512": KeyKind.P521,
+    "EdDSA": KeyKind.ED25519,
 }
 #: Bytes of a secret, at least: as many as the hash has (RFC 7518, section 3.2).
 SECRET_BYTES: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
 
-_CURVES: Final = {"secp256r1": Kind.P256, "secp384r1": Kind.P384, "secp521r1": Kind.P521}
+_CURVES: Final = {"secp256r1": KeyKind.P256, "secp384r1": KeyKind.P384, "secp521r1": KeyKind.P521}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,31 +69,31 @@ class Key:
     algorithms: tuple[str, ...]
 
 
-class _Examined(HMACAlgorithm):
-    """HMAC with a secret that has been looked at before.
+class _CheckedHMAC(HMACAlgorithm):
+    """HMAC with a secret that was checked before.
 
-    PyJWT looks anew for each token whether it isn't a key or a certificate in disguise, which takes
-    a third of the time that verifying one does.
+    PyJWT checks for each token whether the secret isn't a key or a certificate, which takes a third
+    of the time that verifying the token does.
     """
 
     def prepare_key(self, key: str | bytes) -> bytes:
-        """The secret as it is."""
+        """Return the secret as it is."""
         return key if isinstance(key, bytes) else key.encode()
 
 
-def kinds(algorithms: Sequence[str]) -> list[Kind]:
-    """What kinds of key some algorithms need, each once."""
+def kinds(algorithms: Sequence[str]) -> list[KeyKind]:
+    """Return the kinds of key that some algorithms need, each once."""
     return list(dict.fromkeys(ALGORITHMS[name] for name in algorithms))
 
 
 def secret_key(secret: str, algorithms: Sequence[str]) -> Key:
-    """A secret as a key.
+    """Make a key of a secret.
 
     Raises:
-        ValueError: It can't be that: the words say why, and don't quote it.
+        ValueError: It is no usable secret: the message says why, and doesn't quote it.
     """
     for name in algorithms:
-        if ALGORITHMS[name] is not Kind.SECRET:
+        if ALGORITHMS[name] is not KeyKind.SECRET:
             raise ValueError(f"{name} needs a public key, and not a secret: set public_key_file")
     material = secret.encode()
     if b"-----BEGIN " in material:
@@ -118,15 +118,15 @@ def secret_key(secret: str, algorithms: Sequence[str]) -> Key:
     encoded = str(urlsafe_b64encode(material).rstrip(b"="), "ascii")
     prepared = PyJWK({"kty": "oct", "k": encoded, "alg": algorithms[0]})
     assert isinstance(prepared.Algorithm, HMACAlgorithm)  # noqa: S101 - as all are of secrets
-    prepared.Algorithm = _Examined(prepared.Algorithm.hash_alg)
+    prepared.Algorithm = _CheckedHMAC(prepared.Algorithm.hash_alg)
     return Key(prepared, tuple(algorithms))
 
 
 def public_key(pem: str, algorithms: Sequence[str]) -> Key:
-    """A public key in PEM as a key.
+    """Make a key of a public key in PEM.
 
     Raises:
-        ValueError: It can't be that: the words say why, and don't quote it.
+        ValueError: It is no usable key: the message says why, and doesn't quote it.
     """
     if "PRIVATE KEY-----" in pem:
         raise ValueError("This is a private key: the server needs the public one, and no other")
@@ -138,7 +138,7 @@ def public_key(pem: str, algorithms: Sequence[str]) -> Key:
     if kind is None or not isinstance(material, PublicKey):
         raise ValueError("No algorithm is for a key of this kind")
     for name in algorithms:
-        if ALGORITHMS[name] is Kind.SECRET:
+        if ALGORITHMS[name] is KeyKind.SECRET:
             raise ValueError(
                 f"{name} needs a secret, and this is a public key: whoever has that could sign "
                 "tokens"
@@ -149,14 +149,14 @@ def public_key(pem: str, algorithms: Sequence[str]) -> Key:
 
 
 def jwk_key(jwk: Mapping[str, Any], algorithms: Sequence[str]) -> Key | None:
-    """A public key of a JSON Web Key Set (RFC 7517) as a key.
+    """Make a key of a public key of a JSON Web Key Set (RFC 7517).
 
     Args:
         jwk: The key as its set has it.
         algorithms: Those that may be used at all.
 
     Returns:
-        None if it is none to verify tokens with by any of these.
+        The key; None if tokens can't be verified with it by any of these algorithms.
     """
     if jwk.get("kty") == "oct" or jwk.get("use", "sig") != "sig":
         return None
@@ -176,11 +176,11 @@ def jwk_key(jwk: Mapping[str, Any], algorithms: Sequence[str]) -> Key | None:
     return Key(material, usable)
 
 
-def _kind(material: object) -> Kind | None:
-    """What a public key is; None if it is not of use here.
+def _kind(material: object) -> KeyKind | None:
+    """Return the kind of a public key; None if no algorithm is for it.
 
     Raises:
-        ValueError: It is, and is too short.
+        ValueError: It is too short.
     """
     match material:
         case RSAPublicKey():
@@ -189,9 +189,9 @@ def _kind(material: object) -> Kind | None:
                     f"The RSA key is too short: it has {material.key_size} bits, and needs "
                     f"{_RSA_BITS} at least"
                 )
-            return Kind.RSA
+            return KeyKind.RSA
         case EllipticCurvePublicKey():
             return _CURVES.get(material.curve.name)
         case Ed25519PublicKey():
-            return Kind.ED25519
+            return KeyKind.ED25519
     return None

@@ -1,6 +1,6 @@
-"""Authenticators found by entry point: those that the configuration asks for, configured.
+"""Load the authenticators that the configuration names, found by their entry points.
 
-One that can't be had stops the server, unlike a plugin: it was asked for by name, and without it
+One that can't be loaded stops the server, unlike a plugin: it was asked for by name, and without it
 its clients would be told not to come back.
 """
 
@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from jackfield.config import ConfigError, Problem, Section, Settings
-from jackfield.config.section import suggest
-from jackfield.registry import Candidate, discover
+from jackfield.config.problems import suggest
+from jackfield.declaration.candidates import Candidate, discover
 
 from . import Anonymous, Authenticator
 
@@ -19,21 +19,21 @@ ENTRY_POINT_GROUP: Final = "jackfield.authenticators"
 def load_authenticators(
     settings: Settings, candidates: Iterable[Candidate] | None = None
 ) -> list[Authenticator]:
-    """Make the authenticators that the configuration asks for, in the order they are asked in.
+    """Make the authenticators that the configuration names, in the order in which they are asked.
 
     Args:
         settings: The server's settings.
         candidates: What may be loaded; by default every one installed.
 
     Raises:
-        ConfigError: Some can't be had, or their configuration is not valid: all the problems.
+        ConfigError: Some can't be loaded, or their configuration is not valid; it has all problems.
     """
     installed: dict[str, list[Candidate]] = {}
     for candidate in discover(ENTRY_POINT_GROUP) if candidates is None else candidates:
         installed.setdefault(candidate.name, []).append(candidate)
     problems: list[Problem] = []
     authenticators: list[Authenticator] = []
-    for name, section in _wanted(settings):
+    for name, section in _configured(settings):
         try:
             authenticators.append(_make(name, section, installed))
         except ConfigError as exc:
@@ -45,7 +45,7 @@ def load_authenticators(
     return authenticators
 
 
-def _wanted(settings: Settings) -> Iterator[tuple[str, Section]]:
+def _configured(settings: Settings) -> Iterator[tuple[str, Section]]:
     sections = dict(settings.auth.sections)
     if settings.api.keys:
         yield "ticket", sections.pop("ticket", Section(("auth", "ticket")))

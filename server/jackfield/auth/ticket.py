@@ -1,31 +1,38 @@
-"""One-time tickets: what a page connects with that can send no header, and that has no cookie.
+"""One-time tickets: what a page connects with that can send no header and has no cookie.
 
-A server that knows who its user is asks for one over the server API, and hands it to the page. It
-is 256 random bits, good for one connection and a few seconds, and so may stand in a URL.
+An application's server, which knows the user, gets one from the server API and gives it to the
+page. A ticket is 256 random bits, valid for one connection and a few seconds, and so may stand in a
+URL.
 """
 
 import re
 import secrets
 from typing import Any, Final
 
-from jackfield.errors import Error
-from jackfield.http_api import NODE
+from aiohttp import web
 
-from . import Credentials, Identity
+from jackfield.store.tickets import TicketStore
+from jackfield.wire.errors import Error
+from jackfield.wire.identity import Identity
 
-#: What every ticket starts with, so that one can be told from other tokens.
+from . import Credentials
+
+#: Where an application has the tickets that the server API issues.
+TICKETS: Final = web.AppKey("jackfield.tickets", TicketStore)
+
+#: What every ticket starts with, so that it is distinguishable from other tokens.
 _PREFIX: Final = "jft_"
 _BYTES: Final = 32
 _TICKET: Final = re.compile(rf"{_PREFIX}[A-Za-z0-9_-]{{43}}", re.ASCII)
 
 
 def new_ticket() -> str:
-    """A ticket that nobody can guess; it is worth nothing until it is written."""
+    """Make a ticket that nobody can guess; it is valid once it is written with its grant."""
     return _PREFIX + secrets.token_urlsafe(_BYTES)
 
 
 def grant(identity: Identity) -> dict[str, Any]:
-    """What is written with a ticket: whom it lets in."""
+    """Return what is written with a ticket: the identity that it proves."""
     return {
         "user": identity.user,
         "scopes": sorted(identity.scopes),
@@ -35,13 +42,13 @@ def grant(identity: Identity) -> dict[str, Any]:
 
 
 class TicketAuthenticator:
-    """Takes tickets from a URL or a message, each of them once."""
+    """Accepts tickets from a URL or a message, each of them once."""
 
     def __init__(self, config: object = None) -> None:
-        """What there is to configure is about the server API, which gives tickets out."""
+        """Take no configuration: the server API, which issues tickets, has it."""
 
     async def authenticate(self, credentials: Credentials) -> Identity | None:
-        """Whose a ticket is; None for what is no ticket."""
+        """Return the identity that a ticket proves; None for what is not a ticket."""
         if credentials.source not in ("ticket", "message"):
             return None
         ticket = credentials.token
@@ -49,7 +56,7 @@ class TicketAuthenticator:
             return None
         granted = None
         if _TICKET.fullmatch(ticket):
-            granted = await credentials.request.app[NODE].tickets.take(ticket)
+            granted = await credentials.request.app[TICKETS].take(ticket)
         if granted is None:
             raise Error("unauthenticated", "The ticket is not valid: it is too old, or used.")
         return Identity(**{**granted, "scopes": frozenset(granted["scopes"])})

@@ -1,4 +1,4 @@
-"""The command line: ``jackfield``. Each command has a module of its own."""
+"""The command ``jackfield``; each of its subcommands has a module of its own."""
 
 import click
 
@@ -15,7 +15,7 @@ __all__ = ["main"]
             "jackfield serve",
             'jackfield call session.ping \'{"hello": "world"}\'',
         ],
-        {0: "fine", 1: "what was asked failed", 2: "wrong usage"},
+        {0: "succeeded", 1: "failed", 2: "wrong usage"},
     ),
 )
 @click.version_option(package_name="jackfield", message="jackfield %(version)s")

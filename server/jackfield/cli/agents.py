@@ -1,4 +1,4 @@
-"""``jackfield agents``: who is registered, what for, and how busy they are, as it changes."""
+"""``jackfield agents``: list the registered agents, their skills and their load, once or live."""
 
 import asyncio
 import sys
@@ -11,14 +11,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from .connecting import INTERRUPTED, connected, read_duration, read_token, token_option, url_option
 from .options import epilog
-from .server import INTERRUPTED, connected, read_duration, read_token, token_option, url_option
 from .terminal import Failure, one_line, out, print_json
 
 Agents = list[dict[str, Any]]
 
-#: Seconds that a server has for the welcome, and for each list.
-_PATIENCE: Final = 10.0
+#: Seconds to wait for the welcome, and for each list: a busy server answers within one.
+_TIMEOUT: Final = 10.0
 
 
 @click.command(
@@ -30,7 +30,7 @@ _PATIENCE: Final = 10.0
             1: "refused or failed",
             2: "wrong usage",
             3: "could not connect",
-            130: "left by Ctrl-C",
+            130: "stopped by Ctrl-C",
         },
     ),
 )
@@ -39,7 +39,7 @@ _PATIENCE: Final = 10.0
 @click.option(
     "--watch/--once",
     default=None,
-    help="Go on and show what changes, or list once; by default it goes on on a terminal only.",
+    help="List again whenever something changes, or once; by default once, unless on a terminal.",
 )
 @click.option(
     "--interval",
@@ -47,9 +47,9 @@ _PATIENCE: Final = 10.0
     callback=read_duration,
     default="1s",
     show_default=True,
-    help="How long to wait until looking again.",
+    help="How long to wait between two requests for the list.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, each time on one line.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, each list on one line.")
 @click.pass_context
 def command(
     context: click.Context,
@@ -62,36 +62,38 @@ def command(
 ) -> None:
     """List the agents that are registered with a server.
 
-    For each there are its skills, how many instances it has, how many tasks are running of how many
-    they take together, and how many wait. On a terminal the list follows what happens until Ctrl-C.
+    For each agent it shows the skills, the number of instances, how many tasks are running out of
+    how many the instances take together, and how many wait. On a terminal the list is kept up to
+    date until Ctrl-C.
     """
     if interval <= 0:
         raise click.BadParameter("Must be more than 0.", param_hint="--interval")
-    goes_on = sys.stdout.isatty() and not as_json if watch is None else watch
-    lists = _lists(url, read_token(token_env), interval if goes_on else None)
+    if watch is None:
+        watch = sys.stdout.isatty() and not as_json
+    lists = _lists(url, read_token(token_env), interval if watch else None)
     try:
-        asyncio.run(_show(lists, goes_on=goes_on, as_json=as_json))
+        asyncio.run(_show(lists, watch=watch, as_json=as_json))
     except KeyboardInterrupt:
         context.exit(INTERRUPTED)
 
 
 async def _lists(url: str, token: str | None, interval: float | None) -> AsyncIterator[Agents]:
-    """The agents, again and again, or once if there is no interval."""
-    async with connected(url, token, _PATIENCE) as client:
+    """Request the list once, or again and again with this interval in seconds."""
+    async with connected(url, token, _TIMEOUT) as client:
         while True:
             try:
-                reply = await client.request("agent.list", timeout=_PATIENCE)
+                reply = await client.request("agent.list", timeout=_TIMEOUT)
             except TimeoutError as exc:
-                raise Failure(f"No answer to agent.list came within {_PATIENCE:g} s.") from exc
+                raise Failure(f"No answer to agent.list came within {_TIMEOUT:g} s.") from exc
             yield reply["agents"]
             if interval is None:
                 return
             await asyncio.sleep(interval)
 
 
-async def _show(lists: AsyncIterator[Agents], *, goes_on: bool, as_json: bool) -> None:
-    """Print a list each time that it has changed; on a terminal in the place of the last one."""
-    if goes_on and not as_json and sys.stdout.isatty():
+async def _show(lists: AsyncIterator[Agents], *, watch: bool, as_json: bool) -> None:
+    """Print each list that differs from the last one; on a terminal, in its place."""
+    if watch and not as_json and sys.stdout.isatty():
         with Live(console=out, auto_refresh=False) as live:
             async for agents in lists:
                 live.update(_table(agents), refresh=True)

@@ -1,4 +1,4 @@
-"""``jackfield call``: send one message to a server, and print what it answers."""
+"""``jackfield call``: send one message to a server, and print the answer."""
 
 import asyncio
 import sys
@@ -8,17 +8,17 @@ from typing import Any
 import click
 import msgspec
 
-from jackfield.malformed import UNDECODABLE
+from jackfield.wire.malformed import UNDECODABLE
 
+from .connecting import INTERRUPTED, connected, read_duration, read_token, token_option, url_option
 from .options import epilog
-from .server import INTERRUPTED, connected, read_duration, read_token, token_option, url_option
 from .terminal import Failure, print_json
 
 
 def _read_payload(
     _context: click.Context, _argument: click.Parameter, value: str
 ) -> dict[str, Any]:
-    # An argument that is not UTF-8 has surrogates for its bytes.
+    # In an argument that is not UTF-8, Python has put surrogates for the bytes that are not.
     given = value.encode(errors="surrogateescape")
     text = sys.stdin.buffer.read() if given == b"-" else given
     try:
@@ -43,7 +43,7 @@ def _read_payload(
             1: "refused or failed",
             2: "wrong usage",
             3: "could not connect",
-            130: "left by Ctrl-C",
+            130: "stopped by Ctrl-C",
         },
     ),
 )
@@ -56,7 +56,7 @@ def _read_payload(
     callback=read_duration,
     default="10s",
     show_default=True,
-    help="How long to wait for the connection, and for each answer; 0 waits for ever.",
+    help="How long to wait for the connection, and for each answer; 0 waits without limit.",
 )
 @token_option
 @click.pass_context
@@ -72,8 +72,8 @@ def command(
     """Send a message of a TYPE, and print the reply.
 
     The payload is a JSON object, "-" to read it from standard input, or empty if left out. The
-    reply is printed as JSON. Where the answer is streamed each chunk is printed on a line as it
-    comes, and the empty reply that ends it is not. Errors go to standard error.
+    reply is printed as JSON. If the answer is a stream, each chunk is printed on a line of its own
+    as it arrives, and the empty reply at the end is not printed. Errors go to standard error.
     """
     if not message_type.isprintable():
         raise click.BadParameter("Not a message type.", param_hint="TYPE")

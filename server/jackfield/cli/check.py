@@ -1,4 +1,4 @@
-"""``jackfield check``: everything that is wrong with a configuration and its plugins, at once."""
+"""``jackfield check``: find all problems of a configuration and its plugins at once."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from jackfield import log
 from jackfield.auth.loading import load_authenticators
 from jackfield.config import (
     ConfigError,
@@ -17,7 +16,10 @@ from jackfield.config import (
     load_plugin_settings,
     load_settings,
 )
-from jackfield.registry import Entry, Registry, discover
+from jackfield.declaration.candidates import discover
+from jackfield.dispatch.plugin_entry import PluginEntry
+from jackfield.dispatch.registry import Registry
+from jackfield.telemetry import log
 
 from .options import config_option, describe, epilog, load_plugins
 from .terminal import FAILED, count, err, one_line, out
@@ -27,7 +29,7 @@ from .terminal import FAILED, count, err, one_line, out
     "check",
     epilog=epilog(
         ["jackfield check", "jackfield check --config jackfield.toml"],
-        {0: "nothing is wrong", 1: "problems were found", 2: "wrong usage"},
+        {0: "no problems", 1: "problems were found", 2: "wrong usage"},
     ),
 )
 @config_option
@@ -35,9 +37,9 @@ from .terminal import FAILED, count, err, one_line, out
 def command(context: click.Context, config: Path | None) -> None:
     """Check a configuration and its plugins.
 
-    Everything that is wrong with them is found at once, and printed one problem a line, each after
-    the place where it can be mended. The plugins are imported and configured, and not started. One
-    that would be left out is a problem here, even where plugins.strict is false.
+    All problems are found at once, and printed one on a line, each after the place where it can be
+    fixed. The plugins are imported and configured, but not started. A plugin that would be left out
+    is a problem here, even if plugins.strict is false.
     """
     log.configure(LoggingSettings(format="auto", level="warning"))
     problems, registry = _check(config)
@@ -53,7 +55,7 @@ def command(context: click.Context, config: Path | None) -> None:
 
 
 def _check(config: Path | None) -> tuple[list[str], Registry | None]:
-    """All the problems, and the plugins as far as it could be told which are wanted."""
+    """Return all problems, and the plugins unless it is unknown which are enabled."""
     problems: list[str] = []
     try:
         load_authenticators(load_settings(config))
@@ -61,7 +63,7 @@ def _check(config: Path | None) -> tuple[list[str], Registry | None]:
         problems += map(describe, exc.problems)
     try:
         settings = load_plugin_settings(config)
-    except ConfigError:  # told already: a file that can't be read, or [plugins] itself is wrong
+    except ConfigError:  # found above: the file can't be read, or [plugins] itself is wrong
         return problems, None
     try:
         registry = load_plugins(settings)
@@ -74,7 +76,7 @@ def _check(config: Path | None) -> tuple[list[str], Registry | None]:
 
 
 def _without_absent(settings: PluginSettings) -> PluginSettings:
-    """The same, but for what names plugins that aren't there: the others can be checked."""
+    """Return the settings without those of plugins that are not installed, to check the others."""
     names = {candidate.name for candidate in discover()}
     return replace(
         settings,
@@ -84,7 +86,7 @@ def _without_absent(settings: PluginSettings) -> PluginSettings:
     )
 
 
-def _of_plugin(entry: Entry) -> Iterator[str]:
+def _of_plugin(entry: PluginEntry) -> Iterator[str]:
     """What is wrong with a plugin: line by line if it is about its configuration."""
     if entry.problems:
         yield from map(describe, entry.problems)

@@ -1,4 +1,4 @@
-"""What several commands share: their options, how they read the configuration, their help."""
+"""What several commands share: the option for the configuration, reading it, and their help."""
 
 import contextlib
 import sys
@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from jackfield import log
 from jackfield.config import ConfigError, PluginSettings, Problem, Settings, load_settings
 from jackfield.config.sources import OVERRIDE
-from jackfield.registry import Registry, discover
+from jackfield.declaration.candidates import discover
+from jackfield.dispatch.registry import Registry
+from jackfield.telemetry import log
 
 from .terminal import Failure
 
@@ -21,12 +22,12 @@ config_option = click.option(
     metavar="FILE",
     type=click.Path(path_type=Path),
     help="The configuration, a TOML file; without one, the defaults. Variables such as "
-    "JACKFIELD__SERVER__PORT are stronger.",
+    "JACKFIELD__SERVER__PORT override it.",
 )
 
 
 def epilog(examples: Iterable[str], exit_codes: Mapping[int, str]) -> str:
-    r"""The end of a command's help; ``\b`` keeps click from joining the lines."""
+    r"""Return the end of a command's help; ``\b`` keeps click from joining the lines."""
     lines = ["\b", "Examples:", *(f"  {example}" for example in examples)]
     lines += ["", "\b", "Exit codes:"]
     lines += [f"  {code:<4} {meaning}" for code, meaning in exit_codes.items()]
@@ -34,14 +35,14 @@ def epilog(examples: Iterable[str], exit_codes: Mapping[int, str]) -> str:
 
 
 def read_settings(config: Path | None, flags: Mapping[str, Any] | None = None) -> Settings:
-    """Read the configuration for a command that needs it, and set up logging by it.
+    """Read the configuration, and set up logging by it.
 
     Args:
-        config: The file, if there is one.
-        flags: What the command line says, nested as in TOML.
+        config: The file, None for the defaults.
+        flags: Options of the command line that override it, nested as in TOML.
 
     Raises:
-        Failure: It is not valid: all the problems.
+        Failure: The configuration is not valid; it lists all problems.
     """
     try:
         settings = load_settings(config, overrides=flags)
@@ -52,12 +53,12 @@ def read_settings(config: Path | None, flags: Mapping[str, Any] | None = None) -
 
 
 def not_valid(error: ConfigError) -> Failure:
-    """A configuration that a command can't go on with."""
+    """Return the failure of a command whose configuration is not valid."""
     return Failure("The configuration is not valid.", *map(describe, error.problems))
 
 
 def describe(problem: Problem) -> str:
-    """A problem and its place, on one line."""
+    """Return a problem and its place, on one line."""
     where = "command line" if problem.where == OVERRIDE else problem.where
     return f"{where}: {problem.message}"
 
@@ -65,10 +66,10 @@ def describe(problem: Problem) -> str:
 def load_plugins(settings: PluginSettings) -> Registry:
     """Import and configure the plugins, as the server does before it starts them.
 
-    What they print while they are imported goes to standard error.
+    Whatever plugins print while they are imported goes to standard error.
 
     Raises:
-        ConfigError: The configuration names plugins that aren't there.
+        ConfigError: The configuration names plugins that are not installed.
     """
     with contextlib.redirect_stdout(sys.stderr):
         return Registry(discover(), settings)

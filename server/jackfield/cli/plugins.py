@@ -1,4 +1,4 @@
-"""``jackfield plugins``: what is installed, what is loaded, and why something isn't."""
+"""``jackfield plugins``: list the installed plugins, and why one is not loaded."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,38 +13,46 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from jackfield.compiled import compile_schema
 from jackfield.config import ConfigError, Settings
-from jackfield.json_schema import json_schema
-from jackfield.plugin import Handler, Kind
-from jackfield.registry import Entry, State
-from jackfield.topic import TopicFamily
-from jackfield.validation import AnyPayload
+from jackfield.declaration.topic_family import TopicFamily
+from jackfield.dispatch.plugin_entry import PluginEntry, PluginState
+from jackfield.plugin.handler import Handler, HandlerKind
+from jackfield.schema.compiled import compile_schema
+from jackfield.schema.json_schema import json_schema
+from jackfield.schema.validation import AnyPayload
 
 from .options import config_option, epilog, load_plugins, not_valid, read_settings
 from .terminal import one_line, out
 
-#: Seconds of each unit that a duration may be written with.
+#: The units a duration is printed in, the largest first, and their seconds.
 _UNITS: Final = {"d": 86_400, "h": 3_600, "m": 60}
 
-_COLOURS: Final = {State.LOADED: "green", State.DISABLED: "dim", State.FAILED: "bold red"}
+_COLOURS: Final = {
+    PluginState.LOADED: "green",
+    PluginState.DISABLED: "dim",
+    PluginState.FAILED: "bold red",
+}
 
 
 @click.command(
     "plugins",
     epilog=epilog(
         ["jackfield plugins --verbose", "jackfield plugins --json | jq '.[].types[].type'"],
-        {0: "listed, failed ones too", 1: "the configuration is not valid", 2: "wrong usage"},
+        {
+            0: "listed, with those that failed",
+            1: "the configuration is not valid",
+            2: "wrong usage",
+        },
     ),
 )
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the schemas.")
-@click.option("-v", "--verbose", is_flag=True, help="Tell more about each message type and topic.")
+@click.option("-v", "--verbose", is_flag=True, help="Show more about each message type and topic.")
 def command(config: Path | None, *, as_json: bool, verbose: bool) -> None:
     """List the installed plugins, their message types and their topics.
 
-    They are imported and configured, and not started; `jackfield check` tells by its exit code
-    whether one failed.
+    The plugins are imported and configured, but not started. To get an exit code that says whether
+    one failed, use `jackfield check`.
     """
     settings = read_settings(config)
     try:
@@ -53,41 +61,41 @@ def command(config: Path | None, *, as_json: bool, verbose: bool) -> None:
         raise not_valid(exc) from exc
     if as_json:
         listed = [_as_dict(entry, settings) for entry in entries]
-        # A schema may have defaults that are no JSON value.
+        # A default in a schema may not be a JSON value.
         click.echo(msgspec.json.format(msgspec.json.encode(listed, enc_hook=str)))
     else:
         out.print(Group(*_sections(entries, settings)) if verbose else _table(entries))
 
 
-def _handlers(entry: Entry) -> list[Handler]:
+def _handlers(entry: PluginEntry) -> list[Handler]:
     """What it adds to the server: nothing, if it is left out."""
-    if entry.state is not State.LOADED or entry.plugin is None:
+    if entry.state is not PluginState.LOADED or entry.plugin is None:
         return []
     return [handler for _, handler in sorted(entry.plugin.handlers.items())]
 
 
-def _topics(entry: Entry) -> list[TopicFamily]:
+def _topics(entry: PluginEntry) -> list[TopicFamily]:
     """The same for topics."""
-    if entry.state is not State.LOADED or entry.plugin is None:
+    if entry.state is not PluginState.LOADED or entry.plugin is None:
         return []
     return sorted(entry.plugin.topics, key=lambda family: str(family.pattern))
 
 
 def _timeout(handler: Handler, settings: Settings) -> float | None:
     """Seconds that it may take here; None without a limit."""
-    if handler.timeout is None and handler.kind is not Kind.STREAM:
+    if handler.timeout is None and handler.kind is not HandlerKind.STREAM:
         return settings.limits.handler_timeout
     return handler.timeout
 
 
 def _not_compiled(handler: Handler) -> str | None:
-    """Why its payloads are left to marshmallow whole; None if they are loaded by compiled code."""
+    """Return why payloads are loaded by marshmallow alone; None if compiled code loads them."""
     if type(handler.schema) is AnyPayload:
-        return None  # it isn't loaded at all
+        return None  # there is nothing to load
     return compile_schema(handler.schema).reason
 
 
-def _as_dict(entry: Entry, settings: Settings) -> dict[str, Any]:
+def _as_dict(entry: PluginEntry, settings: Settings) -> dict[str, Any]:
     return {
         "name": entry.name,
         "distribution": entry.candidate.distribution,
@@ -99,8 +107,8 @@ def _as_dict(entry: Entry, settings: Settings) -> dict[str, Any]:
             {
                 "type": handler.type,
                 "doc": handler.doc,
-                "streams": handler.kind is Kind.STREAM,
-                "concurrent": handler.concurrent or handler.kind is Kind.STREAM,
+                "streams": handler.kind is HandlerKind.STREAM,
+                "concurrent": handler.concurrent or handler.kind is HandlerKind.STREAM,
                 "scopes": sorted(handler.scopes),
                 "timeout": _timeout(handler, settings),
                 "not_compiled": _not_compiled(handler),
@@ -124,7 +132,7 @@ def _as_dict(entry: Entry, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _table(entries: list[Entry]) -> Table:
+def _table(entries: list[PluginEntry]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, header_style="bold")
     table.add_column("Plugin", no_wrap=True)
     table.add_column("Distribution")
@@ -133,17 +141,17 @@ def _table(entries: list[Entry]) -> Table:
     table.add_column("Topics", overflow="fold")
     for entry in entries:
         types = Text(", ".join(handler.type for handler in _handlers(entry)))
-        what = _why(entry) if entry.state is State.FAILED else types
+        what = _why(entry) if entry.state is PluginState.FAILED else types
         topics = Text(", ".join(str(family.pattern) for family in _topics(entry)))
         table.add_row(entry.name, entry.source, _state(entry), what, topics)
     return table
 
 
-def _sections(entries: list[Entry], settings: Settings) -> Iterator[RenderableType]:
+def _sections(entries: list[PluginEntry], settings: Settings) -> Iterator[RenderableType]:
     """What ``--verbose`` prints: each plugin by itself, with a paragraph for each thing it has."""
     for entry in entries:
         yield Text.assemble((entry.name, "bold"), f"  {entry.source}  ", _state(entry))
-        if entry.state is State.FAILED:
+        if entry.state is PluginState.FAILED:
             yield Padding(_why(entry), (0, 0, 0, 2))
         for handler in _handlers(entry):
             yield Padding(_described(handler, settings), (0, 0, 0, 2))
@@ -152,19 +160,19 @@ def _sections(entries: list[Entry], settings: Settings) -> Iterator[RenderableTy
         yield ""
 
 
-def _state(entry: Entry) -> Text:
+def _state(entry: PluginEntry) -> Text:
     return Text(entry.state, style=_COLOURS[entry.state])
 
 
-def _why(entry: Entry) -> Text:
+def _why(entry: PluginEntry) -> Text:
     return Text(one_line(f"{entry.stage}: {entry.reason}"), style="red")
 
 
 def _described(handler: Handler, settings: Settings) -> Group:
-    """A message type: its name, what is special about it, its first sentence, its fields."""
+    """Describe a message type by its name, its traits, its first sentence and its fields."""
     seconds = _timeout(handler, settings)
     traits = [
-        *(["streams"] if handler.kind is Kind.STREAM else []),
+        *(["streams"] if handler.kind is HandlerKind.STREAM else []),
         *(["concurrent"] if handler.concurrent else []),
         *([f"needs {', '.join(sorted(handler.scopes))}"] if handler.scopes else []),
         "no timeout" if seconds is None else f"{seconds:g} s",
@@ -176,7 +184,7 @@ def _described(handler: Handler, settings: Settings) -> Group:
 
 
 def _described_topic(family: TopicFamily) -> Group:
-    """A family of topics: its pattern, its options, the fields of an event."""
+    """Describe a family of topics by its pattern, its options and the fields of an event."""
     traits = [
         "topic",
         f"history of {family.history}" if family.history else "no history",
@@ -201,7 +209,7 @@ def _fields(schema: Schema) -> str:
 
 
 def _written(seconds: float) -> str:
-    """A duration in the largest unit that has it whole, as authors write it."""
+    """Return a duration in the largest unit that divides it, as authors write it."""
     for unit, size in _UNITS.items():
         if seconds % size == 0:
             return f"{seconds / size:g} {unit}"

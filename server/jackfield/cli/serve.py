@@ -15,12 +15,12 @@ from rich.text import Text
 
 from jackfield import runner
 from jackfield.config import ConfigError, ServerSettings, Settings
+from jackfield.dispatch.plugin_entry import PluginFailures
 from jackfield.node import Node
-from jackfield.registry import PluginFailures
-from jackfield.store.embedded import EmbeddedError
+from jackfield.redis.embedded import EmbeddedError
 
+from .connecting import DEFAULT_URL
 from .options import config_option, epilog, not_valid, read_settings
-from .server import DEFAULT_URL
 from .terminal import Failure, one_line, out
 
 _LEFT_OUT: Final = "Left out"
@@ -33,7 +33,7 @@ _LEFT_OUT: Final = "Left out"
             "jackfield serve",
             "jackfield serve --config jackfield.toml --port 9000",
         ],
-        {0: "stopped as told", 1: "did not start", 2: "wrong usage"},
+        {0: "stopped", 1: "did not start", 2: "wrong usage"},
     ),
 )
 @config_option
@@ -47,7 +47,7 @@ _LEFT_OUT: Final = "Left out"
 def command(config: Path | None, host: str | None, port: int | None) -> None:
     """Serve until Ctrl-C or SIGTERM.
 
-    Without a configuration the server listens on http://127.0.0.1:8080 and brings a Valkey of its
+    Without a configuration the server listens on http://127.0.0.1:8080 and starts a Valkey of its
     own. The log goes to standard error.
     """
     given = {"host": host, "port": port}
@@ -69,7 +69,7 @@ def command(config: Path | None, host: str | None, port: int | None) -> None:
 
 
 def _explain(error: OSError, server: ServerSettings) -> str:
-    """What the system refused: most often to listen, and then in words."""
+    """Return why the server could not start, in a sentence where it could not listen."""
     if isinstance(error, socket.gaierror):
         return f"The host {server.host!r} of server.host cannot be found."
     match error.errno:
@@ -80,13 +80,13 @@ def _explain(error: OSError, server: ServerSettings) -> str:
             )
         case errno.EADDRNOTAVAIL:
             return f"{server.host} of server.host is not an address of this machine."
-        case errno.EACCES if error.filename is None:  # it isn't about a file
+        case errno.EACCES if error.filename is None:  # with a file name it is about a file
             return f"Port {server.port} of {server.host} is not for this user to listen on."
     return str(error)
 
 
 def _announce(settings: Settings, address: str, node: Node) -> None:
-    """Say that the server is up: to a program in one line, to a person in a few more."""
+    """Print that the server is up: one line for a program, a few more on a terminal."""
     if not sys.stdout.isatty():
         click.echo(f"Jackfield serves on {address}")
         return
@@ -95,7 +95,7 @@ def _announce(settings: Settings, address: str, node: Node) -> None:
     out.print()
     for label, words in _summary(settings, address, node):
         style = "bold red" if label == _LEFT_OUT else "dim"
-        # Not wrapped: a command that is, is copied in pieces.
+        # Not wrapped, so that the command can be copied as one line.
         out.print(Text.assemble((f"{label:<11}", style), one_line(words)), soft_wrap=True)
     out.print()
     out.print(Text("Ctrl-C stops it.", style="dim"))

@@ -1,4 +1,4 @@
-"""What commands print: what was asked for on standard output, everything else on standard error."""
+"""Printing: results on standard output, everything else on standard error."""
 
 import re
 import sys
@@ -11,23 +11,24 @@ from rich.console import Console
 from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
-#: Of what failed; and of a server that could not be connected to. Wrong usage is click's own 2.
+#: The exit codes of a failure, and of a connection that could not be opened; wrong usage is 2, by
+#: click.
 FAILED: Final = 1
 NOT_CONNECTED: Final = 3
 
 out: Final = Console(highlight=False, markup=False, emoji=False)
 err: Final = Console(highlight=False, markup=False, emoji=False, stderr=True)
 
-#: What steers a terminal instead of standing on it. Servers and plugins say what they like.
+#: Control characters, which act on a terminal: text of servers and plugins may have them.
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class Failure(click.ClickException):
-    """What was asked for failed. The user reads the lines, and no traceback.
+    """A failure of a command, shown to the user without a traceback.
 
     Args:
         headline: What failed.
-        *details: More about it, each on a line.
+        *details: More about it, line by line.
     """
 
     exit_code = FAILED
@@ -37,34 +38,34 @@ class Failure(click.ClickException):
         self.details = details
 
     def show(self, file: IO[Any] | None = None) -> None:  # noqa: ARG002 - click never gives one
-        """Print it, as click asks."""
+        """Print the failure; click calls this."""
         err.print(Text(one_line(self.message), style="bold red"), soft_wrap=True)
         for line in self.details:
             err.print(Text(one_line(line)), soft_wrap=True)
 
 
 class NotConnectedError(Failure):
-    """There is no connection to the server, which a script may want to try again."""
+    """The connection could not be opened: its exit code lets a script try again."""
 
     exit_code = NOT_CONNECTED
 
 
 def one_line(text: str) -> str:
-    """A text of whatever origin as one line that is safe to print."""
+    """Return any text as one line that is safe to print."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split("\n")))
 
 
 def count(things: Sized, noun: str) -> str:
-    """How many there are, in words."""
+    """Return how many there are, with the noun in the right number."""
     return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
 
 
 def print_json(value: Any, *, may_wrap: bool = False) -> None:
-    """Print a value as one line of JSON; on a terminal in colours.
+    """Print a value as one line of JSON, in colours on a terminal.
 
     Args:
-        value: Anything that is JSON.
-        may_wrap: Whether a terminal gets several lines, indented, where one is too narrow.
+        value: A JSON value.
+        may_wrap: Whether to print several indented lines on a terminal that is too narrow for one.
     """
     encoded = msgspec.json.encode(value)
     line = msgspec.json.format(encoded, indent=0)

@@ -1,4 +1,4 @@
-"""``jackfield token``: make a token to develop with, and look into any."""
+"""``jackfield token``: make a token for development, and inspect any token."""
 
 import asyncio
 import os
@@ -17,15 +17,15 @@ import msgspec
 from rich.text import Text
 
 from jackfield.auth.jwt import JwtAuthenticator
-from jackfield.auth.keys import Kind, kinds
+from jackfield.auth.keys import KeyKind, kinds
 from jackfield.config import ConfigError, Secret, parse_duration
-from jackfield.errors import Error
-from jackfield.malformed import UNDECODABLE
+from jackfield.wire.errors import Error
+from jackfield.wire.malformed import UNDECODABLE
 
 from .options import config_option, epilog, not_valid, read_settings
 from .terminal import FAILED, Failure, one_line, out, print_json
 
-#: Claims that are times, and are better read as such.
+#: Claims that are times, which are printed in a readable form too.
 _TIMES: Final = ("iat", "nbf", "exp")
 
 _read_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
@@ -38,7 +38,7 @@ _read_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
             "jackfield token mint --config jackfield.toml --user alice --scope chat",
             "jackfield token inspect --config jackfield.toml < token.txt",
         ],
-        {0: "fine", 1: "it failed, or the token is not valid", 2: "wrong usage"},
+        {0: "succeeded", 1: "failed, or the token is not valid", 2: "wrong usage"},
     ),
 )
 def command() -> None:
@@ -47,24 +47,34 @@ def command() -> None:
 
 @command.command("mint")
 @config_option
-@click.option("--user", metavar="ID", required=True, help="Whose it is: the subject.")
-@click.option("--scope", "scopes", metavar="SCOPE", multiple=True, help="May be given repeatedly.")
+@click.option(
+    "--user", metavar="ID", required=True, help="The user whose token it is: its subject."
+)
+@click.option(
+    "--scope",
+    "scopes",
+    metavar="SCOPE",
+    multiple=True,
+    help="A scope of the user; may be given repeatedly.",
+)
 @click.option(
     "--expires",
     metavar="DURATION",
     default="1h",
     show_default=True,
-    help="For how long it is good.",
+    help="How long the token is valid.",
 )
 @click.option(
     "--key",
     "key_file",
     metavar="FILE",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="The private key to sign with, in PEM, where the server has the public one.",
+    help="The private key to sign with, in PEM, if the server has only the public key.",
 )
 @click.option("--kid", metavar="ID", help="The id of that key in the key set.")
-@click.option("--algorithm", metavar="NAME", help="Which of the configured; by default the first.")
+@click.option(
+    "--algorithm", metavar="NAME", help="One of the configured algorithms; by default the first."
+)
 def mint(
     *,
     config: Path | None,
@@ -75,10 +85,10 @@ def mint(
     kid: str | None,
     algorithm: str | None,
 ) -> None:
-    """Make a token that the server takes, to develop with.
+    """Make a token that the server accepts, for development.
 
-    It is signed with the secret of [auth.jwt], or with a private key of your own. The token is
-    printed, and nothing else.
+    It is signed with the secret of [auth.jwt], or with a private key that you name. Nothing but the
+    token is printed.
     """
     settings = _jwt_settings(config)
     if settings is None:
@@ -115,10 +125,10 @@ def mint(
 @click.option("--token-env", metavar="NAME", help="The environment variable that has the token.")
 @click.pass_context
 def inspect(context: click.Context, config: Path | None, token_env: str | None) -> None:
-    """Show what is in a token, and whether the server would take it.
+    """Show what is in a token, and whether the server would accept it.
 
-    The token is read from standard input, as the arguments of a command can be seen by others. Its
-    signature is not shown: what is printed can't be used to connect.
+    The token is read from standard input, because other users can see the arguments of a command.
+    Its signature is not shown, so what is printed can't be used to connect.
     """
     token = _given_token(token_env)
     header, claims = _unverified(token)
@@ -143,7 +153,7 @@ def inspect(context: click.Context, config: Path | None, token_env: str | None) 
 
 
 def _jwt_settings(config: Path | None) -> dict[str, Any] | None:
-    """What ``[auth.jwt]`` says; None if there is none."""
+    """Return the settings in ``[auth.jwt]``, None without that section."""
     section = read_settings(config).auth.sections.get("jwt")
     if section is None:
         return None
@@ -154,7 +164,7 @@ def _jwt_settings(config: Path | None) -> dict[str, Any] | None:
 
 
 def _signing_key(settings: dict[str, Any], key_file: Path | None) -> str:
-    if Kind.SECRET in kinds(settings["algorithms"]):
+    if KeyKind.SECRET in kinds(settings["algorithms"]):
         if key_file is not None:
             raise click.UsageError("--key is for public keys, and [auth.jwt] has a secret.")
         secret: Secret = settings["secret_file"] or settings["secret_env"]
@@ -172,12 +182,12 @@ def _signing_key(settings: dict[str, Any], key_file: Path | None) -> str:
 def _sign(claims: dict[str, Any], key: str, algorithm: str, kid: str | None) -> str:
     try:
         return jwt.encode(claims, key, algorithm, headers=None if kid is None else {"kid": kid})
-    except (jwt.PyJWTError, ValueError, TypeError):  # its words may quote the key
+    except (jwt.PyJWTError, ValueError, TypeError):  # its message may quote the key
         raise Failure(f"The key is not a private key for {algorithm}.") from None
 
 
 async def _verify(settings: dict[str, Any], token: str) -> Any:
-    """Whose a token is, by the configuration; the keys are fetched if they have to be."""
+    """Return the identity that a token proves; a key set is fetched if needed."""
     async with AsyncExitStack() as stack:
         authenticator = await stack.enter_async_context(JwtAuthenticator(settings))
         return authenticator.verifier.verify(token, await authenticator.find_key(token))
@@ -196,7 +206,7 @@ def _given_token(variable: str | None) -> str:
 
 
 def _unverified(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a token says, true or not."""
+    """Return the header and the claims of a token, without verifying it."""
     try:
         header, claims, _ = (
             urlsafe_b64decode(part + "=" * (-len(part) % 4)) for part in token.split(".")

@@ -1,4 +1,4 @@
-"""``jackfield types``: what the plugins' messages and events are, for a frontend's compiler."""
+"""``jackfield types``: write the types of messages and events for a frontend's compiler."""
 
 import shlex
 from collections.abc import Iterator
@@ -11,10 +11,11 @@ from marshmallow import Schema
 from rich.text import Text
 
 from jackfield.config import ConfigError
-from jackfield.json_schema import json_schema
-from jackfield.plugin import Kind, Plugin
-from jackfield.registry import Registry
-from jackfield.typescript import MessageType, PluginTypes, Topics, typescript
+from jackfield.dispatch.registry import Registry
+from jackfield.plugin.handler import HandlerKind
+from jackfield.plugin.plugin import Plugin
+from jackfield.schema.json_schema import json_schema
+from jackfield.schema.typescript import MessageType, PluginTypes, TopicTypes, typescript
 
 from .options import config_option, epilog, load_plugins, not_valid, read_settings
 from .terminal import Failure, count, one_line, out
@@ -30,24 +31,24 @@ _STDOUT: Final = Path("-")
             "jackfield types --typescript --output src/messages.d.ts --check",
         ],
         {
-            0: "written; with --check: the file is as it would be written",
-            1: "it failed; with --check: the file is not",
+            0: "written; with --check: the file is up to date",
+            1: "failed; with --check: the file is not up to date",
             2: "wrong usage",
         },
     ),
 )
 @config_option
-@click.option("--typescript", "as_typescript", is_flag=True, help="In TypeScript.")
+@click.option("--typescript", "as_typescript", is_flag=True, help="Write TypeScript.")
 @click.option(
     "-o",
     "--output",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
     default=_STDOUT,
-    help='Where to write them; to standard output without it, or if it is "-".',
+    help='The file to write; without it, or with "-", standard output.',
 )
 @click.option(
-    "--check", is_flag=True, help="Write nothing, and tell whether FILE is what would be written."
+    "--check", is_flag=True, help="Write nothing, and check whether FILE is what would be written."
 )
 def command(
     *,
@@ -58,8 +59,8 @@ def command(
 ) -> None:
     """Write the types of messages and events for a frontend's compiler.
 
-    They are those of the schemas of all plugins, which are imported and configured, and not
-    started. Every plugin must be fine: without one the types would not be those of the server.
+    The types come from the schemas of all plugins, which are imported and configured, but not
+    started. All plugins must load: without one, the types would not be those of the server.
     """
     if not as_typescript:
         raise click.UsageError("Choose a language; there is one: --typescript.")
@@ -68,7 +69,7 @@ def command(
     plugins = list(_declared(_load(config)))
     text = typescript(plugins)
     if output == _STDOUT:
-        click.echo(text.encode(), nl=False)  # the bytes: it is UTF-8, whatever the locale
+        click.echo(text.encode(), nl=False)  # bytes, so that it is UTF-8 in any locale
     elif check:
         _compare(output, text, config)
         _tell(f"{output} is up to date.")
@@ -105,16 +106,16 @@ def _messages(plugin: Plugin) -> Iterator[MessageType]:
                 if handler.reply is None
                 else _described(handler.reply, f"reply of {handler.type}")
             ),
-            streams=handler.kind is Kind.STREAM,
+            streams=handler.kind is HandlerKind.STREAM,
             doc=handler.doc,
             scopes=sorted(handler.scopes),
         )
 
 
-def _topics(plugin: Plugin) -> Iterator[Topics]:
+def _topics(plugin: Plugin) -> Iterator[TopicTypes]:
     for family in plugin.topics:
         pattern = str(family.pattern)
-        yield Topics(pattern, _described(family.event, f"event of {pattern}"))
+        yield TopicTypes(pattern, _described(family.event, f"event of {pattern}"))
 
 
 def _described(schema: Schema, what: str) -> dict[str, Any]:
@@ -132,11 +133,11 @@ def _write(file: Path, text: str) -> None:
 
 
 def _compare(file: Path, text: str, config: Path | None) -> None:
-    """Show in what a file is not this text; that is a failure."""
+    """Compare a file with what it should be; print the difference and fail if there is one."""
     options = [] if config is None else ["--config", str(config)]
     mend = shlex.join(["jackfield", "types", "--typescript", *options, "--output", str(file)])
     try:
-        there = file.read_text("utf-8")  # whatever line ends a checkout has made
+        there = file.read_text("utf-8")  # universal newlines: a checkout may have changed them
     except FileNotFoundError:
         raise Failure(f"{file} is not there.", f"Write it with: {mend}") from None
     except OSError as exc:

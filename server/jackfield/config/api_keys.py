@@ -9,8 +9,6 @@ from typing import Any, Final
 
 from marshmallow import ValidationError, fields
 
-__all__ = ["API_SCOPES", "ApiKey", "ApiKeysField"]
-
 #: What a key may be for: an endpoint each. ``*`` is all of them.
 API_SCOPES: Final = frozenset({"tickets", "revoke", "disconnect"})
 
@@ -31,7 +29,7 @@ class ApiKey:
     scopes: frozenset[str]
 
     def fits(self, digest: bytes) -> bool:
-        """Whether this is the key of a digest; takes as long for any."""
+        """Return whether this is the key of a digest; takes as long for any."""
         return hmac.compare_digest(self.digest, digest)
 
 

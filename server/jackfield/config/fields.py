@@ -9,20 +9,6 @@ from typing import Any, Final
 
 from marshmallow import ValidationError, fields
 
-__all__ = [
-    "DurationField",
-    "FileField",
-    "FlagField",
-    "NetworkField",
-    "OriginField",
-    "Secret",
-    "SecretField",
-    "SecretFileField",
-    "check_host",
-    "is_loopback",
-    "parse_duration",
-]
-
 #: Milliseconds of each unit. Whole numbers, so that "9ms" is 0.009 s and not 0.009000000000000001.
 _MILLISECONDS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?", re.ASCII)
@@ -53,7 +39,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The text itself, for the one place that needs it."""
+        """Return the text itself, for the one place that needs it."""
         return self._value
 
     def __repr__(self) -> str:
@@ -220,7 +206,7 @@ class OriginField(fields.String):
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host can be reached from its own machine only: 127.0.0.0/8, ::1, localhost."""
+    """Return whether only its own machine can reach a host: 127.0.0.0/8, ::1, localhost."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -6,14 +6,6 @@ from urllib.parse import SplitResult, urlsplit
 
 from marshmallow import ValidationError
 
-__all__ = [
-    "RedisAddress",
-    "check_redis_url",
-    "has_password",
-    "safe_redis_url",
-    "split_redis_url",
-]
-
 _SINGLE: Final = ("redis", "rediss", "unix")
 _SEVERAL: Final = re.compile(
     r"(?P<scheme>rediss?)\+(?P<kind>sentinel|cluster)://(?P<user>[^/?#]*@)?(?P<servers>[^/?#@]+)"
@@ -135,14 +127,14 @@ def check_redis_url(url: str) -> None:
 
 
 def has_password(url: str) -> bool:
-    """Whether a URL that `check_redis_url` accepts holds the password of the server itself."""
+    """Return whether a URL that `check_redis_url` accepts has the password of the server."""
     options = [match["before"] for match in _QUERY_PASSWORD.finditer(url)]
     others = [option for option in options if option[1:] != _SENTINEL_PASSWORD]
     return bool(others) or _PASSWORD.search(url) is not None
 
 
 def safe_redis_url(url: str) -> str:
-    """The same URL with asterisks for its passwords.
+    """Return a URL with asterisks for its passwords.
 
     Args:
         url: One that `check_redis_url` accepts.

@@ -23,8 +23,6 @@ from .fields import (
 from .redis_url import check_redis_url, has_password
 from .tls import server_context
 
-__all__ = ["SCHEMAS"]
-
 
 def _between(low: int, high: int) -> validate.Range:
     return validate.Range(low, high, error="Must be from {min} to {max}.")
@@ -68,7 +66,7 @@ class ServerSchema(Schema):
 
     @validates_schema(skip_on_field_errors=True)
     def certificate_and_key_fit(self, data: Mapping[str, Any], **_: Any) -> None:
-        """Learn here, and not at the first handshake, what is wrong with the files."""
+        """Refuse files that do not fit, here and not at the first handshake."""
         certificate, key = data["tls_certificate"], data["tls_key"]
         if certificate is not None:
             try:
@@ -102,7 +100,7 @@ class RedisSchema(Schema):
 
     @validates_schema(skip_on_field_errors=True)
     def authorities_are_of_use(self, data: Mapping[str, Any], **_: Any) -> None:
-        """Whoever names authorities believes that the line is encrypted."""
+        """Refuse authorities without TLS: who names them believes that the line is encrypted."""
         if data["tls_ca"] is not None and not data["url"].startswith("rediss"):
             raise ValidationError(
                 "Is of use only with TLS: redis.url must begin with rediss.", "tls_ca"
@@ -110,7 +108,7 @@ class RedisSchema(Schema):
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
     def one_password(self, data: Mapping[str, Any], original: Mapping[str, Any], **_: Any) -> None:
-        """Whoever gives two passwords believes in the one that isn't used."""
+        """Refuse two passwords: who gives them believes in the one that isn't used."""
         given = _given(original, "password_file", "password_env", "password")
         if not given:
             return
@@ -135,7 +133,7 @@ class ConnectionsSchema(Schema):
     def ttl_spans_two_heartbeats(
         self, data: Mapping[str, Any], original: Mapping[str, Any], **_: Any
     ) -> None:
-        """One heartbeat that comes late must not make a living connection vanish."""
+        """Refuse a TTL that one late heartbeat would outlive: a living connection would vanish."""
         if data.get("ttl", math.inf) < 2 * data.get("heartbeat", 0):
             raise ValidationError(
                 "connections.ttl must be at least twice connections.heartbeat, or one late "
@@ -201,7 +199,7 @@ class LimitsSchema(Schema):
     def each_holds_the_smaller(
         self, data: Mapping[str, Any], original: Mapping[str, Any], **_: Any
     ) -> None:
-        """A reply larger than the queue would end its connection as a slow one, and so on."""
+        """Refuse a limit past the one that must hold it: a reply past the queue's, and so on."""
         for small, large, outcome in (
             ("reply_bytes", "queue_bytes", "one large reply closes its connection"),
             ("event_bytes", "reply_bytes", "one large event is in no reply that recovers it"),
@@ -229,7 +227,7 @@ class AgentsSchema(Schema):
     def what_is_shorter_than_what(
         self, data: Mapping[str, Any], original: Mapping[str, Any], **_: Any
     ) -> None:
-        """A default past the maximum, or an instance forgotten while it is leased, is a mistake."""
+        """Refuse a default past the maximum, and instances forgotten while they are leased."""
         for small, large, outcome in (
             ("timeout", "max_timeout", "no call could have it"),
             ("lease", "ttl", "instances would be forgotten while they live"),

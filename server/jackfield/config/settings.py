@@ -10,20 +10,6 @@ from .fields import Secret
 from .redis_url import safe_redis_url
 from .section import Section
 
-__all__ = [
-    "AgentSettings",
-    "ApiSettings",
-    "AuthSettings",
-    "ConnectionSettings",
-    "DrainSettings",
-    "LimitSettings",
-    "LoggingSettings",
-    "PluginSettings",
-    "RedisSettings",
-    "ServerSettings",
-    "Settings",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:

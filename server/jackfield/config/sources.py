@@ -6,15 +6,12 @@ wrong with it is reported where the operator will mend it.
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-__all__ = ["OVERRIDE", "ConfigError", "KeyPath", "Layer", "Problem", "override", "read_toml"]
-
-#: From the outermost table inwards; a number is an index into a list.
-KeyPath = tuple[str | int, ...]
+from .problems import ConfigError, KeyPath, Problem
 
 #: The place of what neither the file nor the environment says.
 OVERRIDE: Final = "override"
@@ -36,33 +33,6 @@ _TOML_TOKEN: Final = re.compile(
 _TOML_KEY: Final = re.compile(r"""(\[{0,2})((?:"(?:\\.|[^"\\])*"|'[^']*'|[^"'=\[\]])+)""")
 
 
-class Problem(NamedTuple):
-    """One thing that is wrong with a configuration.
-
-    Attributes:
-        where: ``jackfield.toml:12``, the name of an environment variable, or ``override``.
-        message: The dotted key, and what is wrong with it. Never the value of a secret.
-    """
-
-    where: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.message}"
-
-
-class ConfigError(Exception):
-    """A configuration cannot be used.
-
-    Args:
-        problems: All that is wrong with it.
-    """
-
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = list(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
-
-
 @dataclass(frozen=True, slots=True, repr=False)
 class Layer:
     """What one source says, or several merged.
@@ -76,21 +46,21 @@ class Layer:
     places: Mapping[KeyPath, str] = field(default_factory=dict)
 
     def place(self, path: KeyPath) -> str:
-        """Where a key stands; one that stands nowhere is placed with the table it belongs to."""
+        """Return where a key stands; one that stands nowhere is placed with its table."""
         for length in range(len(path), -1, -1):
             if path[:length] in self.places:
                 return self.places[path[:length]]
         return "configuration"
 
     def table(self, *path: str) -> "Layer":
-        """What is said within one of its tables: nothing, if it has no such table."""
+        """Return one of its tables as a layer: an empty one, if it has no such table."""
         values: Any = self.values
         for name in path:
             values = values.get(name) if isinstance(values, Mapping) else None
         return Layer(values if isinstance(values, Mapping) else {}, self.places)
 
     def under(self, stronger: "Layer") -> "Layer":
-        """Both merged, key by key: the other one's values replace this one's."""
+        """Return both merged, key by key: the other one's values replace this one's."""
         replaced = stronger.places.keys()
         kept = {
             path: place
@@ -112,7 +82,7 @@ def _merged(weaker: Mapping[str, Any], stronger: Mapping[str, Any]) -> dict[str,
 
 
 def override(values: Mapping[str, Any]) -> Layer:
-    """A layer of values that come from neither the file nor the environment."""
+    """Return a layer of values that come from neither the file nor the environment."""
     return Layer(values, dict.fromkeys(_leaves(values), OVERRIDE))
 
 

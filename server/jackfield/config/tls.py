@@ -2,11 +2,9 @@
 
 import ssl
 
-__all__ = ["load_certificate", "server_context"]
-
 
 def server_context(certificate: str, key: str | None) -> ssl.SSLContext:
-    """What a server needs to speak TLS 1.2 or newer.
+    """Return what a server needs to speak TLS 1.2 or newer.
 
     Args:
         certificate: The file of the certificate, its chain behind it.

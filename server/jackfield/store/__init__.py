@@ -1,1 +1,1 @@
-"""Everything Redis: the client, the embedded server, the names of keys, what is kept in them."""
+"""Typed functions on Redis: the only place that knows keys and scripts."""

@@ -6,122 +6,50 @@ tick goes in one call.
 """
 
 import asyncio
-import secrets
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from .client import RedisClient, Script
+from jackfield.redis.batching import Batcher
+from jackfield.redis.client import Argument, RedisClient, Script
+
+from .arguments import flag, flat, milliseconds, rows
 from .keys import Keys
-from .lanes import Lanes
 from .lua import load
+from .tasks import HeldTask, NewTask, Outcome, TaskEnd, TaskUpdate
+from .topics import new_epoch
 
 if TYPE_CHECKING:
     from jackfield.config.settings import AgentSettings
 
 
-def _load(name: str) -> Script:
-    return load(name, "open_topic", "tasks")
+def _load(name: str, *parts: str) -> Script:
+    return load(name, "open_topic", "clock", "tasks", *parts)
 
 
 _CALL: Final = _load("call_agents")
-_WORK: Final = _load("work_on_tasks")
-_ACT: Final = _load("act_on_task")
-_REGISTER: Final = _load("register_instance")
-_REFRESH: Final = _load("refresh_instances")
-_LEAVE: Final = _load("leave_agent")
-_SWEEP: Final = _load("sweep_agent")
-_READ: Final = load("read_agent")
-_ANNOUNCE: Final = load("announce_agent")
+_REPORT: Final = _load("work_on_tasks")
+_FOLLOW: Final = _load("follow_task")
+_CANCEL: Final = _load("cancel_task")
+_EXPIRE: Final = _load("expire_task")
+_ANSWER: Final = _load("answer_task")
+_HOLD: Final = _load("hold_task")
+_REPEAT: Final = _load("repeat_orders")
+_REGISTER: Final = _load("register_instance", "instances")
+_REFRESH: Final = _load("refresh_instances", "instances")
+_LEAVE: Final = _load("leave_agent", "instances")
+_SWEEP: Final = _load("sweep_agent", "instances")
+_READ: Final = load("read_agent", "clock")
+_ANNOUNCE: Final = load("announce_agent", "clock")
 
 
-class NewTask(NamedTuple):
-    """A call on its way to Redis.
-
-    Attributes:
-        id: Of the task.
-        skill: The skill that is called.
-        digest: Of the skill by which the input was checked.
-        brief: The start of the task object in JSON, without its brace.
-        input: In JSON.
-        timeout: Seconds.
-        node: The node that follows it; "" for none.
-        caller: The caller's user, in JSON.
-        watchers: Who else may see it, in JSON.
-        key: The idempotency key among all calls of the agent; "" for none.
-        idempotent: Whether another instance may do it again.
-    """
-
-    id: str
-    skill: str
-    digest: str
-    brief: bytes
-    input: bytes
-    timeout: float
-    node: str
-    caller: bytes
-    watchers: bytes
-    key: str
-    idempotent: bool
-
-
-class Report(NamedTuple):
-    """What an instance says of a task.
-
-    Attributes:
-        kind: ``update`` or ``end``.
-        task: The task.
-        instance: Who says it.
-        attempt: Which attempt it is of.
-        first: Of chunks, the number of the first; of an end, the state.
-        many: How many chunks; of an end, ``output`` or ``error``.
-        body: The chunks, joined by commas, or the value; in JSON.
-        state: The new state, "" for the same.
-        prompt: What it asks for, in JSON.
-        expires: Seconds until nobody needs to answer any more.
-    """
-
-    kind: str
-    task: str
-    instance: str
-    attempt: int
-    first: int | str
-    many: int | str
-    body: bytes
-    state: str = ""
-    prompt: bytes = b""
-    expires: float = 0
-
-
-class Outcome(NamedTuple):
-    """What a script says of one task: its word, the state, and what else there is."""
-
-    word: str
-    rest: tuple[bytes, ...]
-
-    @property
-    def state(self) -> str:
-        """The task's state, where it is told."""
-        return str(self.rest[0], "ascii") if self.rest else ""
-
-
-class Held(NamedTuple):
-    """A task that an instance has; ``answers`` counts how often it was answered."""
-
-    task: str
-    attempt: int
-    answers: int
-    seq: int = 0
-    state: str = ""
-
-
-class Registered(NamedTuple):
+class RegistrationReply(NamedTuple):
     """How a registration went; ``tasks`` are what an instance that has come back still has."""
 
     foreign: bool
-    tasks: list[Held]
+    tasks: list[HeldTask]
 
 
-class Instance(NamedTuple):
+class InstanceLoad(NamedTuple):
     """How busy an instance is."""
 
     capacity: int
@@ -140,7 +68,7 @@ class AgentState(NamedTuple):
 
     waiting: int
     skills: dict[str, tuple[str, bytes]]
-    instances: list[Instance]
+    instances: list[InstanceLoad]
 
 
 class AgentStore:
@@ -159,8 +87,10 @@ class AgentStore:
         self._client = client
         self._keys = keys
         self._settings = settings
-        self._calling: Lanes[tuple[str, NewTask], Outcome] = Lanes(self._call, _size_of_call)
-        self._reporting: Lanes[tuple[str, Report], Outcome] = Lanes(self._report, _size_of_report)
+        self._calls: Batcher[tuple[str, NewTask], Outcome] = Batcher(self._call, _size)
+        self._reports: Batcher[tuple[str, TaskUpdate | TaskEnd], Outcome] = Batcher(
+            self._report, _size
+        )
 
     def call(self, agent: str, task: NewTask) -> asyncio.Future[Outcome]:
         """Call an agent.
@@ -169,21 +99,57 @@ class AgentStore:
             ``ok``; ``same`` and the id of the task that has the key; ``unknown`` or ``stale`` if
             the skill is none of its, or another by now; ``full`` if too many wait.
         """
-        return self._calling.add(agent, (agent, task))
+        return self._calls.add(agent, (agent, task))
 
-    async def report(self, agent: str, report: Report) -> Outcome:
+    async def report(self, agent: str, report: TaskUpdate | TaskEnd) -> Outcome:
         """Have an instance say something of its task; the words are those of the script."""
-        return await self._reporting.add(agent, (agent, report))
+        return await self._reports.add(agent, (agent, report))
 
-    async def act(self, task: str, verb: str, *args: str | bytes) -> Outcome:
-        """Have a caller, or its node, do something with a task; see the script."""
-        padding = ("",) * (2 - len(args))
-        return _outcome(await self._run(_ACT, _agent(task), task, verb, *args, *padding))
+    async def follow(self, task: str, *, node: str) -> Outcome:
+        """Have a node be told what becomes of a task.
+
+        Returns:
+            ``ok``, the epoch and offset of its topic, and how many milliseconds it has left;
+            ``missing``.
+        """
+        return await self._act(_FOLLOW, task, node)
+
+    async def cancel(self, task: str, *, error: bytes) -> Outcome:
+        """End a task as canceled, by an error object in JSON; ``ok``, ``missing`` or ``ended``."""
+        return await self._act(_CANCEL, task, error)
+
+    async def expire(self, task: str) -> Outcome:
+        """End a task whose deadline has passed.
+
+        Returns:
+            ``ok``; ``missing``; ``ended``; ``early`` and how many milliseconds are left.
+        """
+        return await self._act(_EXPIRE, task)
+
+    async def answer(self, task: str, *, answer: bytes, key: str) -> Outcome:
+        """Answer what a task asks for.
+
+        Args:
+            task: The task.
+            answer: In JSON.
+            key: An idempotency key; "" for none.
+
+        Returns:
+            ``ok``; ``missing``; ``ended`` or ``illegal`` if it asks for nothing, and its state.
+        """
+        return await self._act(_ANSWER, task, answer, key)
+
+    async def hold(self, task: str, *, node: str, wait: bool) -> Outcome:
+        """Have the instance that has a task wait for the caller at a node, or go on."""
+        return await self._act(_HOLD, task, node, flag(wait))
+
+    async def repeat_orders(self, task: str, *, instance: str) -> Outcome:
+        """Tell an instance again what it has missed of a task; ``ok`` or ``missing``."""
+        return await self._act(_REPEAT, task, instance)
 
     async def read_task(self, task: str) -> dict[str, bytes]:
         """All that is kept of a task; nothing if there is none."""
-        key = f"{self._keys.agent(_agent(task))}:task:{task}"
-        fields = await self._client.execute("HGETALL", key)
+        fields = await self._client.execute("HGETALL", self._keys.task(_agent(task), task))
         return {str(name, "ascii"): value for name, value in fields.items()}
 
     async def register(
@@ -194,7 +160,7 @@ class AgentStore:
         user: str,
         capacity: int,
         skills: dict[str, tuple[str, bytes]],
-    ) -> Registered:
+    ) -> RegistrationReply:
         """Register an instance at this node, or one that has come back to it.
 
         Args:
@@ -204,11 +170,10 @@ class AgentStore:
             capacity: How many tasks it takes at once.
             skills: Digest and definition of each.
         """
-        definitions = [
-            part
+        definitions = (
+            (skill, b"%s %s" % (digest.encode(), definition))
             for skill, (digest, definition) in skills.items()
-            for part in (skill, b"%s %s" % (digest.encode(), definition))
-        ]
+        )
         reply = await self._run(
             _REGISTER,
             agent,
@@ -217,40 +182,32 @@ class AgentStore:
             user,
             capacity,
             " ".join(skills),
-            _ms(self._settings.lease),
-            _ms(self._settings.remember),
-            *definitions,
+            milliseconds(self._settings.lease),
+            milliseconds(self._settings.remember),
+            *flat(definitions),
         )
         if reply == [b"foreign"]:
-            return Registered(foreign=True, tasks=[])
+            return RegistrationReply(foreign=True, tasks=[])
         tasks = [
-            Held(str(task, "ascii"), int(attempt), int(answers), int(seq), str(state, "ascii"))
-            for task, attempt, answers, seq, state in zip(*[iter(reply)] * 5, strict=True)
+            HeldTask(str(task, "ascii"), int(attempt), int(answers), int(seq), str(state, "ascii"))
+            for task, attempt, answers, seq, state in rows(reply, 5)
         ]
-        await self._enter(agent)
-        return Registered(foreign=False, tasks=tasks)
+        await self._announce(agent)
+        return RegistrationReply(foreign=False, tasks=tasks)
 
-    async def refresh(self, agent: str, instances: Sequence[str]) -> list[list[Held] | None]:
+    async def refresh(self, agent: str, instances: Sequence[str]) -> list[list[HeldTask] | None]:
         """Renew the leases of this node's instances; None for those that are none of it."""
         reply = await self._run(
             _REFRESH,
             agent,
             self._keys.node_id,
-            _ms(self._settings.lease),
-            _ms(self._settings.remember),
+            milliseconds(self._settings.lease),
+            milliseconds(self._settings.remember),
             *instances,
         )
         if instances:
-            await self._enter(agent)
-        return [
-            [
-                Held(str(task, "ascii"), int(attempt), int(answers))
-                for task, attempt, answers in zip(*[iter(held[1:])] * 3, strict=True)
-            ]
-            if held[0]
-            else None
-            for held in reply
-        ]
+            await self._announce(agent)
+        return [_held(tasks) if is_ours else None for is_ours, *tasks in reply]
 
     async def leave(self, agent: str, instance: str, *, left: bool) -> None:
         """An instance takes no more; ``left`` if its connection has ended, too."""
@@ -259,16 +216,16 @@ class AgentStore:
             agent,
             instance,
             self._keys.node_id,
-            "1" if left else "",
-            _ms(self._settings.lease),
+            flag(left),
+            milliseconds(self._settings.lease),
         )
 
     async def sweep(self, agents: Collection[str]) -> None:
         """Do what is due of agents."""
         if agents:
-            common = self._common()
+            shared = self._shared()
             await self._client.run_each(
-                _SWEEP, [([self._keys.agent(agent)], common) for agent in agents]
+                _SWEEP, [([self._keys.agent(agent)], shared) for agent in agents]
             )
 
     async def agents(self) -> list[str]:
@@ -285,37 +242,34 @@ class AgentStore:
 
     async def close(self) -> None:
         """Give up what is under way."""
-        await self._calling.close()
-        await self._reporting.close()
+        await self._calls.close()
+        await self._reports.close()
 
-    async def _enter(self, agent: str) -> None:
+    async def _announce(self, agent: str) -> None:
         """Note that an agent is there, and forget those that were not for long."""
         await self._client.run(
-            _ANNOUNCE, [self._keys.agents], [agent, _ms(self._settings.remember)]
+            _ANNOUNCE, [self._keys.agents], [agent, milliseconds(self._settings.remember)]
         )
 
-    async def _run(self, script: Script, agent: str, *args: Any) -> Any:
-        return await self._client.run(script, [self._keys.agent(agent)], [*self._common(), *args])
+    async def _run(self, script: Script, agent: str, *args: Argument) -> Any:
+        return await self._client.run(script, [self._keys.agent(agent)], [*self._shared(), *args])
 
-    def _common(self) -> tuple[Any, ...]:
+    async def _act(self, script: Script, task: str, *args: Argument) -> Outcome:
+        return _outcome(await self._run(script, _agent(task), task, *args))
+
+    def _shared(self) -> tuple[Argument, ...]:
+        """What all scripts of agents but those that read are given first."""
         settings = self._settings
-        epoch = secrets.token_urlsafe(6)
-        return epoch, settings.events, _ms(settings.ttl), settings.attempts
+        return new_epoch(), settings.events, milliseconds(settings.ttl), settings.attempts
 
     async def _call(self, calls: Sequence[tuple[str, NewTask]]) -> list[Outcome]:
-        args: list[Any] = [self._settings.queue]
-        for _, task in calls:
-            args += task[:5]
-            args += (_ms(task.timeout), *task[6:10], "1" if task.idempotent else "")
-        replies = await self._run(_CALL, calls[0][0], *args)
+        tasks = flat(task.arguments() for _, task in calls)
+        replies = await self._run(_CALL, calls[0][0], self._settings.queue, *tasks)
         return [_outcome(reply) for reply in replies]
 
-    async def _report(self, reports: Sequence[tuple[str, Report]]) -> list[Outcome]:
-        args: list[Any] = []
-        for _, report in reports:
-            args += report[:9]
-            args.append(_ms(report.expires))
-        replies = await self._run(_WORK, reports[0][0], *args)
+    async def _report(self, reports: Sequence[tuple[str, TaskUpdate | TaskEnd]]) -> list[Outcome]:
+        args = flat(report.arguments() for _, report in reports)
+        replies = await self._run(_REPORT, reports[0][0], *args)
         return [_outcome(reply) for reply in replies]
 
 
@@ -324,31 +278,30 @@ def _agent(task: str) -> str:
     return task.partition(".")[0]
 
 
-def _outcome(reply: list[Any]) -> Outcome:
+def _held(reply: Sequence[bytes]) -> list[HeldTask]:
+    return [
+        HeldTask(str(task, "ascii"), int(attempt), int(answers))
+        for task, attempt, answers in rows(reply, 3)
+    ]
+
+
+def _outcome(reply: Sequence[bytes | int]) -> Outcome:
     word, *rest = (each if isinstance(each, bytes) else b"%d" % each for each in reply)
     return Outcome(str(word, "ascii"), tuple(rest))
 
 
 def _state(reply: list[bytes]) -> AgentState:
-    border = reply.index(b"")
+    waiting, border = int(reply[0]), reply.index(b"")
     skills = {}
-    for skill, text in zip(reply[1:border:2], reply[2:border:2], strict=True):
+    for skill, text in rows(reply[1:border], 2):
         digest, _, definition = text.partition(b" ")
         skills[str(skill, "ascii")] = (str(digest, "ascii"), definition)
     instances = [
-        Instance(int(capacity), int(running), frozenset(str(names, "ascii").split()))
-        for capacity, running, names in zip(*[iter(reply[border + 1 :])] * 3, strict=True)
+        InstanceLoad(int(capacity), int(running), frozenset(str(names, "ascii").split()))
+        for capacity, running, names in rows(reply[border + 1 :], 3)
     ]
-    return AgentState(int(reply[0]), skills, instances)
+    return AgentState(waiting, skills, instances)
 
 
-def _size_of_call(item: tuple[str, NewTask]) -> int:
-    return len(item[1].input) + len(item[1].brief)
-
-
-def _size_of_report(item: tuple[str, Report]) -> int:
-    return len(item[1].body)
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)
+def _size(item: tuple[str, NewTask | TaskUpdate | TaskEnd]) -> int:
+    return item[1].size

@@ -9,15 +9,15 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
-from typing import Final, NamedTuple, Protocol, TypedDict, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
-from jackfield.errors import Error
+from jackfield.redis.batching import Batcher
+from jackfield.redis.client import RedisClient
+from jackfield.wire.errors import Error
 
-from . import scripts
-from .client import RedisClient
+from . import connection_scripts as scripts
+from .connection_scripts import ConnectionHash, UserEntry
 from .keys import Keys
-from .lanes import Lanes
-from .scripts import Entry, Row
 
 #: Connections per call. One of 250 keeps Redis, and so everybody else, for half a millisecond;
 #: of 1000 for two, and costs only a tenth less per connection.
@@ -26,10 +26,9 @@ _BATCH: Final = 250
 #: index is what a reaper finds a dead node's connections by: it must still be there when the node's
 #: own hash has expired, for several turns of a reaper and an outage of minutes.
 _INDEX_TTLS: Final = 10
-#: The lane of all connections: a node's keys are of one slot, and its users' are sorted by theirs.
-_ANY: Final = ""
-#: The fields that are not a plugin's: those have a dot in their name.
-_OWN_FIELDS: Final = frozenset({"user", "node", "remote", "connected_at", "seen_at"})
+#: What connections are batched by: a node's keys are of one slot, and the entries of users are
+#: sorted by theirs when the batch is written.
+_SLOT: Final = ""
 
 _T = TypeVar("_T")
 
@@ -68,28 +67,15 @@ class ConnectionRecord(Protocol):
         """What plugins keep with it, by ``<plugin>.<name>``."""
 
 
-class StoredConnection(TypedDict):
-    """A connection as Redis has it; times are in seconds since the epoch."""
-
-    id: str
-    node: str
-    user: str | None
-    remote: str
-    connected_at: float
-    #: By the clock of Redis.
-    seen_at: float
-    fields: dict[str, bytes]
-
-
-class Address(NamedTuple):
-    """Where a connection is."""
+class UserConnection(NamedTuple):
+    """One of a user's connections, and the node that holds it."""
 
     node: str
     id: str
 
 
-class Departed(NamedTuple):
-    """A connection that a dead node left behind; ``user`` is None if it was anonymous."""
+class ReapedConnection(NamedTuple):
+    """A connection that a dead node held."""
 
     node: str
     id: str
@@ -97,7 +83,7 @@ class Departed(NamedTuple):
 
 
 class ConnectionStore:
-    """The connections of this node in Redis, and a look at those of others.
+    """The connections of this node in Redis, and what dead nodes left there.
 
     Every method raises `Error` ``unavailable`` if Redis is away. A call that failed may have been
     executed, at once or when a Redis that hung wakes: what that leaves behind expires.
@@ -118,19 +104,19 @@ class ConnectionStore:
         #: Ids of connections that were removed since the last heartbeat began.
         self._left: set[str] = set()
         # After another node has gone its clients come all at once, and so they go.
-        self._adding: Lanes[ConnectionRecord, None] = Lanes(self._add_all, _size)
-        self._removing: Lanes[ConnectionRecord, None] = Lanes(self._remove, _size)
+        self._adding: Batcher[ConnectionRecord, None] = Batcher(self._add_all, _size)
+        self._removing: Batcher[ConnectionRecord, None] = Batcher(self._remove, _size)
 
     async def add(self, record: ConnectionRecord) -> None:
         """Write a connection; those of one tick go in one call."""
         if self._started_at is None:  # a node that dies before its first heartbeat is reaped too
             await self._register(connections=1)
-        await self._adding.add(_ANY, record)
+        await self._adding.add(_SLOT, record)
 
     async def remove(self, record: ConnectionRecord) -> None:
         """Remove a connection, if it is there; those of one tick go in one call."""
         self._left.add(record.id)
-        await self._removing.add(_ANY, record)
+        await self._removing.add(_SLOT, record)
 
     async def close(self) -> None:
         """Give up what is not written yet."""
@@ -184,7 +170,7 @@ class ConnectionStore:
             )
             if gone:
                 # A newer state than ours may be there by now, from `set_fields`: not to replace.
-                await self._write([batch[place] for place in gone], replace=False)
+                await self._write([batch[index] for index in gone], replace=False)
                 rewritten += len(gone)
             try:
                 await self._refresh_users(self._entries(batch))
@@ -199,57 +185,31 @@ class ConnectionStore:
             raise failure
         return rewritten
 
-    async def get(self, connection_id: str, node: str | None = None) -> StoredConnection | None:
-        """A connection.
-
-        Args:
-            connection_id: Its id.
-            node: The node that holds it; by default this one.
-
-        Returns:
-            None if there is no such connection.
-        """
-        keys = self._keys if node is None else self._keys.of(node)
-        stored = await self._client.execute("HGETALL", keys.connection(connection_id))
-        if not stored:
-            return None
-        fields: dict[str, bytes] = {str(name, "utf-8"): value for name, value in stored.items()}
-        own = {name: str(fields.pop(name, b""), "utf-8") for name in _OWN_FIELDS}
-        return StoredConnection(
-            id=connection_id,
-            node=own["node"],
-            user=own["user"] or None,
-            remote=own["remote"],
-            connected_at=float(own["connected_at"]),
-            seen_at=float(own["seen_at"]),
-            fields=fields,
-        )
-
-    async def of_user(self, user: str) -> list[Address]:
+    async def of_user(self, user: str) -> list[UserConnection]:
         """Where a user's connections are, on all nodes."""
         members = await scripts.user_connections(self._client, self._keys.user_connections(user))
-        return [Address(*member.split("/", 1)) for member in members]
+        return [UserConnection(*member.split("/", 1)) for member in members]
 
-    async def reap(self) -> list[Departed]:
+    async def reap(self) -> list[ReapedConnection]:
         """Remove what dead nodes left behind.
 
         Any number of nodes may do so at once: each connection is in the answer of exactly one. (Of
         none, if that one is cut off from Redis just as it is being answered.)
         """
-        departed: list[Departed] = []
+        reaped: list[ReapedConnection] = []
         try:
             for node in await scripts.silent_nodes(
                 self._client, self._keys.nodes, silence=self._ttl
             ):
                 # This one may have been stopped for long; its next heartbeat will tell.
                 if node != self._keys.node_id:
-                    await self._reap_node(self._keys.of(node), departed)
+                    await self._reap_node(self._keys.of(node), reaped)
         except Error:
-            if not departed:
+            if not reaped:
                 raise
             # Nobody else is told of these; the rest is there the next time.
         with suppress(Error):  # their entries expire
-            for batch in _batches(departed):
+            for batch in _batches(reaped):
                 await self._remove_from_users(
                     [
                         _entry(self._keys.of(each.node), each.id, each.user)
@@ -257,12 +217,11 @@ class ConnectionStore:
                         if each.user
                     ]
                 )
-        return departed
+        return reaped
 
-    async def _reap_node(self, keys: Keys, departed: list[Departed]) -> None:
-        ids = await self._ids(keys)
-        for batch in _batches(ids):
-            reaped = await scripts.reap_connections(
+    async def _reap_node(self, keys: Keys, reaped: list[ReapedConnection]) -> None:
+        for batch in _batches(await self._ids(keys)):
+            found = await scripts.reap_connections(
                 self._client,
                 keys.node,
                 keys.connections,
@@ -271,9 +230,9 @@ class ConnectionStore:
                 ids=batch,
                 mark_ttl=self._index_ttl,
             )
-            if reaped is None:
+            if found is None:
                 return
-            departed += (Departed(keys.node_id, each, user or None) for each, user in reaped)
+            reaped += (ReapedConnection(keys.node_id, each, user or None) for each, user in found)
         await scripts.forget_node(self._client, keys.nodes, node=keys.node_id, silence=self._ttl)
 
     async def _register(self, *, connections: int) -> bool:
@@ -303,32 +262,35 @@ class ConnectionStore:
         changes: Mapping[str, bytes | None] | None = None,
     ) -> None:
         """Write connections, and enter them with their users: but in a Cluster, in one call."""
-        near, far = self._by_slot(self._entries(records))
-        await self._write(records, near, replace=True, changes=changes)
-        await self._refresh_users(far)
+        own_slot, other_slots = self._by_slot(self._entries(records))
+        await self._write(records, own_slot, replace=True, changes=changes)
+        await self._refresh_users(other_slots)
 
     async def _write(
         self,
         records: Sequence[ConnectionRecord],
-        entries: Sequence[Entry] = (),
+        entries: Sequence[UserEntry] = (),
         *,
         replace: bool,
         changes: Mapping[str, bytes | None] | None = None,
     ) -> None:
-        rows = {
-            self._keys.connection(record.id): self._row(record, changes or {}) for record in records
+        hashes = {
+            self._keys.connection(record.id): self._hash(record, changes or {})
+            for record in records
         }
         await scripts.write_connections(
             self._client,
             self._keys.connections,
-            rows,
+            hashes,
             entries,
             replace=replace,
             ttl=self._ttl,
             index_ttl=self._index_ttl,
         )
 
-    def _row(self, record: ConnectionRecord, changes: Mapping[str, bytes | None]) -> Row:
+    def _hash(
+        self, record: ConnectionRecord, changes: Mapping[str, bytes | None]
+    ) -> ConnectionHash:
         own = {
             "node": self._keys.node_id,
             "remote": record.remote,
@@ -336,7 +298,7 @@ class ConnectionStore:
         }
         kept = {**record.fields, **changes}
         fields = {name: value for name, value in kept.items() if value is not None}
-        return Row(record.id, record.user or "", {**own, **fields})
+        return ConnectionHash(record.id, record.user or "", {**own, **fields})
 
     async def _add_all(self, records: Sequence[ConnectionRecord]) -> list[None]:
         await self._enter(records)
@@ -345,28 +307,30 @@ class ConnectionStore:
     async def _remove(self, records: Sequence[ConnectionRecord]) -> list[None]:
         ids = [record.id for record in records]
         keys = [self._keys.connection(each) for each in ids]
-        near, far = self._by_slot(self._entries(records))
-        await scripts.remove_connections(self._client, self._keys.connections, keys, near, ids=ids)
-        await self._remove_from_users(far)
+        own_slot, other_slots = self._by_slot(self._entries(records))
+        await scripts.remove_connections(
+            self._client, self._keys.connections, keys, own_slot, ids=ids
+        )
+        await self._remove_from_users(other_slots)
         return [None] * len(records)
 
-    def _entries(self, records: Iterable[ConnectionRecord]) -> list[Entry]:
+    def _entries(self, records: Iterable[ConnectionRecord]) -> list[UserEntry]:
         return [_entry(self._keys, record.id, record.user) for record in records if record.user]
 
-    def _by_slot(self, entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
-        """What is of this node's slot, which is all but in a Cluster, and what is not."""
+    def _by_slot(self, entries: Sequence[UserEntry]) -> tuple[list[UserEntry], list[UserEntry]]:
+        """Those of this node's slot, which is all unless in a Cluster, and the others."""
         slot = self._client.slot
         own = slot(self._keys.connections)
-        near, far = list[Entry](), list[Entry]()
+        own_slot, other_slots = list[UserEntry](), list[UserEntry]()
         for entry in entries:
-            (near if slot(entry.key) == own else far).append(entry)
-        return near, far
+            (own_slot if slot(entry.key) == own else other_slots).append(entry)
+        return own_slot, other_slots
 
-    async def _refresh_users(self, entries: Sequence[Entry]) -> None:
+    async def _refresh_users(self, entries: Sequence[UserEntry]) -> None:
         if entries:
             await scripts.refresh_users(self._client, entries, ttl=self._ttl)
 
-    async def _remove_from_users(self, entries: Sequence[Entry]) -> None:
+    async def _remove_from_users(self, entries: Sequence[UserEntry]) -> None:
         if entries:
             await scripts.remove_from_users(self._client, entries)
 
@@ -385,8 +349,8 @@ class ConnectionStore:
         return [str(each, "utf-8") for each in reply]
 
 
-def _entry(keys: Keys, connection_id: str, user: str) -> Entry:
-    return Entry(keys.user_connections(user), keys.member(connection_id))
+def _entry(keys: Keys, connection_id: str, user: str) -> UserEntry:
+    return UserEntry(keys.user_connections(user), keys.member(connection_id))
 
 
 def _size(record: ConnectionRecord) -> int:

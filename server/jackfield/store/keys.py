@@ -1,4 +1,4 @@
-"""The names of all Redis keys: the one place that makes them.
+"""The names of all Redis keys and channels: the one place that knows their parts.
 
 What braces enclose is the key's hash tag, by which a Redis Cluster places it: all of a node's keys
 share a slot, so that one script call may touch thousands of them.
@@ -49,15 +49,37 @@ as well, so that one script call moves a task and tells everyone.
 
 import re
 from functools import lru_cache
+from string import Template
 from typing import Final, NamedTuple
 from urllib.parse import quote
+
+from jackfield.wire.agent_limits import AGENT_NAME
+
+#: The keys and channels that scripts make too, as templates, by what scripts call them; ``$agent``
+#: is `Keys.agent`, ``$topic`` is `TopicKeys.channel`.
+TEMPLATES: Final = {
+    "topic_meta_key": "$topic:meta",
+    "topic_log_key": "$topic:log",
+    "topic_here_key": "$topic:here:$node",
+    "agent_meta_key": "$agent:meta",
+    "agent_skills_key": "$agent:skills",
+    "instance_key": "$agent:i:$instance",
+    "leases_key": "$agent:leases",
+    "free_key": "$agent:free:$skill",
+    "work_key": "$agent:work:$skill",
+    "due_key": "$agent:due",
+    "task_key": "$agent:task:$task",
+    "task_once_key": "$agent:once:$key",
+    "task_channel": "$agent:t:$task",
+    "node_channel": "$agent:n:$node",
+}
 
 #: A brace would end the hash tag, a colon could make a user's key of a node's (``u:alice``), and a
 #: slash is what `Keys.member` puts behind the node.
 _NODE: Final = re.compile(r"[A-Za-z0-9._-]+")
 
 #: The topic of a task. Its keys are the agent's, so the name must be one that an agent can have.
-_TASK: Final = re.compile(r"task:(([a-z][a-z0-9_-]{0,63})\.[A-Za-z0-9_-]+)")
+_TASK: Final = re.compile(rf"task:(({AGENT_NAME})\.[A-Za-z0-9_-]+)")
 
 #: Topics whose keys are remembered: making them costs 3 us, and most publications are to few.
 _REMEMBERED: Final = 10_000
@@ -70,7 +92,6 @@ class TopicKeys(NamedTuple):
     meta: str
     log: str
     nodes: str
-    here: str
     who: str
     info: str
 
@@ -148,7 +169,7 @@ class Keys:
         """A one-time ticket, by its digest."""
         return f"{self.prefix}:ticket:{digest}"
 
-    def probe(self, number: int) -> str:
+    def probe_channel(self, number: int) -> str:
         """A channel for this node's probes; each number is of another slot."""
         return f"{self.prefix}:{{probe:{self.node_id}:{number}}}"
 
@@ -158,18 +179,36 @@ class Keys:
 
     def agent_channel(self, name: str) -> str:
         """The channel on which this node learns what becomes of an agent's tasks."""
-        return f"{self.agent(name)}:n:{self.node_id}"
+        return _filled("node_channel", agent=self.agent(name), node=self.node_id)
+
+    @staticmethod
+    def agent_of(channel: bytes) -> str:
+        """The agent of such a channel, which stands in its hash tag."""
+        return str(channel[channel.index(b"{a:") + 3 : channel.index(b"}")], "ascii")
+
+    def task(self, agent: str, task: str) -> str:
+        """The hash of a task."""
+        return _filled("task_key", agent=self.agent(agent), task=task)
 
     def _topic(self, topic: str) -> TopicKeys:
         task = _TASK.fullmatch(topic)
         if task is None:
-            base = f"{self.prefix}:{{t:{quote(topic, safe=':')}}}"
+            channel = f"{self.prefix}:{{t:{quote(topic, safe=':')}}}"
         else:
-            base = f"{self.agent(task[2])}:t:{task[1]}"
+            channel = _filled("task_channel", agent=self.agent(task[2]), task=task[1])
         return TopicKeys(
-            base, *(f"{base}:{name}" for name in ("meta", "log", "nodes", "here", "who", "info"))
+            channel=channel,
+            meta=_filled("topic_meta_key", topic=channel),
+            log=_filled("topic_log_key", topic=channel),
+            nodes=f"{channel}:nodes",
+            who=f"{channel}:who",
+            info=f"{channel}:info",
         )
 
     def member(self, connection_id: str) -> str:
         """How a connection of this node stands in a user's sorted set."""
         return f"{self.node_id}/{connection_id}"
+
+
+def _filled(name: str, **holes: str) -> str:
+    return Template(TEMPLATES[name]).substitute(holes)

@@ -1,24 +1,25 @@
-"""The Lua scripts, read from their files."""
+"""The Lua scripts of the store, with the templates that they name.
 
-from importlib.resources import files
+A script has no key, no message and no error of its own: it calls a template, which stands in Python
+once, and gives what its holes are filled with.
+"""
+
+from functools import partial
 from typing import Final
 
-from .client import Script
+from jackfield.redis import lua
+from jackfield.wire import protocol, tasks
 
-_FOLDER: Final = files(__package__) / "scripts"
+from . import channels, keys
 
+TEMPLATES: Final = {
+    **keys.TEMPLATES,
+    **channels.TEMPLATES,
+    **tasks.TEMPLATES,
+    "presence_joined": protocol.PRESENCE_JOINED,
+    "presence_left": protocol.PRESENCE_LEFT,
+    # What a one-time ticket says, without its closing brace, and when it was made.
+    "ticket": '$grant,"issued_at":$issued_at}',
+}
 
-def load(name: str, *parts: str) -> Script:
-    """A script by the name of its file.
-
-    Args:
-        name: Its name, without the ending.
-        *parts: The names of parts that it shares with others; they stand before the script's own
-            text, behind the line that declares its flags.
-    """
-    flags, _, rest = _read(name).partition("\n")
-    return Script("\n".join([flags, *map(_read, parts), rest]))
-
-
-def _read(name: str) -> str:
-    return (_FOLDER / f"{name}.lua").read_text("utf-8")
+load: Final = partial(lua.load, __package__, templates=TEMPLATES)

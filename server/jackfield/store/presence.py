@@ -2,24 +2,28 @@
 
 A member is there for as long as its node says so. Each node writes how many connections it has of a
 member, always the whole number, so that to write it again changes nothing. What a dead node leaves
-behind is removed, and announced, by the first who asks after the topic when it has expired.
+behind is removed, and announced, by the first script that touches the topic after it has expired:
+see `announce_dead_members.lua`.
 """
 
 import asyncio
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from .client import RedisClient
+from jackfield.redis.batching import Batcher
+from jackfield.redis.client import RedisClient
+
+from .arguments import flat, milliseconds, rows
 from .keys import TopicKeys
-from .lanes import Lanes
 from .lua import load
 
-_WRITE: Final = load("write_presence", "presence")
-_REFRESH: Final = load("refresh_presence", "presence")
-_READ: Final = load("read_presence", "presence")
+_PARTS: Final = ("clock", "presence", "announce_dead_members")
+_WRITE: Final = load("write_presence", *_PARTS)
+_REFRESH: Final = load("refresh_presence", *_PARTS)
+_READ: Final = load("read_presence", *_PARTS)
 
 
-class Attendance(NamedTuple):
+class MemberConnections(NamedTuple):
     """How many connections of a member this node has.
 
     Attributes:
@@ -27,23 +31,24 @@ class Attendance(NamedTuple):
         head: The start of a message about its presence.
         member: What the member is known by.
         connections: How many.
-        looks: What others see of it, as JSON.
+        info: What others see of it, as JSON.
     """
 
     keys: TopicKeys
     head: bytes
     member: str
     connections: int
-    looks: bytes
+    info: bytes
 
 
-class Members(NamedTuple):
+class PresenceSnapshot(NamedTuple):
     """Who is in a topic.
 
     Attributes:
         version: Grows by one with each join and leave.
-        count: How many there are.
-        listed: Connections and looks of each; not of all, if there are too many.
+        size: How many there are.
+        listed: How many connections each has, and what others see of it; not of all members, if
+            there are too many.
     """
 
     version: int
@@ -65,17 +70,17 @@ class PresenceStore:
     def __init__(self, client: RedisClient, node: str, ttl: float) -> None:
         self._client = client
         self._node = node
-        self._ttl = round(ttl * 1000)
-        self._lanes: Lanes[Attendance, int] = Lanes(self._write_all, _size)
+        self._ttl = milliseconds(ttl)
+        self._writes: Batcher[MemberConnections, int] = Batcher(self._write_all, _size)
 
-    def write(self, attendance: Attendance) -> "asyncio.Future[int]":
+    def write(self, update: MemberConnections) -> "asyncio.Future[int]":
         """Write how many connections of a member are here, and announce what changes by it.
 
         Returns:
             The version that this was announced with, or a later one.
         """
-        # A lane for each topic, not for each slot: the script does one topic.
-        return self._lanes.add(attendance.keys.channel, attendance)
+        # A batch for each topic, not for each slot: the script does one topic.
+        return self._writes.add(update.keys.channel, update)
 
     async def refresh(
         self, keys: TopicKeys, head: bytes, members: int
@@ -95,35 +100,30 @@ class PresenceStore:
         )
         return int(version), [str(name, "utf-8") for name in rest[1:]] if rest else None
 
-    async def read(self, keys: TopicKeys, head: bytes, limit: int) -> Members:
+    async def read(self, keys: TopicKeys, head: bytes, limit: int) -> PresenceSnapshot:
         """Who is there, ``limit`` of them listed."""
         version, size, *rest = await self._client.run(_READ, _keys(keys), [head, self._ttl, limit])
-        listed = [
-            (int(connections), looks)
-            for connections, looks in zip(rest[::2], rest[1::2], strict=True)
-        ]
-        return Members(int(version), int(size), listed)
+        listed = [(int(connections), info) for connections, info in rows(rest, 2)]
+        return PresenceSnapshot(int(version), int(size), listed)
 
     async def drained(self) -> None:
         """Wait until everything is written, or has failed to be."""
-        await self._lanes.drained()
+        await self._writes.drained()
 
     async def close(self) -> None:
         """Give up what is not written yet."""
-        await self._lanes.close()
+        await self._writes.close()
 
-    async def _write_all(self, attendances: Sequence[Attendance]) -> list[int]:
-        keys, head, *_ = attendances[0]
-        args: list[str | bytes | float] = [self._node, self._ttl, head]
-        for _, _, member, connections, looks in attendances:
-            args += (member, connections, looks)
-        version = int(await self._client.run(_WRITE, _keys(keys), args))
-        return [version] * len(attendances)
+    async def _write_all(self, updates: Sequence[MemberConnections]) -> list[int]:
+        keys, head = updates[0].keys, updates[0].head
+        members = flat((each.member, each.connections, each.info) for each in updates)
+        reply = await self._client.run(_WRITE, _keys(keys), [self._node, self._ttl, head, *members])
+        return [int(reply)] * len(updates)
 
 
-def _size(attendance: Attendance) -> int:
-    return len(attendance.looks)
+def _size(update: MemberConnections) -> int:
+    return len(update.info)
 
 
 def _keys(keys: TopicKeys) -> list[str]:
-    return [keys.channel, keys.nodes, keys.here, keys.who, keys.info]
+    return [keys.channel, keys.nodes, keys.who, keys.info]

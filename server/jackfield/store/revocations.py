@@ -1,23 +1,25 @@
 """Revocations in Redis, where every node finds them, each until what it revokes has run out.
 
-Times are in seconds here, in ms there, and by the clock of Redis.
+Times are by the clock of Redis.
 """
 
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from .client import RedisClient
+from jackfield.redis.client import RedisClient
+
+from .arguments import milliseconds
 from .keys import Keys
 from .lua import load
 
-_WRITE: Final = load("write_revocations")
+_WRITE: Final = load("write_revocations", "clock")
 _READ: Final = load("read_revocations")
 
 #: Entries of one call.
 _BATCH: Final = 250
 
 
-class Entry(NamedTuple):
+class Revocation(NamedTuple):
     """Something revoked.
 
     Attributes:
@@ -31,16 +33,16 @@ class Entry(NamedTuple):
     until: float
 
 
-class News(NamedTuple):
-    """What somebody who looks has to learn.
+class NewRevocations(NamedTuple):
+    """What was revoked since somebody last asked.
 
     Attributes:
-        newest: What is known from now on.
-        entries: What was entered since.
+        newest: The score of the newest, to ask by the next time.
+        entries: What was revoked.
     """
 
     newest: int
-    entries: list[Entry]
+    entries: list[Revocation]
 
 
 class RevocationStore:
@@ -65,21 +67,22 @@ class RevocationStore:
         Raises:
             Error: ``unavailable``: Redis is away, and it may be revoked or not.
         """
-        await self._client.run(_WRITE, self._keys, [round(lifetime * 1000), *targets])
+        await self._client.run(_WRITE, self._keys, [milliseconds(lifetime), *targets])
 
-    async def restore(self, entries: Iterable[Entry]) -> None:
+    async def restore(self, entries: Iterable[Revocation]) -> None:
         """Enter again what had gone.
 
         Raises:
             Error: ``unavailable``: Redis is away.
         """
         texts = [
-            f"{each.since * 1000:.0f} {each.until * 1000:.0f} {each.target}" for each in entries
+            f"{milliseconds(each.since)} {milliseconds(each.until)} {each.target}"
+            for each in entries
         ]
         for start in range(0, len(texts), _BATCH):
             await self._client.run(_WRITE, self._keys, [0, *texts[start : start + _BATCH]])
 
-    async def read(self, known: int) -> News:
+    async def read(self, known: int) -> NewRevocations:
         """What was entered since somebody looked.
 
         Args:
@@ -92,9 +95,9 @@ class RevocationStore:
             Error: ``unavailable``: Redis is away.
         """
         newest, *entries = await self._client.run(_READ, self._keys[:1], [known])
-        return News(int(newest), [_parse(entry) for entry in entries])
+        return NewRevocations(int(newest), [_parse(entry) for entry in entries])
 
 
-def _parse(entry: bytes) -> Entry:
+def _parse(entry: bytes) -> Revocation:
     since, until, target = str(entry, "utf-8").split(" ", 2)
-    return Entry(target, int(since) / 1000, int(until) / 1000)
+    return Revocation(target, int(since) / 1000, int(until) / 1000)

@@ -8,11 +8,13 @@ from typing import Any, Final
 
 import msgspec
 
-from .client import RedisClient
+from jackfield.redis.client import RedisClient
+
+from .arguments import milliseconds
 from .keys import Keys
 from .lua import load
 
-_WRITE: Final = load("write_ticket")
+_WRITE: Final = load("write_ticket", "clock")
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
@@ -42,7 +44,7 @@ class TicketStore:
             Error: ``unavailable``: Redis is away.
         """
         await self._client.run(
-            _WRITE, [self._key(ticket)], [round(ttl * 1000), _encode(grant)[:-1]]
+            _WRITE, [self._key(ticket)], [milliseconds(ttl), _encode(grant)[:-1]]
         )
 
     async def take(self, ticket: str) -> dict[str, Any] | None:

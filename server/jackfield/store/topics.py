@@ -9,16 +9,17 @@ import secrets
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from jackfield.topic import Position
+from jackfield.redis.batching import Batcher
+from jackfield.redis.client import Argument, RedisClient
+from jackfield.wire.position import Position
 
-from .client import RedisClient
+from .arguments import flag, milliseconds, rows
 from .keys import TopicKeys
-from .lanes import Lanes
 from .lua import load
 
-#: Milliseconds that an idempotency key is remembered: a client that has been away for longer asks
-#: before it sends again.
-_KEY_TTL: Final = 600_000
+#: How long an idempotency key is remembered: a client that has been away for longer asks before it
+#: sends again.
+_KEY_TTL: Final = milliseconds(600.0)
 #: Bytes of events in one reply of Redis: more would keep everybody else waiting. And a page is sent
 #: to members in one piece: those that read must have room for it in their queues.
 _PAGE_BYTES: Final = 262_144
@@ -29,37 +30,37 @@ _HISTORY: Final = load("read_history", "open_topic")
 _REFRESH: Final = load("refresh_topics", "open_topic")
 
 
-class Place(NamedTuple):
+class StoredTopic(NamedTuple):
     """What Redis has to know of a topic.
 
     Attributes:
         keys: Its keys.
         history: How many events it keeps.
-        ttl: For how many milliseconds after the last one.
+        ttl: For how many seconds after the last one.
     """
 
     keys: TopicKeys
     history: int
-    ttl: int
+    ttl: float
 
 
 class Publication(NamedTuple):
     """An event on its way to Redis.
 
     Attributes:
-        place: The topic.
+        topic: The topic.
         head: The message up to its offset.
         tail: The message from behind its offset.
         key: Its idempotency key; "" for none.
     """
 
-    place: Place
+    topic: StoredTopic
     head: bytes
     tail: bytes
     key: str
 
 
-class Read(NamedTuple):
+class Recovery(NamedTuple):
     """What came after a position.
 
     Attributes:
@@ -82,7 +83,7 @@ class Read(NamedTuple):
         return self.after + len(self.events)
 
 
-class Past(NamedTuple):
+class HistoryPage(NamedTuple):
     """A part of a topic's history; ``complete`` is false if its beginning is lost."""
 
     epoch: str
@@ -103,56 +104,62 @@ class TopicStore:
 
     def __init__(self, client: RedisClient) -> None:
         self._client = client
-        self._publishing: Lanes[Publication, Position] = Lanes(self._publish, _size)
-        self._looking: Lanes[Place, Position] = Lanes(self.refresh, _size_of_place)
+        self._publications: Batcher[Publication, Position] = Batcher(self._publish, _size)
+        self._refreshes: Batcher[StoredTopic, Position] = Batcher(self.refresh, _size_of_topic)
 
     def publish(self, publication: Publication) -> "asyncio.Future[Position]":
         """Publish an event; those of one tick and slot go in one call, in their order."""
-        slot = self._client.slot(publication.place.keys.channel)
-        return self._publishing.add(slot, publication)
+        slot = self._client.slot(publication.topic.keys.channel)
+        return self._publications.add(slot, publication)
 
     async def read(
         self,
-        place: Place,
+        topic: StoredTopic,
         since: Position | None,
         *,
         whatever: bool = False,
         max_bytes: int = _PAGE_BYTES,
-    ) -> Read:
+    ) -> Recovery:
         """Where a topic stands, and what came after a position.
 
         Args:
-            place: The topic.
+            topic: The topic.
             since: The position; None for no events. Topics of one tick and slot are then looked at
                 in one call, as after the loss of another node many are wanted at once.
             whatever: If the position is lost, read what there is of the present epoch.
             max_bytes: Of events.
         """
         if since is None:
-            slot = self._client.slot(place.keys.channel)
-            epoch, offset = await self._looking.add(slot, place)
-            return Read(epoch, offset, recovered=False, after=offset, events=[])
+            slot = self._client.slot(topic.keys.channel)
+            epoch, offset = await self._refreshes.add(slot, topic)
+            return Recovery(epoch, offset, recovered=False, after=offset, events=[])
         epoch, offset, recovered, after, *events = await self._client.run(
             _READ,
-            [place.keys.meta, place.keys.log],
+            [topic.keys.meta, topic.keys.log],
             [
-                _new_epoch(),
-                place.ttl,
+                new_epoch(),
+                milliseconds(topic.ttl),
                 since.epoch,
                 since.offset,
                 max_bytes,
-                int(whatever),
+                flag(whatever),
             ],
         )
-        return Read(str(epoch, "ascii"), int(offset), recovered == b"1", int(after), events)
+        return Recovery(str(epoch, "ascii"), int(offset), recovered == b"1", int(after), events)
 
     async def history(
-        self, place: Place, *, after: int | None, before: int | None, limit: int, max_bytes: int
-    ) -> Past:
+        self,
+        topic: StoredTopic,
+        *,
+        after: int | None,
+        before: int | None,
+        limit: int,
+        max_bytes: int,
+    ) -> HistoryPage:
         """A part of a topic's history, the oldest first.
 
         Args:
-            place: The topic.
+            topic: The topic.
             after: The offset to begin after; None for the newest events.
             before: The offset to end before; None for the end.
             limit: How many events.
@@ -161,10 +168,10 @@ class TopicStore:
         """
         epoch, offset, complete, *events = await self._client.run(
             _HISTORY,
-            [place.keys.meta, place.keys.log],
+            [topic.keys.meta, topic.keys.log],
             [
-                _new_epoch(),
-                place.ttl,
+                new_epoch(),
+                milliseconds(topic.ttl),
                 "" if after is None else after,
                 "" if before is None else before,
                 limit,
@@ -173,55 +180,55 @@ class TopicStore:
         )
         if after is None:
             events.reverse()
-        return Past(str(epoch, "ascii"), int(offset), complete == b"1", events)
+        return HistoryPage(str(epoch, "ascii"), int(offset), complete == b"1", events)
 
-    async def refresh(self, places: Sequence[Place]) -> list[Position]:
+    async def refresh(self, topics: Sequence[StoredTopic]) -> list[Position]:
         """Keep topics of one slot from expiring; returns where they stand."""
-        keys = [key for place in places for key in (place.keys.meta, place.keys.log)]
+        keys = [key for topic in topics for key in (topic.keys.meta, topic.keys.log)]
         reply = await self._client.run(
-            _REFRESH, keys, [_new_epoch(), *(place.ttl for place in places)]
+            _REFRESH, keys, [new_epoch(), *(milliseconds(topic.ttl) for topic in topics)]
         )
-        return [
-            Position(str(epoch, "ascii"), int(offset))
-            for epoch, offset in zip(reply[::2], reply[1::2], strict=True)
-        ]
+        return [Position(str(epoch, "ascii"), int(offset)) for epoch, offset in rows(reply, 2)]
 
     async def close(self) -> None:
         """Give up what is not published yet."""
-        await self._publishing.close()
-        await self._looking.close()
+        await self._publications.close()
+        await self._refreshes.close()
 
     async def _publish(self, publications: Sequence[Publication]) -> list[Position]:
         by_topic: dict[str, list[int]] = {}
         for index, publication in enumerate(publications):
-            by_topic.setdefault(publication.place.keys.channel, []).append(index)
+            by_topic.setdefault(publication.topic.keys.channel, []).append(index)
         keys: list[str] = []
-        args: list[str | bytes | float] = [_new_epoch(), _KEY_TTL]
+        args: list[Argument] = [new_epoch(), _KEY_TTL]
         for indices in by_topic.values():
-            place, head, _, _ = publications[indices[0]]
-            keys += (place.keys.channel, place.keys.meta, place.keys.log)
-            args += (head, place.history, place.ttl, len(indices))
+            topic, head, _, _ = publications[indices[0]]
+            keys += (topic.keys.channel, topic.keys.meta, topic.keys.log)
+            args += (head, topic.history, milliseconds(topic.ttl), len(indices))
             for index in indices:
                 _, _, tail, key = publications[index]
                 if key:
-                    keys.append(place.keys.once(key))
-                args += (tail, "1" if key else "")
+                    keys.append(topic.keys.once(key))
+                args += (tail, flag(bool(key)))
         reply = await self._client.run(_PUBLISH, keys, args)
-        positions: list[Position | None] = [None] * len(publications)
         order = (index for indices in by_topic.values() for index in indices)
-        for index, position in zip(order, reply, strict=True):
-            epoch, _, offset = str(position, "ascii").partition(" ")
-            positions[index] = Position(epoch, int(offset))
-        return [position for position in positions if position is not None]
+        positions = dict(zip(order, map(_position, reply), strict=True))
+        return [positions[index] for index in range(len(publications))]
+
+
+def _position(text: bytes) -> Position:
+    epoch, _, offset = str(text, "ascii").partition(" ")
+    return Position(epoch, int(offset))
 
 
 def _size(publication: Publication) -> int:
     return len(publication.tail)
 
 
-def _size_of_place(place: Place) -> int:
-    return len(place.keys.meta)
+def _size_of_topic(topic: StoredTopic) -> int:
+    return len(topic.keys.meta)
 
 
-def _new_epoch() -> str:
+def new_epoch() -> str:
+    """A name for an epoch, in case a topic begins one."""
     return secrets.token_urlsafe(6)  # 48 bits: no topic has so many that two would meet

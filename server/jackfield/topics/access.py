@@ -1,79 +1,97 @@
-"""What clients ask of topics: who may, what comes of it, and in which words it is refused.
+"""`TopicAccess`: what clients may do with topics, from the check of who may to the reply.
 
-A topic that nobody declares and one that is not the client's to see answer alike.
+A topic that nobody declares and one that the client may not see are refused alike.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NamedTuple
 
 from marshmallow import INCLUDE, Schema
 
-from jackfield.compiled.dumping import Dump, compile_dump
-from jackfield.context import Context
-from jackfield.errors import Error
-from jackfield.rate import TokenBucket
-from jackfield.route import as_payload
-from jackfield.topic import Position, TopicFamily
-from jackfield.validation import Loader, bind
+from jackfield.config import LimitSettings
+from jackfield.connection.connection import Connection
+from jackfield.connection.request import Request
+from jackfield.connection.running import MessageOptions
+from jackfield.declaration.topic_family import Publisher, TopicFamily
+from jackfield.schema.compiled.dumping import Dump, compile_dump
+from jackfield.schema.payload import as_payload
+from jackfield.schema.validation import Loader, bind
+from jackfield.telemetry.incidents import error_of
+from jackfield.wire.errors import Error
+from jackfield.wire.position import Position
+from jackfield.wire.rates import TokenBucket
 
-from .local import Address, Topics
+from .join import Join, prepare_join
+from .membership import MEMBERSHIP
+from .topic import Topic
+from .topics import Topics
 
-if TYPE_CHECKING:
-    from jackfield.connection import Connection
-    from jackfield.request import Request
-    from jackfield.runtime import Runtime
+ClientRequest = Request[MessageOptions]
+#: Makes what a plugin's hook is called with, of the plugin's name, a connection and its request.
+MakeContext = Callable[[str, Connection, ClientRequest | None], Publisher]
 
-    from .join import Join
-
-#: Seconds that a client is told to wait which is in too many topics: leaving one takes no longer.
+#: Seconds that a client in too many topics is told to wait: leaving one takes no longer.
 _RETRY_AFTER: Final = 1.0
-#: Of a reply's bytes, what its envelope and positions may take.
+#: Of a reply's bytes, what its envelope and positions may take; names of topics are short.
 _ENVELOPE_BYTES: Final = 1024
 
 
+class _EventSchema(NamedTuple):
+    """How a payload that a client publishes is loaded, and made JSON again."""
+
+    load: Loader
+    dump: Dump
+
+
 class TopicAccess:
-    """What one node's clients may do with topics.
+    """What the clients of one node may do with topics.
 
     Args:
         topics: The node's topics.
-        runtimes: Each plugin's runtime, by its name.
+        limits: How much of it each may do.
+        make_context: Makes what the hooks of topics are called with.
     """
 
-    def __init__(self, topics: Topics, runtimes: "Mapping[str, Runtime]") -> None:
+    def __init__(self, topics: Topics, limits: LimitSettings, make_context: MakeContext) -> None:
         self._topics = topics
-        self._runtimes = runtimes
-        self._limits = topics.settings.limits
-        self._room = self._limits.reply_bytes - _ENVELOPE_BYTES
-        self._codecs: dict[TopicFamily, tuple[Loader, Dump]] = {}
+        self._limits = limits
+        self._make_context = make_context
+        self._max_bytes = self._limits.reply_bytes - _ENVELOPE_BYTES
+        self._event_schemas: dict[TopicFamily, _EventSchema] = {}
 
     async def subscribe(
         self,
-        connection: "Connection",
-        request: "Request | None",
-        topic: str,
+        connection: Connection,
+        request: ClientRequest | None,
+        name: str,
         since: Position | None,
     ) -> dict[str, Any]:
         """Make a connection a member of a topic; see `Context.subscribe`."""
-        address = await self._may_join(connection, request, topic)
-        present = self._topics.present(address)
+        topic = await self._check_join(connection, request, name)
+        present = self._topics.find_audience(topic)
         if present is None or connection not in present.members:
             self._check_count(connection)
         info: dict[str, Any] | None = None
-        if address.family.info_hook is not None:
-            ctx = self._context(connection, request, address)
-            info = as_payload(await address.family.info_hook(ctx, **address.parts))
-        replay = since is None and address.family.replay
-        join = await self._topics.audience(address).join(
-            connection, since, info, max_bytes=self._room, replay=replay
+        if topic.family.info_hook is not None:
+            ctx = self._context(connection, request, topic)
+            info = as_payload(await topic.family.info_hook(ctx, **topic.parts))
+        replay = since is None and topic.family.replay
+        join = await prepare_join(
+            self._topics.audience(topic),
+            connection,
+            since,
+            info,
+            max_bytes=self._max_bytes,
+            replay=replay,
         )
-        read = join.read
-        reply: dict[str, Any] = {"epoch": read.epoch, "offset": read.offset}
+        recovery = join.recovery
+        reply: dict[str, Any] = {"epoch": recovery.epoch, "offset": recovery.offset}
         if since is not None or replay:
             # Where there is more than a reply may hold, the client reads the history in parts.
-            events = self._fitting(connection, read.events)
-            recovered = read.after + len(events) == read.offset and (
-                read.after == 0 if replay else read.recovered
+            events = self._fit_into_reply(connection, recovery.events)
+            recovered = recovery.after + len(events) == recovery.offset and (
+                recovery.after == 0 if replay else recovery.recovered
             )
             reply["recovered"] = recovered
             if recovered:
@@ -81,21 +99,21 @@ class TopicAccess:
         _activate_behind_reply(join, request)
         return reply
 
-    def unsubscribe(self, connection: "Connection", topic: str) -> bool:
-        """Make a connection no member of a topic; returns whether it was one."""
-        address = self._topics.find(topic)
-        audience = None if address is None else self._topics.present(address)
+    def unsubscribe(self, connection: Connection, name: str) -> bool:
+        """Have a connection leave a topic; return whether it was in it."""
+        topic = self._topics.find(name)
+        audience = None if topic is None else self._topics.find_audience(topic)
         if audience is None or connection not in audience.members:
             return False
-        connection.topics.remove(audience)
+        connection[MEMBERSHIP].joined.remove(audience)
         audience.leave(connection)
         return True
 
     async def publish(
         self,
-        connection: "Connection",
-        request: "Request | None",
-        topic: str,
+        connection: Connection,
+        request: ClientRequest | None,
+        name: str,
         payload: dict[str, Any],
         key: str | None,
     ) -> Position:
@@ -106,130 +124,142 @@ class TopicAccess:
                 ``unavailable``.
         """
         self._check_rate(connection)
-        if connection.publish_lock is None:
-            connection.publish_lock = asyncio.Lock()
-        # What one connection publishes keeps its order, however long a plugin thinks about each.
-        async with connection.publish_lock:
-            address = self._visible(connection, topic)
-            family = address.family
+        membership = connection[MEMBERSHIP]
+        if membership.publish_lock is None:
+            membership.publish_lock = asyncio.Lock()
+        # What one connection publishes keeps its order, however long the hooks take for each.
+        async with membership.publish_lock:
+            topic = self._find_visible(connection, name)
+            family = topic.family
             check = family.publish_check or family.join_check
-            ctx = self._context(connection, request, address)
+            ctx = self._context(connection, request, topic)
             if not family.client_publish or (
-                check is not None and not await check(ctx, **address.parts)
+                check is not None and not await check(ctx, **topic.parts)
             ):
                 raise Error("not_found")
-            load, dump = self._codec(family)
-            data = _load(load, payload)
+            schema = self._event_schema(family)
+            data = _load_event(schema.load, payload)
             if family.prepare_hook is not None:
-                data = as_payload(await family.prepare_hook(ctx, data, **address.parts))
-            mine = "" if key is None else _own_key(connection.user or "", key)
-            sent = self._topics.send(address, dump(data), mine)
+                data = as_payload(await family.prepare_hook(ctx, data, **topic.parts))
+            own_key = "" if key is None else _own_key(connection.user or "", key)
+            sent = self._topics.send(topic, schema.dump(data), own_key)
         return await sent
 
     async def history(
         self,
-        connection: "Connection",
-        request: "Request | None",
-        topic: str,
+        connection: Connection,
+        request: ClientRequest | None,
+        name: str,
         *,
         after: int | None,
         before: int | None,
         limit: int | None,
     ) -> dict[str, Any]:
-        """A part of a topic's past; see `Context.history`."""
+        """Read a part of a topic's history; see `Context.history`."""
         if limit is None:
             limit = self._limits.history
-        address = await self._may_join(connection, request, topic)
-        past = await self._topics.store.history(
-            address.place,
+        topic = await self._check_join(connection, request, name)
+        page = await self._topics.store.history(
+            topic.stored,
             after=after,
             before=before,
             limit=min(limit, self._limits.history),
-            max_bytes=self._room,
+            max_bytes=self._max_bytes,
         )
-        if not past.complete:
-            raise Error("unrecoverable", topic=topic, epoch=past.epoch, offset=past.offset)
+        if not page.complete:
+            raise Error("unrecoverable", topic=name, epoch=page.epoch, offset=page.offset)
         if after is None:
-            events = self._fitting(connection, reversed(past.events))[::-1]
+            events = self._fit_into_reply(connection, reversed(page.events))[::-1]
         else:
-            events = self._fitting(connection, past.events)
-        if past.events and not events:  # an empty page would look like the end
+            events = self._fit_into_reply(connection, page.events)
+        if page.events and not events:  # an empty page would look like the end
             raise Error("too_large", "One event is larger than a reply may be.")
-        return {"epoch": past.epoch, "offset": past.offset, "events": events}
+        return {"epoch": page.epoch, "offset": page.offset, "events": events}
 
     async def presence(
-        self, connection: "Connection", request: "Request | None", topic: str
+        self, connection: Connection, request: ClientRequest | None, name: str
     ) -> dict[str, Any]:
-        """Who is in a topic; see `Context.presence`."""
-        address = await self._may_join(connection, request, topic)
-        if not address.family.presence:
+        """Read who is in a topic; see `Context.presence`."""
+        topic = await self._check_join(connection, request, name)
+        if not topic.family.presence:
             raise Error("not_found")
-        return await self._topics.presence(address)
+        return await self._topics.presence(topic)
 
-    async def check_again(self, connection: "Connection") -> None:
+    async def check_again(self, connection: Connection) -> None:
         """Have a connection leave the topics that it may not be in any more, and tell its client.
 
-        A topic whose plugin can't say so now is left as well: it can be joined again.
+        A topic whose plugin fails to say whether it may is left as well: it can be joined again.
         """
-        for audience in list(connection.topics):
-            error = await self._objection(connection, audience.topic)
-            if error is not None and self.unsubscribe(connection, audience.topic):
+        for joined in list(connection[MEMBERSHIP].joined):
+            error = await self._why_not(connection, joined.topic)
+            if error is not None and self.unsubscribe(connection, joined.topic):
                 connection.refuse(None, error)
 
-    async def _objection(self, connection: "Connection", topic: str) -> Error | None:
-        """Why a connection may not be in a topic; None if it may."""
+    async def _why_not(self, connection: Connection, name: str) -> Error | None:
+        """Return why a connection may not be in a topic; None if it may."""
         try:
-            await self._may_join(connection, None, topic)
+            await self._check_join(connection, None, name)
         except Error as error:
             if error.code == "not_found":  # no secret to who was in it
                 error = Error("forbidden", "This connection may not be in the topic any more.")
-            error.extra["topic"] = topic
+            error.extra["topic"] = name
             return error
         except Exception as exc:  # noqa: BLE001 - whatever a plugin raises is contained here
-            fault = connection.node.dispatcher.report(exc, connection=connection.id)
-            fault.extra["topic"] = topic
+            fault = error_of(exc, connection=connection.id)
+            fault.extra["topic"] = name
             return fault
         return None
 
-    def _visible(self, connection: "Connection", topic: str) -> Address:
-        address = self._topics.find(topic)
-        if address is None or not address.family.scopes <= connection.identity.scopes:
-            raise Error("not_found")
-        return address
+    def _find_visible(self, connection: Connection, name: str) -> Topic:
+        """Find a topic that a connection has the scopes for.
 
-    async def _may_join(
-        self, connection: "Connection", request: "Request | None", topic: str
-    ) -> Address:
-        address = self._visible(connection, topic)
-        check = address.family.join_check
+        Raises:
+            Error: ``not_found``.
+        """
+        topic = self._topics.find(name)
+        if topic is None or not topic.family.scopes <= connection.identity.scopes:
+            raise Error("not_found")
+        return topic
+
+    async def _check_join(
+        self, connection: Connection, request: ClientRequest | None, name: str
+    ) -> Topic:
+        """Find a topic that a connection may be in.
+
+        Raises:
+            Error: ``not_found``.
+        """
+        topic = self._find_visible(connection, name)
+        check = topic.family.join_check
         if check is not None and not await check(
-            self._context(connection, request, address), **address.parts
+            self._context(connection, request, topic), **topic.parts
         ):
             raise Error("not_found")
-        return address
+        return topic
 
-    def _fitting(self, connection: "Connection", events: Iterable[bytes]) -> list[Any]:
-        """The first of some events, as many as one reply holds in the client's encoding.
+    def _fit_into_reply(self, connection: Connection, events: Iterable[bytes]) -> list[Any]:
+        """Return the first of some events, as many as one reply holds in the client's encoding.
 
         They fit in JSON, but a number may take twice as much in MessagePack.
         """
-        room, fitting, codec = self._room, [], connection.codec
+        left, fitting, codec = self._max_bytes, [], connection.codec
         for event in events:
-            room -= len(codec.from_json(event)) + 1  # and a comma
-            if room < 0:
+            left -= len(codec.from_json(event)) + 1  # and a comma
+            if left < 0:
                 break
             fitting.append(codec.embed(event))
         return fitting
 
     def _context(
-        self, connection: "Connection", request: "Request | None", address: Address
-    ) -> Context:
-        """The context of the plugin that declares the topic."""
-        return Context(connection, self._runtimes[address.family.plugin], request)
+        self, connection: Connection, request: ClientRequest | None, topic: Topic
+    ) -> Publisher:
+        """Make a context of the plugin that declares the topic."""
+        return self._make_context(topic.family.plugin, connection, request)
 
-    def _check_count(self, connection: "Connection") -> None:
+    def _check_count(self, connection: Connection) -> None:
         limit = self._limits.topics
-        if len(connection.topics) - connection.given_topics >= limit:
+        membership = connection[MEMBERSHIP]
+        if len(membership.joined) - membership.given >= limit:
             raise Error(
                 "rate_limited",
                 f"This connection is in {limit} topics, and may be in no more; leave one.",
@@ -237,29 +267,30 @@ class TopicAccess:
                 limit=limit,
             )
 
-    def _check_rate(self, connection: "Connection") -> None:
-        if connection.publish_bucket is None:
+    def _check_rate(self, connection: Connection) -> None:
+        membership = connection[MEMBERSHIP]
+        if membership.publish_bucket is None:
             rate = self._limits.publishes_per_second
-            connection.publish_bucket = TokenBucket(rate, rate)
-        wait = connection.publish_bucket.take(connection.node.watch.loop.time())
+            membership.publish_bucket = TokenBucket(rate, rate)
+        wait = membership.publish_bucket.take(connection.loop.time())
         if wait:
             raise Error("rate_limited", "Too much is published.", retry_after=round(wait, 3))
 
-    def _codec(self, family: TopicFamily) -> tuple[Loader, Dump]:
-        codec = self._codecs.get(family)
-        if codec is None:
+    def _event_schema(self, family: TopicFamily) -> _EventSchema:
+        schema = self._event_schemas.get(family)
+        if schema is None:
             load = bind(family.event, f"an event of {family.pattern}")
-            codec = self._codecs[family] = (load, _dumper(family.event))
-        return codec
+            schema = self._event_schemas[family] = _EventSchema(load, _compile_dump(family.event))
+        return schema
 
 
 def _own_key(user: str, key: str) -> str:
-    """A client's idempotency key among those of all; a user's id may hold any character."""
+    """Return a client's idempotency key among those of all; a user's id may hold any character."""
     return f"client:{len(user)}:{user}:{key}"
 
 
-def _dumper(schema: Schema) -> Dump:
-    """What makes an event of what `load` made of a client's payload."""
+def _compile_dump(schema: Schema) -> Dump:
+    """Compile what makes a payload again of what was loaded from one."""
     dump = compile_dump(schema)
     if schema.unknown != INCLUDE:
         return dump
@@ -272,8 +303,8 @@ def _dumper(schema: Schema) -> Dump:
     return dump_all
 
 
-def _load(load: Loader, payload: dict[str, Any]) -> Any:
-    """Validate an event; its faults lie one step deeper in the message."""
+def _load_event(load: Loader, payload: dict[str, Any]) -> Any:
+    """Load the payload of an event; its faults lie one step deeper in the message."""
     try:
         return load(payload)
     except Error as error:
@@ -282,11 +313,12 @@ def _load(load: Loader, payload: dict[str, Any]) -> Any:
         raise
 
 
-def _activate_behind_reply(join: "Join", request: "Request | None") -> None:
-    """Begin to send events behind the reply that says where they begin."""
-    if request is None and join.connection.early_joins is not None:
-        join.connection.early_joins.append(join)
-    elif request is None or request.route.streams:
+def _activate_behind_reply(join: Join, request: ClientRequest | None) -> None:
+    """Activate a join behind the reply, or the welcome, that says where its events begin."""
+    early_joins = join.connection[MEMBERSHIP].early_joins
+    if request is None and early_joins is not None:
+        early_joins.append(join)
+    elif request is None or request.options.streams:
         join.activate()
     else:
-        request.call_when_answered(join)
+        request.call_after_reply(join)

@@ -1,81 +1,25 @@
-"""A sequence of numbered messages on its way to the members of a topic at this node.
+"""`Feed`: numbered messages on their way to the members of a topic here, in order and once.
 
-What Redis publishes may come late, twice or not at all. A feed hands it on in order and once, and
-holds back what comes behind a gap until its owner has filled that. Who joins says up to where it
-knows the sequence, and gets the rest, whether the feed is ahead of that or behind.
+What Redis publishes may come late, twice or not at all. A feed sends it on in order and once, and
+buffers what comes behind a gap until its owner has filled that. Whoever joins says up to where it
+knows the messages, and gets the rest, whether the feed is ahead of that or behind.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Iterator
+from typing import Final
 
-from jackfield import frames
-from jackfield.outbox import send_to_all
+from jackfield.connection.connection import Connection
+from jackfield.connection.outbox import send_to_all
+from jackfield.wire.position import Position
+from jackfield.wire.protocol import Codec
 
-if TYPE_CHECKING:
-    from jackfield.connection import Connection
-    from jackfield.protocol import Codec
+from .encoding import Batch
 
-#: Messages that are held behind a gap. More come again from the stream, which has them anyway.
-_MAX_HELD: Final = 1000
-
-#: Members to whom the first event of a turn is written at once.
+#: Batches that are buffered behind a gap. More are read from the stream, which has them anyway.
+_MAX_BUFFERED: Final = 1000
+#: With so many members the first batch of a turn is written to each at once: to queue it for each
+#: costs as much again. What follows in the turn is queued, and written joined.
 _MANY: Final = 32
-
-
-class Batch:
-    """Consecutive messages of one topic; their frames are made once, for all who get them.
-
-    Args:
-        first: The number of the first.
-        messages: Whole messages in JSON.
-    """
-
-    __slots__ = ("_frames", "first", "messages")
-
-    def __init__(self, first: int, messages: Sequence[bytes]) -> None:
-        self.first = first
-        self.messages = messages
-        self._frames: dict[Codec, bytes] = {}
-
-    @property
-    def last(self) -> int:
-        """The number of the last message."""
-        return self.first + len(self.messages) - 1
-
-    def frames(self, codec: "Codec") -> bytes:
-        """All messages as frames, one behind the other."""
-        made = self._frames.get(codec)
-        if made is None:
-            opcode, encode, frame = codec.opcode, codec.from_json, frames.frame
-            made = b"".join([frame(opcode, encode(message)) for message in self.messages])
-            self._frames[codec] = made
-        return made
-
-    def after(self, number: int) -> "Batch":
-        """Those of the messages that come after a number."""
-        if number < self.first:
-            return self
-        return Batch(number + 1, self.messages[number + 1 - self.first :])
-
-
-class Published(NamedTuple):
-    """What came over a channel: the kind of messages, their epoch, and the messages."""
-
-    kind: bytes
-    epoch: str
-    batch: Batch
-
-
-def parse(data: bytes) -> Published:
-    """What a script published: a line of kind, epoch, first number and sizes; then the messages."""
-    end = data.index(b"\n")
-    kind, epoch, first, sizes = data[:end].split(b" ")
-    start = end + 1
-    messages = []
-    for size in map(int, sizes.split(b",")):
-        messages.append(data[start : start + size])
-        start += size
-    return Published(kind, str(epoch, "ascii"), Batch(int(first), messages))
 
 
 class Members:
@@ -86,31 +30,31 @@ class Members:
     def __init__(self) -> None:
         self._by_codec: dict[Codec, dict[Connection, None]] = {}
 
-    def __contains__(self, connection: "Connection") -> bool:
+    def __contains__(self, connection: Connection) -> bool:
         return connection in self._by_codec.get(connection.codec, ())
 
     def __len__(self) -> int:
         return sum(map(len, self._by_codec.values()))
 
-    def __iter__(self) -> Iterator["Connection"]:
+    def __iter__(self) -> Iterator[Connection]:
         for connections in self._by_codec.values():
             yield from connections
 
-    def add(self, connection: "Connection") -> None:
-        """A connection has joined."""
+    def add(self, connection: Connection) -> None:
+        """Add a connection; no effect if it is there."""
         self._by_codec.setdefault(connection.codec, {})[connection] = None
 
-    def discard(self, connection: "Connection") -> None:
-        """A connection has left."""
+    def discard(self, connection: Connection) -> None:
+        """Remove a connection; no effect if it is not there."""
         self._by_codec.get(connection.codec, {}).pop(connection, None)
 
-    def groups(self) -> "Iterator[tuple[Codec, dict[Connection, None]]]":
-        """The connections of each encoding."""
+    def groups(self) -> Iterator[tuple[Codec, dict[Connection, None]]]:
+        """Iterate over the encodings, each with its connections."""
         return iter(self._by_codec.items())
 
 
-def _send_to_all(connections: "dict[Connection, None]", data: bytes) -> None:
-    if len(connections) >= _MANY and next(iter(connections)).node.turn.is_first():
+def _send_to_group(connections: dict[Connection, None], data: bytes) -> None:
+    if len(connections) >= _MANY and next(iter(connections)).outbox.turn.take_first():
         send_to_all([connection.outbox for connection in connections], data)
     else:
         for connection in connections:
@@ -118,32 +62,33 @@ def _send_to_all(connections: "dict[Connection, None]", data: bytes) -> None:
 
 
 class Feed:
-    """One sequence of a topic, as far as its members at this node have been sent it.
+    """The events of a topic, or the changes of its presence, as sent to its members here.
 
     Args:
         members: The topic's members.
     """
 
     __slots__ = (
+        "_buffer",
         "_floors",
-        "_held",
+        "_has_overflowed",
         "_joining",
         "_members",
-        "_overrun",
         "_recent",
         "epoch",
-        "position",
+        "offset",
     )
 
     def __init__(self, members: Members) -> None:
         self._members = members
-        #: Which sequence it is.
+        #: Which epoch the numbers are of.
         self.epoch = ""
-        #: The number of the last message that the members were sent, or need not be.
-        self.position = 0
-        # What waits behind a gap, and at the beginning, when it isn't known where that is.
-        self._held: list[tuple[str, Batch]] | None = []
-        self._overrun = False
+        #: The number of the last message that the members were sent, or need not be sent.
+        self.offset = 0
+        # What came behind a gap; None while there is none. It begins with one, as it isn't known
+        # yet where the topic stands.
+        self._buffer: list[tuple[str, Batch]] | None = []
+        self._has_overflowed = False
         # Members that know more already than the feed has sent: up to which number.
         self._floors: dict[Connection, int] = {}
         # What was sent since the oldest join under way began: it may be behind its position.
@@ -151,75 +96,80 @@ class Feed:
         self._joining = 0
 
     @property
-    def in_sync(self) -> bool:
-        """Whether nothing is held back."""
-        return self._held is None
-
-    def receive(self, epoch: str, batch: Batch) -> bool:
-        """Hand on what came over the channel.
-
-        Returns:
-            Whether there is a gap before it, and `hold` has begun.
-        """
-        if self._held is not None:
-            if len(self._held) >= _MAX_HELD:
-                self._held.clear()
-                self._overrun = True
-            self._held.append((epoch, batch))
-            return False
-        if epoch != self.epoch or batch.first > self.position + 1:
-            self._held = [(epoch, batch)]
-            return True
-        if batch.last > self.position:
-            self.send(batch.after(self.position))
-        return False
-
-    def hold(self) -> None:
-        """Hold back what comes from now on: something before it may have been missed."""
-        if self._held is None:
-            self._held = []
+    def position(self) -> Position:
+        """Up to where the members were sent."""
+        return Position(self.epoch, self.offset)
 
     @property
-    def held(self) -> int:
-        """How much is held back."""
-        return 0 if self._held is None else len(self._held)
+    def is_paused(self) -> bool:
+        """Whether what comes is buffered."""
+        return self._buffer is not None
 
-    def release(self, stale: int) -> bool:
-        """Hand on what was held back; the gap is filled.
+    @property
+    def buffered(self) -> int:
+        """How many batches are buffered."""
+        return 0 if self._buffer is None else len(self._buffer)
 
-        Args:
-            stale: How much of it had come before the gap was looked at: of another epoch, it is of
-                an earlier one.
+    def receive(self, epoch: str, batch: Batch) -> bool:
+        """Send on what came over the channel, or buffer it.
 
         Returns:
-            Whether there is a gap again, and all behind it is still held.
+            Whether it has found a gap, before this batch, and paused.
         """
-        held, self._held = self._held or [], None
-        if self._overrun:
-            self._overrun = False
-            self._held = []
+        if self._buffer is not None:
+            if len(self._buffer) >= _MAX_BUFFERED:
+                self._buffer.clear()
+                self._has_overflowed = True
+            self._buffer.append((epoch, batch))
+            return False
+        if epoch != self.epoch or batch.first > self.offset + 1:
+            self._buffer = [(epoch, batch)]
             return True
-        for number, (epoch, batch) in enumerate(held):
-            if (epoch == self.epoch or number >= stale) and self.receive(epoch, batch):
-                self._held = held[number:]
+        if batch.last > self.offset:
+            self.send(batch.after(self.offset))
+        return False
+
+    def pause(self) -> None:
+        """Buffer what comes from now on: something before it may have been missed."""
+        if self._buffer is None:
+            self._buffer = []
+
+    def resume(self, stale: int) -> bool:
+        """Send on what is buffered: the gap before it is filled.
+
+        Args:
+            stale: How many batches were buffered before the history was read. Those of another
+                epoch than the present one are of an earlier one, and are dropped.
+
+        Returns:
+            Whether there is a gap again, and all behind it is still buffered.
+        """
+        buffer, self._buffer = self._buffer or [], None
+        if self._has_overflowed:
+            self._has_overflowed = False
+            self._buffer = []
+            return True
+        for index, (epoch, batch) in enumerate(buffer):
+            if (epoch == self.epoch or index >= stale) and self.receive(epoch, batch):
+                self._buffer = buffer[index:]
                 return True
         return False
 
-    def move(self, epoch: str, position: int) -> None:
-        """Go on from another place, without having sent what is between."""
+    def skip_to(self, epoch: str, offset: int) -> None:
+        """Go on from another position, without having sent what is between."""
         if epoch != self.epoch:
             self._floors.clear()
         self._recent.clear()
         self.epoch = epoch
-        self.position = position
+        self.offset = offset
 
-    def floor(self, connection: "Connection") -> int:
-        """Up to where a member knows more than the feed has sent; 0 if it doesn't."""
+    def floor(self, connection: Connection) -> int:
+        """Return up to where a member knows more than the feed has sent; 0 if it doesn't."""
         return self._floors.get(connection, 0)
 
     def send(self, batch: Batch) -> None:
         """Send the next messages to all members that don't know them."""
-        self.position = batch.last
+        self.offset = batch.last
         if self._joining:
             self._recent.append(batch)
         floors = self._floors
@@ -227,12 +177,12 @@ class Feed:
             if floors:
                 self._send_above_floors(batch, codec, connections)
                 continue
-            _send_to_all(connections, batch.frames(codec))
+            _send_to_group(connections, batch.frames(codec))
         if floors:
-            self._floors = {each: floor for each, floor in floors.items() if floor > self.position}
+            self._floors = {each: floor for each, floor in floors.items() if floor > self.offset}
 
     def _send_above_floors(
-        self, batch: Batch, codec: "Codec", connections: "dict[Connection, None]"
+        self, batch: Batch, codec: Codec, connections: dict[Connection, None]
     ) -> None:
         for connection in connections:
             floor = self._floors.get(connection, 0)
@@ -240,37 +190,37 @@ class Feed:
                 connection.outbox.send(batch.after(floor).frames(codec))
 
     def begin_join(self) -> None:
-        """Somebody is about to join: keep what is sent from now on."""
+        """Keep what is sent from now on, for somebody who is about to join."""
         self._joining += 1
 
     def end_join(self) -> None:
-        """A join that began has ended."""
+        """End a join that began, whatever has come of it."""
         self._joining -= 1
         if not self._joining:
             self._recent.clear()
 
-    def has_since(self, position: int) -> bool:
-        """Whether a member that joins can be sent all that came after a number."""
-        oldest = self._recent[0].first if self._recent else self.position + 1
-        return position + 1 >= oldest
+    def has_since(self, offset: int) -> bool:
+        """Tell whether a member that joins can be sent all that came after a number."""
+        oldest = self._recent[0].first if self._recent else self.offset + 1
+        return offset + 1 >= oldest
 
-    def admit(self, connection: "Connection", position: int) -> None:
-        """A member has joined between `begin_join` and `end_join`; it knows all up to a position.
+    def admit(self, connection: Connection, offset: int) -> None:
+        """Begin to send to a member that was added between `begin_join` and `end_join`.
 
         One that joins again begins anew, too: what it was sent before its reply doesn't count.
 
         Args:
             connection: The member.
-            position: The number of the last message it knows, of the feed's epoch.
+            offset: The number of the last message it knows, of the feed's epoch.
         """
         self._floors.pop(connection, None)
-        if position > self.position:
-            self._floors[connection] = position
+        if offset > self.offset:
+            self._floors[connection] = offset
             return
         for batch in self._recent:
-            if batch.last > position:
-                connection.outbox.send(batch.after(position).frames(connection.codec))
+            if batch.last > offset:
+                connection.outbox.send(batch.after(offset).frames(connection.codec))
 
-    def forget(self, connection: "Connection") -> None:
-        """A member has left."""
+    def forget(self, connection: Connection) -> None:
+        """Forget a member that has left."""
         self._floors.pop(connection, None)

@@ -1,28 +1,32 @@
-"""The members of a topic at this node as others see them: counted by user, written to Redis.
+"""`TopicPresence`: the members of a topic here as others see them, counted by user, kept in Redis.
 
 Several connections of a user are one member, and an anonymous connection is a member of its own.
+What a node writes to Redis is announced by the script that writes it, on the topic's channel. That
+the members of a dead node have left is announced by `announce_dead_members.lua`, a part of every
+script of presence.
 """
 
 import asyncio
 import contextlib
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
-from jackfield import protocol
-from jackfield.errors import Error
-from jackfield.store.presence import Attendance, PresenceStore
-from jackfield.store.presence import Members as StoredMembers
+from jackfield.connection.connection import Connection
+from jackfield.store.keys import TopicKeys
+from jackfield.store.presence import MemberConnections, PresenceSnapshot, PresenceStore
+from jackfield.wire import protocol
+from jackfield.wire.errors import Error
 
-from .feed import Batch, Feed, Members
+from .encoding import Batch
+from .feed import Feed, Members
 
-if TYPE_CHECKING:
-    from jackfield.connection import Connection
-    from jackfield.store.keys import TopicKeys
-
-#: Members that one message lists. Beyond it the count alone tells.
+#: Members that one message lists: it stays below 100 KB if their info is short. Beyond it the count
+#: alone tells.
 MAX_LISTED: Final = 1000
+#: What a feed of presence has for an epoch: its versions never begin anew.
+_NO_EPOCH: Final = "-"
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
@@ -31,68 +35,69 @@ _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 class _Member:
     """A user's or an anonymous client's connections to a topic at this node."""
 
-    __slots__ = ("connections", "looks")
+    __slots__ = ("connections", "profile")
 
     def __init__(self) -> None:
         self.connections = 0
-        self.looks = b"{}"
+        #: What others see of it, as JSON.
+        self.profile = b"{}"
 
 
-class Presence:
+class TopicPresence:
     """This node's part of a topic's presence.
 
     Args:
         store: Where it is kept.
         keys: The topic's keys.
-        topic: Its name.
-        members: Its members at this node, who are told of the others.
+        name: The topic's name.
+        members: Its members at this node, who are told of all others.
     """
 
-    def __init__(
-        self, store: PresenceStore, keys: "TopicKeys", topic: str, members: Members
-    ) -> None:
+    def __init__(self, store: PresenceStore, keys: TopicKeys, name: str, members: Members) -> None:
+        #: The changes on their way to the members, numbered by the version.
         self.feed = Feed(members)
-        self.feed.epoch = "-"
+        self.feed.epoch = _NO_EPOCH
         self._store = store
         self._keys = keys
-        self._head = protocol.presence_head(topic)
+        self._head = protocol.presence_head(name)
         self._connections: dict[Connection, str] = {}
         self._members: dict[str, _Member] = {}
         # What Redis may not know yet.
         self._unwritten: set[str] = set()
 
-    async def attend(self, connection: "Connection", info: dict[str, Any] | None) -> int:
-        """Count a connection in.
+    async def add(self, connection: Connection, info: dict[str, Any] | None) -> int:
+        """Count a connection in, and write that to Redis.
 
         Args:
             connection: The connection.
-            info: What others see of it, beside whose it is.
+            info: What others see of it, beside who it is.
 
         Returns:
-            The version from which on changes are news to it.
+            The version; the connection is to be told of all changes after it.
 
         Raises:
             Error: ``unavailable``: Redis is away.
         """
-        name = self._connections.get(connection)
-        if name is None:
-            name = self._connections[connection] = _name(connection)
-            self._members.setdefault(name, _Member()).connections += 1
-        self._members[name].looks = _looks(connection, info)
-        return await self._write(name)
+        member_id = self._connections.get(connection)
+        if member_id is None:
+            member_id = self._connections[connection] = _member_id(connection)
+            self._members.setdefault(member_id, _Member()).connections += 1
+        self._members[member_id].profile = _profile(connection, info)
+        self._unwritten.add(member_id)
+        return await asyncio.shield(self._write(member_id))
 
-    def depart(self, connection: "Connection") -> None:
-        """Count a connection out; Redis is told without waiting for it, and again if that fails."""
-        name = self._connections.pop(connection, None)
-        if name is None:
+    def remove(self, connection: Connection) -> None:
+        """Count a connection out, if it is in; if Redis is away, `refresh` writes it."""
+        member_id = self._connections.pop(connection, None)
+        if member_id is None:
             return
-        member = self._members[name]
+        member = self._members[member_id]
         member.connections -= 1
         if not member.connections:
-            del self._members[name]
-        self._unwritten.add(name)
+            del self._members[member_id]
+        self._unwritten.add(member_id)
         with contextlib.suppress(Error):  # too much is waiting
-            self._send(name)
+            self._write(member_id)
 
     async def refresh(self) -> int:
         """Keep what is written from expiring, and write what isn't.
@@ -109,74 +114,70 @@ class Presence:
             if known is not None:
                 self._unwritten.update(self._members, known)
         if self._unwritten:
-            writes = [self._send(name) for name in self._unwritten]
+            writes = [self._write(member_id) for member_id in self._unwritten]
             await asyncio.wait(writes)
             for write in writes:
                 write.result()
         return version
 
     async def open(self) -> None:
-        """Learn where it stands, and hold back what changes from now on.
+        """Read the version; changes after it are buffered.
 
         Raises:
             Error: ``unavailable``: Redis is away.
         """
-        members = await self._store.read(self._keys, self._head, 0)
-        self.feed.move("-", members.version)
+        snapshot = await self._store.read(self._keys, self._head, 0)
+        self.feed.skip_to(_NO_EPOCH, snapshot.version)
 
     async def refill(self) -> None:
-        """Tell the members who is there, as a change was missed.
+        """Send the members the whole list, as a change was missed.
 
         Raises:
             Error: ``unavailable``: Redis is away.
         """
-        await self.refresh()  # what is known of this node must not be missing in what is told
+        await self.refresh()  # the list must not lack what is known of this node
         again = True
         while again:
-            self.feed.hold()
-            stale = self.feed.held
-            members = await self._store.read(self._keys, self._head, MAX_LISTED)
-            self.feed.move("-", members.version - 1)
-            snapshot = protocol.presence_snapshot(self._head, as_reply(members))
-            self.feed.send(Batch(members.version, [snapshot]))
-            again = self.feed.release(stale)
+            self.feed.pause()
+            stale = self.feed.buffered
+            snapshot = await self._store.read(self._keys, self._head, MAX_LISTED)
+            self.feed.skip_to(_NO_EPOCH, snapshot.version - 1)
+            message = protocol.presence_snapshot(self._head, presence_reply(snapshot))
+            self.feed.send(Batch(snapshot.version, [message]))
+            again = self.feed.resume(stale)
 
-    async def _write(self, name: str) -> int:
-        self._unwritten.add(name)
-        return await asyncio.shield(self._send(name))
-
-    def _send(self, name: str) -> "asyncio.Future[int]":
-        member = self._members.get(name) or _Member()
+    def _write(self, member_id: str) -> "asyncio.Future[int]":
+        member = self._members.get(member_id) or _Member()
         written = self._store.write(
-            Attendance(self._keys, self._head, name, member.connections, member.looks)
+            MemberConnections(self._keys, self._head, member_id, member.connections, member.profile)
         )
-        written.add_done_callback(partial(self._written, name, member.connections))
+        written.add_done_callback(partial(self._on_written, member_id, member.connections))
         return written
 
-    def _written(self, name: str, connections: int, written: "asyncio.Future[int]") -> None:
+    def _on_written(self, member_id: str, connections: int, written: "asyncio.Future[int]") -> None:
         if written.cancelled() or written.exception() is not None:
             return
-        member = self._members.get(name)
+        member = self._members.get(member_id)
         if (0 if member is None else member.connections) == connections:
-            self._unwritten.discard(name)
+            self._unwritten.discard(member_id)
 
 
-def as_reply(members: StoredMembers) -> dict[str, Any]:
-    """Who is there, as it stands on the wire."""
+def presence_reply(snapshot: PresenceSnapshot) -> dict[str, Any]:
+    """Return who is there, as it stands on the wire."""
     listed = [
-        _decode(looks) | {"connections": connections} for connections, looks in members.listed
+        _decode(profile) | {"connections": connections} for connections, profile in snapshot.listed
     ]
-    return {"members": listed, "count": members.size}
+    return {"members": listed, "count": snapshot.size}
 
 
-def _name(connection: "Connection") -> str:
+def _member_id(connection: Connection) -> str:
     return f"c:{connection.id}" if connection.user is None else f"u:{connection.user}"
 
 
-def _looks(connection: "Connection", info: dict[str, Any] | None) -> bytes:
-    looks: dict[str, Any] = {"user": connection.user}
+def _profile(connection: Connection, info: dict[str, Any] | None) -> bytes:
+    profile: dict[str, Any] = {"user": connection.user}
     if connection.user is None:
-        looks["connection"] = connection.id
+        profile["connection"] = connection.id
     if info is not None:
-        looks["info"] = info
-    return _encode(looks)
+        profile["info"] = info
+    return _encode(profile)

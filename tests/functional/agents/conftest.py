@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from jackfield.testing import RunningServer
-from tests.agents import Bot, Caller, agent_nodes
+from tests.support.agents import Bot, Caller, agent_nodes
 
 
 @pytest.fixture

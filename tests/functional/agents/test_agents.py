@@ -8,10 +8,10 @@ import aiohttp
 import pytest
 
 from jackfield.testing import RunningServer, run_server
-from tests.agents import COUNT, SAY, Bot, Caller, agent_nodes, refused
-from tests.support import assert_every_key_expires, wait_until
-from tests.topics import Message
-from tests.wire import Wire
+from tests.support.agents import COUNT, SAY, Bot, Caller, agent_nodes, refused
+from tests.support.topics import Message
+from tests.support.waiting import assert_every_key_expires, wait_until
+from tests.support.wire import Wire
 
 Config = Mapping[str, Any]
 

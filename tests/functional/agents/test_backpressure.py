@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from jackfield.agents.instance import Task
-from jackfield.outbox import Outbox
+from jackfield.agents.instance import AssignedTask
+from jackfield.connection.outbox import Outbox
 from jackfield.testing import RunningServer
-from tests.agents import Bot, Caller, agent_nodes
-from tests.support import wait_until
-from tests.topics import Message
+from tests.support.agents import Bot, Caller, agent_nodes
+from tests.support.topics import Message
+from tests.support.waiting import wait_until
 
 Config = Mapping[str, Any]
 
@@ -25,13 +25,13 @@ async def test_chunks_are_written_together(
     servers: list[RunningServer], bot: Bot, ada: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[Outbox] = []
-    flush = Outbox._flush
+    flush = Outbox._write_queued
 
     def noted(outbox: Outbox) -> None:
         written.append(outbox)
         flush(outbox)
 
-    monkeypatch.setattr(Outbox, "_flush", noted)
+    monkeypatch.setattr(Outbox, "_write_queued", noted)
     await bot.register()
     called = await ada.begin()
     job = await bot.told()
@@ -54,9 +54,9 @@ async def slow_reader(server: RunningServer) -> AsyncIterator[Caller]:
         yield caller
 
 
-def held_task(server: RunningServer, job: Message) -> Task:
+def held_task(server: RunningServer, job: Message) -> AssignedTask:
     """What a node knows of a task that its one instance has."""
-    (instance,) = server.node.agents.lines.by_agent["echo"].instances.values()
+    (instance,) = server.node.agents.channels.by_agent["echo"].instances.values()
     return instance.tasks[job["task"]]
 
 
@@ -64,11 +64,11 @@ async def stream_until_held(
     bot: Bot, job: Message, server: RunningServer
 ) -> tuple[int, asyncio.Task[Message]]:
     """Stream large chunks until the answer to one waits: how many there were, and that one."""
-    go, sent = held_task(server, job).go, 0
+    resumed, sent = held_task(server, job).resumed, 0
     while True:
         updating = asyncio.create_task(bot.update(job, {"n": sent, "x": LARGE}, seq=sent))
         sent += 1
-        await wait_until(lambda held=updating: held.done() or go._waiters)  # type: ignore[misc]
+        await wait_until(lambda held=updating: held.done() or resumed._waiters)  # type: ignore[misc]
         if not updating.done():
             return sent, updating
 
@@ -88,9 +88,9 @@ async def test_a_caller_that_does_not_read_holds_its_agent_and_nothing_is_lost(
         job = await bot.told()
         await called.news("working")
         ada.socket.transport.pause_reading()
-        ((call,),) = there.node.agents.lines.by_agent["echo"].calls.values()
+        ((events,),) = there.node.agents.channels.by_agent["echo"].followed.values()
         sent, updating = await stream_until_held(bot, job, here)
-        assert call._bytes <= 600_000
+        assert events._bytes <= 600_000
         if not waits:
             for _ in range(40):
                 rude = {"task": job["task"], "attempt": 1, "seq": sent}
@@ -102,8 +102,8 @@ async def test_a_caller_that_does_not_read_holds_its_agent_and_nothing_is_lost(
                 return int(fields["seq"]) == sent
 
             await wait_until(is_stored)
-            await wait_until(lambda: call._is_behind)
-            assert call._bytes <= 1_048_576
+            await wait_until(lambda: events._is_behind)
+            assert events._bytes <= 1_048_576
         ada.socket.transport.resume_reading()
         for number in range(sent):
             assert (await called.chunk())["n"] == number
@@ -134,7 +134,7 @@ async def test_an_agent_is_not_held_for_the_caller_of_a_node_that_is_gone(config
             called = await ada.begin()
             job = await bot.told()
             # As a node leaves it that was killed.
-            await here.node.agents.store.act(called.task, "hold", "killed", "1")
-            await wait_until(lambda: not held_task(here, job).go.is_set())
+            await here.node.agents.store.hold(called.task, node="killed", wait=True)
+            await wait_until(lambda: not held_task(here, job).resumed.is_set())
             assert (await bot.update(job, {"n": 1}, seq=0))["type"] == "reply"
             await bot.complete(job)

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from jackfield.testing import RunningServer
-from tests.agents import COUNT, SAY, Bot, Caller
-from tests.support import wait_until
-from tests.topics import Message
+from tests.support.agents import COUNT, SAY, Bot, Caller
+from tests.support.topics import Message
+from tests.support.waiting import wait_until
 
 Config = Mapping[str, Any]
 

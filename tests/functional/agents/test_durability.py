@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jackfield.testing import RunningServer
-from tests.agents import (
+from tests.support.agents import (
     AGAIN,
     COUNT,
     SAY,
@@ -20,8 +20,8 @@ from tests.agents import (
     refused,
     sweep,
 )
-from tests.support import wait_until
-from tests.topics import Ear, Message
+from tests.support.topics import Ear, Message
+from tests.support.waiting import wait_until
 
 Config = Mapping[str, Any]
 

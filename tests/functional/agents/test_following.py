@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from jackfield.testing import RunningServer
-from tests.agents import SAY, Bot, Caller, event_kinds, refused
-from tests.topics import Member, Message, offsets
+from tests.support.agents import SAY, Bot, Caller, event_kinds, refused
+from tests.support.topics import Member, Message, offsets
 
 Config = Mapping[str, Any]
 

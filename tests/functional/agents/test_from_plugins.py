@@ -10,8 +10,8 @@ import pytest
 
 from jackfield import AnyPayload, Context, Error, Plugin
 from jackfield.testing import RunningServer
-from tests.agents import COUNT, Bot, Caller, agent_nodes, refused
-from tests.topics import Message
+from tests.support.agents import COUNT, Bot, Caller, agent_nodes, refused
+from tests.support.topics import Message
 
 Config = Mapping[str, Any]
 

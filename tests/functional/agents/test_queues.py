@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from jackfield.testing import RunningServer
-from tests.agents import SAY, Bot, Caller, agent_nodes
-from tests.topics import Message
+from tests.support.agents import SAY, Bot, Caller, agent_nodes
+from tests.support.topics import Message
 
 Config = Mapping[str, Any]
 

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.agents import SAY, Bot, Caller, agent_nodes, beat, refused
-from tests.support import assert_every_key_expires, wait_until
-from tests.topics import Message, own_redis
-from tests.valkeys import Valkey, single_valkey
+from tests.support.agents import SAY, Bot, Caller, agent_nodes, beat, refused
+from tests.support.topics import Message, own_redis
+from tests.support.valkeys import Valkey, single_valkey
+from tests.support.waiting import assert_every_key_expires, wait_until
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ async def test_without_redis_every_verb_says_so_and_nothing_hangs(valkey: Valkey
         job = await bot.told()
         task = {"task": called.task}
         valkey.pause()
-        server.node.agents.directory.forget()
+        server.node.agents.directory.invalidate()
         messages: list[tuple[Caller | Bot, str, Message]] = [
             (eve, "agent.list", {}),
             (eve, "agent.call", {"agent": "echo"}),

@@ -4,18 +4,20 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 from marshmallow import Schema, fields, validate
 
-from jackfield.auth import Credentials, Identity
+from jackfield.agents.instance import REGISTRATION
+from jackfield.auth import Credentials
 from jackfield.client import Agent, Client, Rejected, RequestError, Task
-from jackfield.errors import CloseCode
 from jackfield.testing import RunningServer, run_server
-from tests.support import wait_until
+from jackfield.wire.close_codes import CloseCode
+from jackfield.wire.identity import Identity
+from tests.support.paths import DOCS
+from tests.support.waiting import wait_until
 
 Message = dict[str, Any]
 
@@ -83,7 +85,9 @@ async def caller(other: RunningServer) -> AsyncIterator[Client]:
 
 def lose_the_line(*servers: RunningServer) -> int:
     """End the connections of all agents, without a word about it."""
-    connections = [each for server in servers for each in server.node.hub if each.instance]
+    connections = [
+        each for server in servers for each in server.node.hub if each[REGISTRATION].instance
+    ]
     for connection in connections:
         connection.close(CloseCode.INTERNAL_ERROR)
     return len(connections)
@@ -243,7 +247,9 @@ async def test_a_line_that_is_lost_in_a_stream_costs_no_chunk_and_doubles_none(
     async def count(task: Task, data: Message) -> AsyncIterator[Message]:
         for n in range(1000):
             if n in (200, 500, 900):
-                await wait_until(lambda: any(each.instance for each in server.node.hub))
+                await wait_until(
+                    lambda: any(each[REGISTRATION].instance for each in server.node.hub)
+                )
                 lose_the_line(server)
             yield {"n": n}
             await asyncio.sleep(0)
@@ -267,7 +273,7 @@ async def test_a_task_goes_on_over_another_node(
         yield {"n": 0}
         agent.url = next(urls)
         lose_the_line(server)
-        await wait_until(lambda: any(each.instance for each in other.node.hub))
+        await wait_until(lambda: any(each[REGISTRATION].instance for each in other.node.hub))
         moved.set()
         yield {"n": 1}
 
@@ -311,7 +317,7 @@ async def test_an_agent_that_stops_leaves_its_work_to_another(
 
     first, second = instance(server, "first", 30), instance(other, "second", 30)
     serving = asyncio.create_task(first.serve())
-    await wait_until(lambda: any(each.instance for each in server.node.hub))
+    await wait_until(lambda: any(each[REGISTRATION].instance for each in server.node.hub))
     called = {"agent": "summariser", "skill": "work"}
     calls = [asyncio.create_task(caller.request("agent.call", called))]
     assert await begun.get() == "first"
@@ -342,7 +348,7 @@ async def test_who_may_not_be_an_agent_is_told_and_does_not_try_again(
 async def test_the_pages_agent_does_what_the_page_says(
     server: RunningServer, caller: Client
 ) -> None:
-    page = (Path(__file__).parents[3] / "docs/agents/writing.md").read_text("utf-8")
+    page = (DOCS / "agents/writing.md").read_text("utf-8")
     text = "".join(re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
     module = ModuleType("summariser")
     exec(

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from jackfield.testing import RunningServer
-from tests.agents import Bot, Caller, agent_nodes, refused, sweep
-from tests.support import wait_until
-from tests.topics import Message, offsets
+from tests.support.agents import Bot, Caller, agent_nodes, refused, sweep
+from tests.support.topics import Message, offsets
+from tests.support.waiting import wait_until
 
 Config = Mapping[str, Any]
 

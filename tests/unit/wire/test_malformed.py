@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from jackfield import frames
-from jackfield.malformed import UNDECODABLE, Cause, cause_in_json, cause_in_message_pack
-from jackfield.protocol import Codec, MalformedError, NotUtf8Error
+from jackfield.wire import frames
+from jackfield.wire.malformed import UNDECODABLE, Cause, cause_in_json, cause_in_message_pack
+from jackfield.wire.protocol import Codec, MalformedError, NotUtf8Error
 
 #: What msgspec 0.20 to 0.23 have raised for a message, and what another decoder might.
 RAISED = [

@@ -14,7 +14,7 @@ const FIRST_ROOM = "lobby";
 const WANT_TOKEN = [4002, 4501, 4502, 4505];
 // Milliseconds: longer than a server waits to be told who this is, so that it is its close that tells.
 const OPENING = 15_000;
-const WORDS = { connecting: "Connecting", open: "Connected", waiting: "Reconnecting", offline: "Offline", closed: "Closed" };
+const WORDS = { connecting: "Connecting", open: "Connected", waiting: "Reconnecting", offline: "Offline", idle: "Idle", closed: "Closed" };
 
 /** @type {any} */
 let client = null;
@@ -34,7 +34,7 @@ function start() {
   client = null; // what it has to say from now on is of no interest
   before?.close();
   ended = null;
-  const token = () => recall("jackfield.token") || null;
+  const token = () => recall("jackfield.token") || undefined;
   const mine = (client = connect(new URL("../ws", document.baseURI), { token, openTimeout: OPENING }));
   const on = (/** @type {any} */ name, /** @type {(value: any) => void} */ listener) =>
     mine.on(name, (/** @type {any} */ value) => mine === client && listener(value));

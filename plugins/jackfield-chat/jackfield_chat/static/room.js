@@ -39,6 +39,8 @@ export class Room extends Emitter {
   log = [];
   /** @type {any[]} */
   members = [];
+  /** How many people are here: more than are listed, where they are very many. */
+  count = 0;
   /** @type {Map<string, Unsent>} */
   unsent = new Map();
   hasEarlier = false;
@@ -76,7 +78,8 @@ export class Room extends Emitter {
       onGap: (/** @type {any} */ gap) => void this.#mend(gap),
       onPresence: (/** @type {any} */ change) => this.#watch(change),
     });
-    subscription.on("error", (/** @type {any} */ error) => this.emit("ended", error));
+    subscription.on("error", () => {}); // it is tried again, or ends
+    subscription.on("close", (/** @type {any} */ error) => error && this.emit("ended", error));
     this.#subscription = subscription;
   }
 
@@ -160,8 +163,9 @@ export class Room extends Emitter {
   }
 
   /** @param {any} change */
-  #watch({ joined, left, members }) {
+  #watch({ joined, left, members, count }) {
     this.members = members;
+    this.count = count;
     const who = joined ?? left;
     if (who && !this.isMe(who)) {
       /** @type {Entry} */

@@ -190,11 +190,11 @@ export class RoomView {
   }
 
   #drawPeople() {
-    const { members } = this.#room;
+    const { count, members } = this.#room;
     const named = members.map((member) => ({ name: nameOf(member), me: this.#room.isMe(member) }));
     named.sort((one, other) => Number(other.me) - Number(one.me) || one.name.localeCompare(other.name));
-    say(this.#count, `${members.length} ${members.length === 1 ? "person" : "people"}`);
-    for (const opener of this.element.querySelectorAll('[data-opens="people"]')) say(opener, `People (${members.length})`);
+    say(this.#count, `${count} ${count === 1 ? "person" : "people"}`);
+    for (const opener of this.element.querySelectorAll('[data-opens="people"]')) say(opener, `People (${count})`);
     put(
       this.#people,
       ...named.slice(0, LISTED).map(({ name, me }) =>
@@ -206,7 +206,7 @@ export class RoomView {
           me && h("span", { class: "soft" }, " (you)"),
         ),
       ),
-      named.length > LISTED && h("li", { class: "soft" }, `and ${named.length - LISTED} more`),
+      count > LISTED && h("li", { class: "soft" }, `and ${count - LISTED} more`),
     );
   }
 }

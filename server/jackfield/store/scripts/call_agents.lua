@@ -6,14 +6,14 @@
 -- key or '', and '1' if the skill is idempotent.
 -- Returns for each a list: 'ok', epoch and offset of its topic; 'same' and the id of the task that has
 -- the key; 'unknown' or 'stale': there is no such skill, or it is another by now; 'full'.
-local most, replies, arg = tonumber(ARGV[5]), {}, 6
+local max_waiting, replies, arg = tonumber(ARGV[5]), {}, 6
 while ARGV[arg] do
   local id, skill, digest, brief, input = unpack(ARGV, arg, arg + 4)
   local timeout, node, caller, watchers, key, idempotent = unpack(ARGV, arg + 5, arg + 10)
   arg = arg + 11
-  local once = base .. ':once:' .. key
+  local once = task_once_key(agent, key)
   local same = key ~= '' and redis.call('GET', once)
-  local skill_now = not same and redis.call('HGET', base .. ':skills', skill)
+  local skill_now = not same and redis.call('HGET', agent_skills_key(agent), skill)
   local reply
   if same then
     reply = {'same', same}
@@ -21,32 +21,31 @@ while ARGV[arg] do
     reply = {'unknown'}
   elseif string.sub(skill_now, 1, #digest) ~= digest then
     reply = {'stale'}
-  elseif tonumber(redis.call('HGET', base .. ':meta', 'waiting') or 0) >= most then
+  elseif tonumber(redis.call('HGET', agent_meta, 'waiting') or 0) >= max_waiting then
     settle()  -- some of this call's own may be handed out
     topics, nodes, touched = {}, {}, {}
-    if tonumber(redis.call('HGET', base .. ':meta', 'waiting')) >= most then
+    if tonumber(redis.call('HGET', agent_meta, 'waiting')) >= max_waiting then
       reply = {'full'}
     end
   end
   if not reply then
     local deadline = now + tonumber(timeout)
-    brief = brief .. string.format(',"created_at":%.3f,"deadline":%.3f', now / 1000, deadline / 1000)
+    brief = task_brief(brief, seconds(now), seconds(deadline))
     local t = {
-      id = id, key = base .. ':task:' .. id, state = 'submitted', skill = skill, attempt = '0', seq = 0,
-      nodes = node, deadline = deadline, work = base .. ':work:' .. skill,
+      id = id, key = task_key(agent, id), state = 'submitted', skill = skill, attempt = '0', seq = 0,
+      nodes = node, deadline = deadline, work = work_key(agent, skill),
     }
     redis.call('HSET', t.key, 'state', 'submitted', 'skill', skill, 'attempt', '0', 'seq', '0', 'nodes',
       node, 'deadline', integer(deadline), 'idempotent', idempotent, 'brief', brief, 'input', input,
       'caller', caller, 'watchers', watchers)
     local life = integer(tonumber(timeout) + ttl)
     redis.call('PEXPIRE', t.key, life)
-    redis.call('ZADD', base .. ':due', deadline, id)
-    prolong(base .. ':due', tonumber(life))
+    redis.call('ZADD', due, deadline, id)
+    prolong(due, tonumber(life))
     if key ~= '' then
       redis.call('SET', once, id, 'PX', life)
     end
-    reply = {'ok', append(t, '{"kind":"task","state":"submitted","task":{' .. brief
-      .. ',"state":"submitted","attempt":0,"seq":0,"input":' .. input .. '}}')}
+    reply = {'ok', append(t, task_created(brief, input))}
     queue(t)
   end
   replies[#replies + 1] = reply

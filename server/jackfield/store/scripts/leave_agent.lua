@@ -2,15 +2,16 @@
 -- An instance takes no more tasks; without any it is gone. Also when memory is full.
 -- ARGV behind those of all: the instance, its node, '1' if its connection has ended, and for how many ms
 -- it may still come back to tasks that it has.
-local instance, node, left, lease = unpack(ARGV, 5, 8)
-local i = redis.call('HMGET', base .. ':i:' .. instance, 'node', 'running')
-if i[1] == node then
+local instance, node, has_left, lease = ARGV[5], ARGV[6], ARGV[7] == '1', tonumber(ARGV[8])
+local key = instance_key(agent, instance)
+local node_now, running = unpack(redis.call('HMGET', key, 'node', 'running'))
+if node_now == node then
   withdraw(instance)
-  redis.call('HSET', base .. ':i:' .. instance, 'leaving', '1')  -- until it registers again
-  if left ~= '' and i[2] == '0' then
+  redis.call('HSET', key, 'leaving', '1')  -- until it registers again
+  if has_left and running == '0' then
     drop_instance(instance)
-  elseif left ~= '' then
-    redis.call('ZADD', base .. ':leases', now + tonumber(lease), instance)
+  elseif has_left then
+    redis.call('ZADD', leases, now + lease, instance)
   end
   settle()
 end

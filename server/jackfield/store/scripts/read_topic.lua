@@ -3,24 +3,25 @@
 -- KEYS: its meta and log.
 -- ARGV: an epoch in case it has none, its ttl in ms, the position's epoch and offset, how many bytes
 -- of events to return at most, if they are several, and '1' to return what there is if the position
--- is lost.
+-- is lost, else ''.
 -- Returns epoch, offset, '1' if nothing after the position is lost, the offset after which the events
 -- begin, and the events; all strings.
-local epoch, offset = open_topic(KEYS[1], KEYS[2], ARGV[1])
-prolong(KEYS[1], ARGV[2])
+local meta, log = KEYS[1], KEYS[2]
+local new_epoch, ttl, since_epoch, since_offset, max_bytes, whatever = unpack(ARGV)
+local epoch, offset = open_topic(meta, log, new_epoch)
+prolong(meta, ttl)
 local reply = {epoch, integer(offset), '0', integer(offset)}
-local after, kept = tonumber(ARGV[4]), first_kept(KEYS[2], offset)
-if ARGV[3] == epoch and after <= offset and after >= kept - 1 then
+local after, kept, room = tonumber(since_offset), first_kept(log, offset), tonumber(max_bytes)
+if since_epoch == epoch and after <= offset and after >= kept - 1 then
   reply[3] = '1'
-elseif ARGV[6] == '1' then
-  after = math.max(tonumber(redis.call('HGET', KEYS[1], 'base')), kept - 1)
+elseif whatever == '1' then
+  after = math.max(tonumber(redis.call('HGET', meta, 'base')), kept - 1)
 else
   return reply
 end
 reply[4] = integer(after)
-local room = tonumber(ARGV[5])
 while after < offset do
-  local entries = redis.call('XRANGE', KEYS[2], integer(after + 1), '+', 'COUNT', 64)
+  local entries = redis.call('XRANGE', log, integer(after + 1), '+', 'COUNT', 64)
   for _, entry in ipairs(entries) do
     local event = entry[2][2]
     room = room - #event

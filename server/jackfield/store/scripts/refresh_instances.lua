@@ -4,15 +4,17 @@
 -- then the instances.
 -- Returns for each a list: '1' if it is this node's, else ''; then for each of its tasks the task,
 -- attempt and how often it was answered.
-local node, lease, memory, replies = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7]), {}
+local node, lease, memory = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
+local replies = {}
 for arg = 8, #ARGV do
   local instance, reply = ARGV[arg], {''}
-  local i = redis.call('HMGET', base .. ':i:' .. instance, 'node', 'had')
-  if i[1] == node then
+  local key = instance_key(agent, instance)
+  local node_now, had = unpack(redis.call('HMGET', key, 'node', 'had'))
+  if node_now == node then
     reply[1] = '1'
-    redis.call('ZADD', base .. ':leases', now + lease, instance)
-    redis.call('PEXPIRE', base .. ':i:' .. instance, ttl)
-    for _, t in ipairs(held_by(instance, i[2])) do
+    redis.call('ZADD', leases, now + lease, instance)
+    redis.call('PEXPIRE', key, ttl)
+    for _, t in ipairs(held_by(instance, had)) do
       for _, value in ipairs({t.id, t.attempt, redis.call('HGET', t.key, 'answers') or '0'}) do
         reply[#reply + 1] = value
       end
@@ -21,9 +23,9 @@ for arg = 8, #ARGV do
   end
   replies[#replies + 1] = reply
 end
-prolong(base .. ':leases', ttl)
-if redis.call('EXISTS', base .. ':skills') == 1 then
-  prolong(base .. ':skills', memory)
+prolong(leases, ttl)
+if redis.call('EXISTS', agent_skills_key(agent)) == 1 then
+  prolong(agent_skills_key(agent), memory)
 end
 settle()
 return replies

@@ -7,19 +7,19 @@
 -- often it was answered, chunks and state.
 local instance, node, user, capacity, skills, lease, memory = unpack(ARGV, 5, 11)
 memory = tonumber(memory)
-local key, reply = base .. ':i:' .. instance, {}
-local before = redis.call('HMGET', key, 'user', 'node', 'had')
+local key, reply = instance_key(agent, instance), {}
+local owner, node_before, had_before = unpack(redis.call('HMGET', key, 'user', 'node', 'had'))
 local had = skills
-if before[1] then
-  if before[1] ~= user then
+if owner then
+  if owner ~= user then
     return {'foreign'}
   end
-  if before[2] ~= node then
-    tell(before[2], 'o ' .. instance .. ' - 0 moved', '')
+  if node_before ~= node then
+    tell(node_before, moved_record(instance), '')
   end
   withdraw(instance)
   redis.call('HDEL', key, 'leaving')
-  for skill in string.gmatch(before[3], '%S+') do
+  for skill in string.gmatch(had_before, '%S+') do
     if not string.find(' ' .. had .. ' ', ' ' .. skill .. ' ', 1, true) then
       had = had .. ' ' .. skill  -- it may still have tasks of it
     end
@@ -30,12 +30,13 @@ end
 redis.call('HSET', key, 'node', node, 'user', user, 'capacity', capacity, 'skills', skills,
   'had', had)
 redis.call('PEXPIRE', key, ttl)
-redis.call('ZADD', base .. ':leases', now + tonumber(lease), instance)
-prolong(base .. ':leases', ttl)
+redis.call('ZADD', leases, now + tonumber(lease), instance)
+prolong(leases, ttl)
 for arg = 12, #ARGV, 2 do
-  redis.call('HSET', base .. ':skills', ARGV[arg], ARGV[arg + 1])
+  local skill, definition = ARGV[arg], ARGV[arg + 1]
+  redis.call('HSET', agent_skills_key(agent), skill, definition)
 end
-prolong(base .. ':skills', memory)
+prolong(agent_skills_key(agent), memory)
 for _, t in ipairs(held_by(instance, had)) do
   local answers = redis.call('HGET', t.key, 'answers') or '0'
   for _, value in ipairs({t.id, t.attempt, answers, integer(t.seq), t.state}) do

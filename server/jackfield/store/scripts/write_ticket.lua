@@ -1,6 +1,6 @@
 #!lua
 -- Write a ticket.
 -- KEYS: the ticket. ARGV: ttl in ms, what it says as a JSON object without its closing brace.
-local time = redis.call('TIME')
-local issued = string.format('%.0f.%03d', time[1], math.floor(time[2] / 1000))
-redis.call('SET', KEYS[1], ARGV[2] .. ',"issued_at":' .. issued .. '}', 'PX', ARGV[1])
+-- What makes keys and messages here are templates: see store/lua.py.
+local key, ttl, grant = KEYS[1], ARGV[1], ARGV[2]
+redis.call('SET', key, ticket(grant, seconds(now)), 'PX', ttl)

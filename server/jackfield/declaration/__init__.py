@@ -1,0 +1,1 @@
+"""The parts of a declaration, without what runs them."""

@@ -1,0 +1,1 @@
+"""One message: look up, permit, limit, validate, call, answer."""

@@ -1,0 +1,1 @@
+"""A Redis, whatever its kind, and nothing of Jackfield."""

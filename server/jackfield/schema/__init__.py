@@ -1,0 +1,1 @@
+"""marshmallow schemas compiled and described, and the JSON Schemas of strangers."""

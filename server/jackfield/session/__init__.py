@@ -1,0 +1,1 @@
+"""A client from its upgrade to its end."""

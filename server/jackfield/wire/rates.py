@@ -1,0 +1,121 @@
+"""Rate limits: a `Rate` as authors write it, and two token buckets that keep to one."""
+
+import math
+import re
+from typing import Final, NamedTuple
+
+#: Seconds that one may come early: adding what is left to wait to a time rounds.
+_SLACK: Final = 1e-6
+
+
+_RATE: Final = re.compile(r"([1-9]\d{0,8})/(s|m|h)", re.ASCII)
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
+
+
+class Rate(NamedTuple):
+    """So many in a period, which may all come at once.
+
+    Attributes:
+        amount: How many.
+        period: Seconds.
+    """
+
+    amount: int
+    period: int
+
+    def allowance(self) -> "Allowance":
+        """Return a bucket that keeps to the rate."""
+        return Allowance(self.amount / self.period, self.amount)
+
+
+def parse_rate(text: object) -> Rate:
+    """Read a rate: ``"20/s"``, ``"100/m"``, ``"1000/h"``.
+
+    Raises:
+        ValueError: It is none.
+    """
+    match = _RATE.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        raise ValueError(f'{text!r} is not a rate: write "20/s", "100/m" or "1000/h"')
+    return Rate(int(match[1]), _SECONDS[match[2]])
+
+
+class TokenBucket:
+    """A bucket that is full at first, refills steadily, and gives one token to each who is let in.
+
+    It counts nothing: it only knows when it will be full again, and each token taken puts that off.
+
+    Args:
+        rate: Tokens a second that come back.
+        burst: Tokens of the full bucket, at least 1: how many may be taken at once.
+
+    Raises:
+        ValueError: Nothing could ever be taken.
+    """
+
+    __slots__ = ("_full_at", "_interval", "_refill")
+
+    def __init__(self, rate: float, burst: float) -> None:
+        if not (rate > 0 and burst >= 1):
+            raise ValueError(f"no token would come of a rate of {rate} and a burst of {burst}")
+        self._interval = 1 / rate
+        #: Seconds from empty to full.
+        self._refill = burst / rate
+        self._full_at = -math.inf
+
+    def take(self, now: float, tokens: int = 1) -> float:
+        """Take a token, or several, if they are there.
+
+        Args:
+            now: The time on a monotonic clock, in seconds.
+            tokens: How many.
+
+        Returns:
+            0.0 if they were taken; else nothing was, and it is the seconds until they could be.
+        """
+        full_at = max(self._full_at, now) + self._interval * tokens
+        wait = full_at - now - self._refill
+        if wait > _SLACK:
+            return wait
+        self._full_at = full_at
+        return 0.0
+
+
+class Allowance(TokenBucket):
+    """A bucket for what is taken all the time: it gives by the handful, and so seldom asks when.
+
+    Whoever takes something takes one off `left`, and calls `refill` if that was one too many. At
+    most an eighth more than ``burst`` may be taken at once: what is left of a handful.
+
+    Args:
+        rate: As for `TokenBucket`.
+        burst: As for `TokenBucket`.
+    """
+
+    __slots__ = ("_handful", "left")
+
+    def __init__(self, rate: float, burst: int) -> None:
+        super().__init__(rate, burst)
+        self._handful = max(1, burst // 8)
+        #: What can be taken without asking when.
+        self.left = 0
+
+    @property
+    def filled_at(self) -> float:
+        """A time that changes with every `refill` that gives something."""
+        return self._full_at
+
+    def refill(self, now: float) -> float:
+        """Take a handful or, if that is too much, the one that was missing.
+
+        Args:
+            now: The time on a monotonic clock, in seconds.
+
+        Returns:
+            0.0 if there was enough; else the seconds until the one could be taken, which is not.
+        """
+        if self.take(now, self._handful) == 0.0:
+            self.left = self._handful - 1
+            return 0.0
+        self.left = 0
+        return self.take(now)
