@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from shutil import copy, copytree
@@ -30,12 +31,17 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def install(project: Path) -> "subprocess.CompletedProcess[str]":
-    """As `make run` and `make test` begin; with nothing of the `make` that runs the tests."""
+def make(project: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    """Run make, with nothing of the one that runs the tests."""
     environ = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
-    environ = {key: value for key, value in environ.items() if key != "MFLAGS"}
-    command = ["make", "-C", str(project), ".venv/run"]
+    environ = {key: value for key, value in environ.items() if key not in ("MFLAGS", "PYTHON")}
+    command = ["make", "-C", str(project), *options]
     return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+
+
+def install(project: Path) -> "subprocess.CompletedProcess[str]":
+    """As `make run` and `make test` begin."""
+    return make(project, ".venv/run")
 
 
 def change(project: Path, how: Callable[[str], str]) -> None:
@@ -75,3 +81,17 @@ def test_a_lock_that_has_changed_is_installed_again(project: Path) -> None:
     lock = project / "requirements" / SMALL
     os.utime(lock, (newer := (project / ".venv" / "run").stat().st_mtime + 2, newer))
     assert "Installing what 'run' needs" in install(project).stdout
+
+
+def test_an_environment_of_another_python_is_made_anew_when_one_is_named(project: Path) -> None:
+    python = project / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\necho another\n")
+    python.chmod(0o755)
+    assert make(project, ".venv/bin/python").returncode == 0
+    assert not python.is_symlink()
+    for _ in range(2):
+        done = make(project, ".venv/bin/python", f"PYTHON={sys.executable}")
+        assert done.returncode == 0
+        assert python.resolve() == Path(sys.executable).resolve()
+    assert "Making" not in done.stdout
