@@ -302,7 +302,7 @@ def _option(parameter: click.Parameter) -> str:
     return "  ".join(words)
 
 
-def _type(kind: click.ParamType[Any]) -> str:
+def _type(kind: "click.ParamType[Any]") -> str:
     if isinstance(kind, click.Choice):
         return "|".join(map(str, kind.choices))
     text = repr(kind)
