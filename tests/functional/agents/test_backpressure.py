@@ -144,6 +144,8 @@ async def test_an_agent_is_not_held_for_the_caller_of_a_node_that_is_gone(config
 async def test_the_python_client_has_an_agent_wait_for_a_slow_reader(config: Config) -> None:
     """More chunks than all buffers on the way hold together; none is lost."""
     total = 400
+    # Its updates are charged by their bytes, and are sent as fast as they are taken.
+    config = {**config, "limits": {"requests_per_second": 100_000}}
     async with agent_nodes(config, 2) as (here, there), Bot(here) as bot:
         await bot.register()
         headers = {"X-User": "ada", "X-Scopes": ""}
