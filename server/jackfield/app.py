@@ -70,7 +70,8 @@ def create_app(
         authenticators = load_authenticators(settings)
     app = web.Application(middlewares=[track_requests])
     app.add_routes(console_routes() if settings.server.console else [web.get("/", root)])
-    app.router.add_get("/ws", websocket)
+    # HEAD would be taken for a handshake, which is a GET (RFC 6455, section 4.1).
+    app.router.add_get("/ws", websocket, allow_head=False)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", metrics)

@@ -1,16 +1,16 @@
 """An outbox on a transport that keeps what it is given, for tests without a socket."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from aiohttp import WSMsgType
-
 from jackfield.connection.outbox import CompressedOutbox, Outbox
+from jackfield.wire.deflate import Compressor, Deflate
 
 #: Seconds that never pass in a test.
 NEVER: Final = 3600.0
 LIMIT: Final = 100_000
+#: What a client that compresses has agreed on.
+AGREED: Final = Deflate(12, 15, server_takeover=True, client_takeover=True, tells_client_bits=False)
 
 
 class Recorder(asyncio.WriteTransport):
@@ -38,22 +38,15 @@ class Recorder(asyncio.WriteTransport):
 class Recorded:
     """An outbox on a recorder, and what becomes of it."""
 
-    def __init__(
-        self,
-        *,
-        waiting: int = 0,
-        compressor: Callable[[bytes], Awaitable[None]] | None = None,
-    ) -> None:
+    def __init__(self, *, waiting: int = 0, compressed: bool = False) -> None:
         self.transport = Recorder(waiting)
         self.stalls = 0
         self.drains: list[int] = []
-        self.frames: list[tuple[WSMsgType, bytes]] = []
-        self.compressor = compressor
         bounds: dict[str, Any] = {"limit": LIMIT, "timeout": NEVER, "on_stalled": self.stalled}
         self.outbox = (
-            Outbox(self.transport, self.drain, **bounds)
-            if compressor is None
-            else CompressedOutbox(self.transport, self.drain, **bounds, send_frame=self.send_frame)
+            CompressedOutbox(self.transport, self.drain, **bounds, compressor=Compressor(AGREED))
+            if compressed
+            else Outbox(self.transport, self.drain, **bounds)
         )
 
     def stalled(self) -> None:
@@ -61,11 +54,6 @@ class Recorded:
 
     async def drain(self) -> None:
         self.drains.append(len(self.transport.written))
-
-    async def send_frame(self, payload: bytes, kind: WSMsgType) -> None:
-        self.frames.append((kind, payload))
-        assert self.compressor is not None
-        await self.compressor(payload)
 
     def check(self) -> None:
         """Let the write timeout pass."""
@@ -77,7 +65,3 @@ class Recorded:
     @property
     def is_checked(self) -> bool:
         return self.outbox._check_timer is not None
-
-
-async def at_once(_: bytes) -> None:
-    """A compressor that never waits."""

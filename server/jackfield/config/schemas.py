@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
+from jackfield.wire.deflate import MAX_BITS, MIN_BITS
+
 from .api_keys import ApiKeysField
 from .fields import (
     DurationField,
@@ -59,6 +61,8 @@ class ServerSchema(Schema):
     console = FlagField(load_default=None)
     debug = FlagField(load_default=False)
     compression = FlagField(load_default=False)
+    # 4 KiB, many times most messages: larger ones take each connection more memory than they save.
+    compression_window = _integer(12, _between(MIN_BITS, MAX_BITS))
     trusted_proxies = fields.List(NetworkField(), load_default=list)
     tls_certificate = FileField(load_default=None)
     tls_key = FileField(load_default=None)

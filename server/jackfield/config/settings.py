@@ -22,6 +22,7 @@ class ServerSettings:
             host is a loopback one.
         debug: Whether what plugins send is validated, too.
         compression: Whether permessage-deflate (RFC 7692) is offered.
+        compression_window: The largest window on offer, in bits.
         trusted_proxies: Whose word is taken for whom they speak for.
         tls_certificate: The file of the certificate and its chain; None without TLS.
         tls_key: The file of its key; None where that is in the same one.
@@ -33,6 +34,7 @@ class ServerSettings:
     console: bool
     debug: bool
     compression: bool
+    compression_window: int
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
     tls_certificate: str | None
     tls_key: str | None

@@ -254,10 +254,14 @@ class Connection:
     def answer_close(self, code: int) -> None:
         """Echo the close frame of a client that closes first (RFC 6455, section 5.5.1).
 
+        A code that must not be sent is a violation of the protocol, and not echoed.
+
         Args:
             code: The client's code; 0 if its frame had none.
         """
-        if self.closing is None:
+        if code and not frames.may_close_with(code):
+            self.close(CloseCode.PROTOCOL_ERROR)
+        elif self.closing is None:
             self.closing = CloseCode.OK
             self.outbox.send(frames.close(code) if code else frames.close_without_code())
             self._end_writing()

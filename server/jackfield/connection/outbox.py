@@ -13,13 +13,14 @@ import os
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
-from aiohttp import WSMsgType
-
 from jackfield.wire import frames
+from jackfield.wire.deflate import COMPRESSED, Compressor
 
 #: Bytes queued from which on a streaming handler waits: enough for one full write, and small
 #: beside the queue's limit, so that a stream alone never gets its client cut off.
 _STREAM_BYTES: Final = 16 * 1024
+#: Bytes that one connection compresses in a turn of the event loop: about half a millisecond.
+_COMPRESSED_PER_TURN: Final = 16 * 1024
 
 
 class LoopTurn:
@@ -267,8 +268,8 @@ def send_to_all(outboxes: Iterable[Outbox], frame: bytes) -> None:
 class CompressedOutbox(Outbox):
     """The outbox of a connection that negotiated permessage-deflate (RFC 7692).
 
-    aiohttp compresses: frames go one by one through its `send_frame`, in a task that runs only
-    while frames are queued.
+    Messages are compressed one by one, in a task that runs only while frames are queued: a large
+    one takes several turns of the event loop.
 
     Args:
         transport: See `Outbox`; so for all the others.
@@ -277,10 +278,10 @@ class CompressedOutbox(Outbox):
         timeout: See `Outbox`.
         on_stalled: See `Outbox`.
         turn: See `Outbox`.
-        send_frame: Compresses and writes a payload as a frame of a kind.
+        compressor: Compresses the connection's messages.
     """
 
-    __slots__ = ("_send_frame", "_writer")
+    __slots__ = ("_compressor", "_writer")
 
     def __init__(
         self,
@@ -291,12 +292,12 @@ class CompressedOutbox(Outbox):
         timeout: float,
         on_stalled: Callable[[], None],
         turn: LoopTurn | None = None,
-        send_frame: Callable[[bytes, WSMsgType], Awaitable[None]],
+        compressor: Compressor,
     ) -> None:
         super().__init__(
             transport, drain, limit=limit, timeout=timeout, on_stalled=on_stalled, turn=turn
         )
-        self._send_frame = send_frame
+        self._compressor = compressor
         self._writer: asyncio.Task[None] | None = None
 
     async def wait_for_room(self) -> None:
@@ -325,9 +326,27 @@ class CompressedOutbox(Outbox):
         while self._frames:
             frame = self._frames.pop(0)
             self._pending -= len(frame)
-            self._watch(len(frame), self._transport.get_write_buffer_size())
             try:
                 for opcode, payload in frames.split(frame):
-                    await self._send_frame(payload, WSMsgType(opcode))
+                    await self._write(opcode, payload)
             except ConnectionError:  # lost meanwhile: the receiver ends the connection
                 self.discard()
+
+    async def _write(self, opcode: int, payload: bytes) -> None:
+        if opcode < frames.CLOSE:  # control frames are never compressed
+            opcode, payload = opcode | COMPRESSED, await self._compress(payload)
+        if self._transport.is_closing():
+            raise ConnectionResetError("the connection is lost")
+        written = frames.frame(opcode, payload)
+        self._watch(len(written), self._transport.get_write_buffer_size())
+        self._transport.write(written)
+        await self._drain()
+
+    async def _compress(self, payload: bytes) -> bytes:
+        add = self._compressor.add
+        parts = [add(payload[:_COMPRESSED_PER_TURN])]
+        for start in range(_COMPRESSED_PER_TURN, len(payload), _COMPRESSED_PER_TURN):
+            await asyncio.sleep(0)  # let others run
+            parts.append(add(payload[start : start + _COMPRESSED_PER_TURN]))
+        parts.append(self._compressor.end())
+        return b"".join(parts)

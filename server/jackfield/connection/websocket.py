@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Literal
 
-from aiohttp import WSCloseCode, web
+from aiohttp import WSCloseCode, hdrs, web
 
 from jackfield.wire.close_codes import CloseCode
 
@@ -17,7 +17,7 @@ class Socket(web.WebSocketResponse[Literal[False]]):
 
     Args:
         codec_name: The subprotocol.
-        compress: Whether to offer permessage-deflate (RFC 7692).
+        extensions: What was agreed on with the client, for ``Sec-WebSocket-Extensions``.
         message_bytes: Bytes of a message, at most.
         on_violation: Called with the close code when the client breaks RFC 6455.
     """
@@ -26,19 +26,21 @@ class Socket(web.WebSocketResponse[Literal[False]]):
         self,
         codec_name: str,
         *,
-        compress: bool,
+        extensions: str | None = None,
         message_bytes: int,
         on_violation: Callable[[CloseCode], None],
     ) -> None:
         super().__init__(
             protocols=(codec_name,),
-            compress=compress,
+            compress=False,  # it inflates without a bound per turn: see `session.inflation`
             # aiohttp refuses a message *of* the size it is given.
             max_msg_size=message_bytes + 1,
             decode_text=False,
             autoping=False,
             autoclose=False,
         )
+        if extensions is not None:
+            self.headers[hdrs.SEC_WEBSOCKET_EXTENSIONS] = extensions
         self._on_violation = on_violation
 
     async def close(

@@ -7,10 +7,11 @@ authenticate by its first message.
 """
 
 import asyncio
+import re
 from typing import Final, NamedTuple
 
 import msgspec
-from aiohttp import WSMsgType, hdrs, web
+from aiohttp import HttpVersion11, WSMsgType, hdrs, web
 
 from jackfield.auth import Credentials
 from jackfield.auth.chain import AuthenticatorChain, RefusedError
@@ -20,9 +21,15 @@ from jackfield.wire import frames, protocol
 from jackfield.wire.close_codes import CloseCode
 from jackfield.wire.errors import Error
 from jackfield.wire.identity import Identity
+from jackfield.wire.problem import problem
 from jackfield.wire.protocol import Codec, Envelope, MalformedError, NotUtf8Error
 
 from .receiver import Receiver
+
+#: The only version of RFC 6455; earlier ones were drafts.
+_VERSION: Final = "13"
+#: Base64 of 16 bytes.
+_KEY: Final = re.compile("[A-Za-z0-9+/]{22}==", re.ASCII)
 
 #: Frames up to the message that authenticates: some libraries ping at once, and none often.
 _MAX_FRAMES: Final = 10
@@ -34,6 +41,42 @@ _WRONG_FIRST_MESSAGE: Final = (
     'The first message must be {"type": "auth", "payload": {"token": "..."}}, as nothing was sent '
     "with the request that says who this is."
 )
+
+
+def refuse_upgrade(request: web.Request) -> web.Response | None:
+    """Return the answer to a request for which there is no WebSocket; None if there is one.
+
+    RFC 6455, section 4.2.1. What is missing else, aiohttp answers with `HTTPBadRequest`.
+    """
+    headers = request.headers
+    # An upgrade from HTTP/1.0 is none (RFC 9110, section 7.8).
+    if (
+        request.version < HttpVersion11
+        or headers.get(hdrs.UPGRADE, "").strip().lower() != "websocket"
+    ):
+        return _upgrade_required("This is a WebSocket endpoint.")
+    if headers.getall(hdrs.SEC_WEBSOCKET_VERSION, ()) != [_VERSION]:
+        return _upgrade_required(f"This server speaks version {_VERSION} of WebSocket.")
+    keys = headers.getall(hdrs.SEC_WEBSOCKET_KEY, ())
+    return None if len(keys) == 1 and _KEY.fullmatch(keys[0]) else bad_handshake()
+
+
+def _upgrade_required(why: str) -> web.Response:
+    """Tell what to upgrade to, and in which version (RFC 6455, section 4.4)."""
+    return problem(
+        Error("invalid_message", why),
+        426,
+        {
+            hdrs.UPGRADE: "websocket",
+            hdrs.CONNECTION: "upgrade",
+            hdrs.SEC_WEBSOCKET_VERSION: _VERSION,
+        },
+    )
+
+
+def bad_handshake() -> web.Response:
+    """Answer a handshake that is not as RFC 6455 has it."""
+    return problem(Error("invalid_message", "The WebSocket handshake is not valid."), 400)
 
 
 class Admission(NamedTuple):

@@ -13,11 +13,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.http_websocket import WebSocketReader
 
 from jackfield.config import LimitSettings
 from jackfield.connection.connection import Connection
 from jackfield.telemetry.log import RateLimitedLog
+from jackfield.wire.client_frames import FrameCheck, FrameReader
 from jackfield.wire.close_codes import CloseCode
+from jackfield.wire.deflated_frames import DeflatedFrames
+
+from .inflation import InflatingReader, Inflation
 
 #: How many times its own size a message takes on the wire, at most. In frames of one byte each it
 #: is seven; more are only empty frames, of which there could be any number.
@@ -70,7 +75,17 @@ class LimitedRequestHandler(web.RequestHandler):
         loop: The event loop.
     """
 
-    __slots__ = ("_activity", "_allowed", "_connection", "_ended", "_received", "_waiting_clients")
+    __slots__ = (
+        "_activity",
+        "_allowed",
+        "_connection",
+        "_deflated",
+        "_ended",
+        "_frames",
+        "_inflating",
+        "_received",
+        "_waiting_clients",
+    )
 
     def __init__(
         self, server: web.Server, waiting_clients: WaitingClients, loop: asyncio.AbstractEventLoop
@@ -93,6 +108,10 @@ class LimitedRequestHandler(web.RequestHandler):
         self._connection: Connection | None = None
         #: The connection's `activity` at the last `_check_received`.
         self._activity: object = None
+        #: What takes the received bytes once the request became a WebSocket.
+        self._frames: FrameReader | None = None
+        self._deflated: tuple[DeflatedFrames, Inflation] | None = None
+        self._inflating: InflatingReader | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for a request: the client has connected, and finished the handshake of TLS."""
@@ -106,9 +125,46 @@ class LimitedRequestHandler(web.RequestHandler):
         self._waiting_clients.leave(self)
         super().connection_lost(exc)
 
+    def inflate(self, frames: DeflatedFrames, inflation: Inflation) -> None:
+        """Inflate the frames of the WebSocket that the request is about to become.
+
+        Args:
+            frames: The frames of the client.
+            inflation: What bounds how much is inflated in a turn.
+        """
+        self._deflated = (frames, inflation)
+
+    def set_parser(
+        self, parser: WebSocketReader, data_received_cb: Callable[[], None] | None = None
+    ) -> None:
+        """Read frames from now on, which are checked, and inflated, before aiohttp's reader."""
+        if self._deflated is None:
+            self._frames = FrameCheck(parser)
+        else:
+            assert self.transport is not None  # noqa: S101 - `prepare` has looked
+            self._frames = self._inflating = InflatingReader(
+                parser, *self._deflated, self.transport
+            )
+        super().set_parser(self._frames, data_received_cb)  # type: ignore[arg-type] # no more is used
+
+    def pause_reading(self) -> None:
+        """Read no more: too many messages wait."""
+        if self._inflating is not None:
+            self._inflating.stop()
+        super().pause_reading()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's
+        """Read on."""
+        super().resume_reading(resume_parser)
+        if self._inflating is not None:
+            self._inflating.go_on()
+
     def data_received(self, data: bytes) -> None:
         """Hand received bytes to aiohttp, and count them."""
-        super().data_received(data)
+        if self._frames is None:
+            super().data_received(data)
+        else:  # past aiohttp's own `data_received`, which would only ask again what they are
+            self._frames.feed_data(data)
         self._received += len(data)
         if self._received > self._allowed:
             self._check_received()

@@ -30,14 +30,16 @@ from jackfield.topics.membership import MEMBERSHIP, PendingJoin
 from jackfield.topics.topics import Topics
 from jackfield.wire import protocol
 from jackfield.wire.close_codes import CloseCode
+from jackfield.wire.deflate import Compressor, Deflate, agree
+from jackfield.wire.deflated_frames import DeflatedFrames
 from jackfield.wire.errors import Error
 from jackfield.wire.identity import ANONYMOUS, Identity
-from jackfield.wire.problem import problem
 from jackfield.wire.protocol import Codec
 
 from .closing import finish_close_handshake, stop_requests
 from .connection_hooks import ConnectionHooks
-from .handshake import admit, identify_by_message
+from .handshake import admit, bad_handshake, identify_by_message, refuse_upgrade
+from .inflation import Inflation
 from .receiver import Receiver
 from .refusals import Refusals, unavailable
 from .request_heads import LimitedRequestHandler
@@ -98,6 +100,7 @@ class Sessions:
         self._hooks = hooks
         self._log = log
         self._turn = LoopTurn()
+        self._inflation = Inflation()
         # Connections that nobody has any more are found within a heartbeat.
         self._refusals = Refusals(permits, log, full_for=settings.connections.heartbeat)
         self._told_limits = told_limits(settings.limits)
@@ -211,9 +214,16 @@ class Sessions:
         def violated(code: CloseCode) -> None:
             connection.close(code)
 
+        client, server = request.protocol, self._settings.server
+        deflate: Deflate | None = None
+        if server.compression and isinstance(client, LimitedRequestHandler):
+            offers = request.headers.getall(hdrs.SEC_WEBSOCKET_EXTENSIONS, ())
+            deflate = agree(offers, server.compression_window)
+            if deflate is not None:
+                client.inflate(DeflatedFrames(deflate, limits.message_bytes), self._inflation)
         socket = Socket(
             codec.name,
-            compress=self._settings.server.compression,
+            extensions=None if deflate is None else deflate.header,
             message_bytes=limits.message_bytes,
             on_violation=violated,
         )
@@ -227,9 +237,9 @@ class Sessions:
             connection.abort(CloseCode.SLOW_CONSUMER)
 
         outbox: Callable[..., Outbox] = Outbox
-        if socket.compress:
-            outbox = partial(CompressedOutbox, send_frame=socket.send_frame)
-        elif isinstance(request.protocol, LimitedRequestHandler) and not transport.get_extra_info(
+        if deflate is not None:
+            outbox = partial(CompressedOutbox, compressor=Compressor(deflate))
+        elif isinstance(client, LimitedRequestHandler) and not transport.get_extra_info(
             "sslcontext"
         ):
             outbox = partial(Outbox, descriptor=transport.get_extra_info("socket").fileno())
@@ -253,8 +263,8 @@ class Sessions:
             reader=receiver,
             limits=limits,
         )
-        if isinstance(request.protocol, LimitedRequestHandler):
-            request.protocol.upgrade(connection)
+        if isinstance(client, LimitedRequestHandler):
+            client.upgrade(connection)
         return socket, connection, receiver
 
     async def _run(self, connection: Connection, receiver: Receiver) -> None:
@@ -333,12 +343,12 @@ SESSIONS: Final = web.AppKey("jackfield.sessions", Sessions)
 
 async def websocket(request: web.Request) -> web.StreamResponse:
     """Serve one client of ``/ws`` from its upgrade to its end."""
-    if request.headers.get(hdrs.UPGRADE, "").strip().lower() != "websocket":
-        error = Error("invalid_message", "This is a WebSocket endpoint.")
-        return problem(error, 426, {hdrs.UPGRADE: "websocket", hdrs.CONNECTION: "upgrade"})
+    refusal = refuse_upgrade(request)
+    if refusal is not None:
+        return refusal
     try:
         return await request.app[SESSIONS].serve(request)
     except web.HTTPBadRequest:
-        return problem(Error("invalid_message", "The WebSocket handshake is not valid."), 400)
+        return bad_handshake()
     except ConnectionResetError:  # it left during the handshake: nobody reads an answer
         return web.Response()

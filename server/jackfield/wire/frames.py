@@ -23,6 +23,9 @@ _LENGTH_64_BIT: Final = 127
 #: A close frame's payload is at most 125 bytes, two of which are the code (section 5.5).
 _MAX_REASON: Final = 123
 
+#: The codes of the protocol itself, with those that IANA has registered since.
+_REGISTERED_CODES: Final = frozenset({*range(1000, 1004), *range(1007, 1015)})
+
 _pack_short: Final = Struct("!BB").pack
 _pack_16_bit: Final = Struct("!BBH").pack
 _pack_64_bit: Final = Struct("!BBQ").pack
@@ -63,6 +66,15 @@ def close(code: int, reason: str = "") -> bytes:
     """Return a close frame; the reason is cut to what a control frame holds."""
     words = reason.encode()[:_MAX_REASON].decode(errors="ignore").encode()
     return frame(CLOSE, code.to_bytes(2) + words)
+
+
+def may_close_with(code: int) -> bool:
+    """Return whether a close frame may have this code (section 7.4).
+
+    1004 to 1006 and 1015 are never sent, the rest below 3000 is for those that are registered, and
+    above 4999 there are none.
+    """
+    return code in _REGISTERED_CODES or 3000 <= code < 5000  # noqa: PLR2004 - section 7.4.2
 
 
 def close_without_code() -> bytes:

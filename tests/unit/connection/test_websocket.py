@@ -6,10 +6,8 @@ from jackfield.connection.websocket import Socket
 from jackfield.wire.close_codes import CloseCode
 
 
-def socket(violations: list[CloseCode], *, compress: bool = False) -> Socket:
-    return Socket(
-        "jackfield.v1", compress=compress, message_bytes=100, on_violation=violations.append
-    )
+def socket(violations: list[CloseCode]) -> Socket:
+    return Socket("jackfield.v1", message_bytes=100, on_violation=violations.append)
 
 
 @pytest.mark.parametrize(
