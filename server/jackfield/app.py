@@ -19,6 +19,7 @@ from .declaration.candidates import Candidate, discover
 from .dispatch.plugin_entry import PluginEntry, Stage
 from .dispatch.registry import Registry
 from .http import api as server_api
+from .http.answers import check_host, set_headers
 from .http.api import API, ServerApi
 from .http.console import console_routes
 from .http.health import READINESS, Readiness, healthz, readyz, root
@@ -68,7 +69,8 @@ def create_app(
     registry.enforce_strictness()
     if authenticators is None:
         authenticators = load_authenticators(settings)
-    app = web.Application(middlewares=[track_requests])
+    app = web.Application(middlewares=[track_requests, check_host])
+    app.on_response_prepare.append(set_headers)
     app.add_routes(console_routes() if settings.server.console else [web.get("/", root)])
     # HEAD would be taken for a handshake, which is a GET (RFC 6455, section 4.1).
     app.router.add_get("/ws", websocket, allow_head=False)

@@ -30,7 +30,13 @@ async def test_readiness_ends_when_the_server_drains(config: Config) -> None:
         assert [reason["reason"] for reason in ready["reasons"]] == ["shutdown"]
         async with http.get(f"{server.address}/healthz") as response:
             assert response.status == 200
-        async with http.get(f"{server.address}/ws", headers={"Upgrade": "websocket"}) as response:
+        upgrade = {
+            "Upgrade": "websocket",
+            "Connection": "upgrade",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg==",
+        }
+        async with http.get(f"{server.address}/ws", headers=upgrade) as response:
             assert response.status == 503
             assert int(response.headers["Retry-After"]) >= 1
 
@@ -44,10 +50,12 @@ async def test_the_websocket_endpoint_refuses_plain_http_in_the_protocols_words(
             assert response.content_type == "application/problem+json"
             problem = await response.json(content_type=None)
         assert (problem["code"], problem["status"]) == ("invalid_message", 426)
-        broken = {"Upgrade": "websocket", "Connection": "upgrade", "Sec-WebSocket-Version": "12"}
-        async with http.get(f"{server.address}/ws", headers=broken) as response:
-            assert response.status == 400
-            assert response.content_type == "application/problem+json"
+        asked = {"Upgrade": "websocket", "Connection": "upgrade"}
+        for version, status in (("12", 426), ("13", 400)):  # and without a key
+            headers = {**asked, "Sec-WebSocket-Version": version}
+            async with http.get(f"{server.address}/ws", headers=headers) as response:
+                assert response.status == status
+                assert response.content_type == "application/problem+json"
         assert len(server.node.hub) == 0
 
 

@@ -5,6 +5,7 @@ that a key needs for it, which is also its path, and with the schema of the body
 """
 
 import hashlib
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
@@ -25,6 +26,8 @@ from jackfield.wire.identity import MAX_USER_LENGTH, Identity, is_user
 from jackfield.wire.malformed import UNDECODABLE
 from jackfield.wire.problem import problem
 
+from .body import CODINGS, UnknownCodingError, read_body
+
 #: Bytes of a body: enough for an id and a list of scopes.
 _MAX_BODY: Final = 16_384
 #: Seconds: a year. Redis keeps what is revoked as long as this, and no token should live longer.
@@ -32,6 +35,7 @@ _LONGEST_LIFETIME: Final = 366 * 86_400
 #: The HTTP status of each error code that an endpoint may answer with; 500 for any other.
 _STATUS: Final = {
     "invalid_json": 400,
+    "invalid_message": 400,
     "unauthenticated": 401,
     "forbidden": 403,
     "not_found": 404,
@@ -89,6 +93,9 @@ def _post(path: str, schema: Schema, *, status: int = 200) -> Callable[[Endpoint
             try:
                 _check_key(api.keys, request, path)
                 answer = await function(api, load(await _body(request)))
+            except UnknownCodingError:
+                error = Error("invalid_message", f"A body may be compressed as {CODINGS}.")
+                return problem(error, 415, {hdrs.ACCEPT_ENCODING: CODINGS})
             except Exception as exc:  # noqa: BLE001 - a fault is answered with its incident
                 return _refusal(error_of(exc, endpoint=path))
             return web.Response(
@@ -126,13 +133,10 @@ async def _body(request: web.Request) -> dict[str, Any]:
     """Read the JSON object in a request's body.
 
     Raises:
-        Error: ``too_large`` or ``invalid_json``.
+        Error: ``too_large``, ``invalid_message`` or ``invalid_json``.
+        UnknownCodingError: It is compressed in a way that is not known.
     """
-    body = b""
-    async for part in request.content.iter_any():
-        body += part
-        if len(body) > _MAX_BODY:
-            raise Error("too_large", f"The body is larger than {_MAX_BODY} bytes.", limit=_MAX_BODY)
+    body = await read_body(request, _MAX_BODY)
     try:
         value = _decode(body)
     except UNDECODABLE:
@@ -148,7 +152,7 @@ def _refusal(error: Error) -> web.Response:
     if error.code == "unauthenticated":
         headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
     if "retry_after" in error.extra:
-        headers[hdrs.RETRY_AFTER] = str(max(1, round(error.extra["retry_after"])))
+        headers[hdrs.RETRY_AFTER] = str(max(1, math.ceil(error.extra["retry_after"])))
     return problem(error, status, headers)
 
 

@@ -17,10 +17,13 @@ from aiohttp.http_websocket import WebSocketReader
 
 from jackfield.config import LimitSettings
 from jackfield.connection.connection import Connection
+from jackfield.telemetry.incidents import report
 from jackfield.telemetry.log import RateLimitedLog
 from jackfield.wire.client_frames import FrameCheck, FrameReader
 from jackfield.wire.close_codes import CloseCode
 from jackfield.wire.deflated_frames import DeflatedFrames
+from jackfield.wire.errors import Error
+from jackfield.wire.problem import problem, problem_body, problem_of
 
 from .inflation import InflatingReader, Inflation
 
@@ -32,8 +35,9 @@ _FRAMING: Final = 8
 _READ_AHEAD: Final = 2**20
 
 _TOO_LARGE: Final = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-    b"Connection: close\r\nContent-Length: 0\r\n\r\n"
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n"
+    b"Content-Type: application/problem+json\r\nX-Content-Type-Options: nosniff\r\n"
+    b"Content-Length: %d\r\n\r\n%b"
 )
 
 
@@ -93,6 +97,8 @@ class LimitedRequestHandler(web.RequestHandler):
         limits = waiting_clients.limits
         options: dict[str, Any] = {
             "access_log": None,
+            # A body is inflated by who reads it, with a bound: most are not read at all.
+            "auto_decompress": False,
             # aiohttp also bounds by it the wait for a first request, and for the rest of its head.
             "keepalive_timeout": limits.header_timeout,
             "max_line_size": limits.header_bytes,
@@ -169,6 +175,38 @@ class LimitedRequestHandler(web.RequestHandler):
         if self._received > self._allowed:
             self._check_received()
 
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - it quotes the client
+    ) -> web.StreamResponse:
+        """Answer what is no HTTP request, or ended in a fault, with a problem; close behind it."""
+        if status >= web.HTTPInternalServerError.status_code and exc is not None:
+            error = report(exc, path=request.path)
+        else:  # what it says quotes the client, and any stranger can send it
+            self._log("it has sent what is no HTTP request")
+            error = Error("invalid_message", "This is no HTTP request.")
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer is under way already")
+        response = problem(error, status)
+        response.force_close()
+        return response
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send an answer: where aiohttp's own would be plain text, a problem."""
+        if isinstance(resp, web.HTTPException) and resp.status >= web.HTTPBadRequest.status_code:
+            resp = problem_of(resp)
+        return await super().finish_response(request, resp, start_time)
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Log what aiohttp could not handle: any stranger may have caused it."""
+        error = type(kw.get("exc_info")).__name__  # its words may quote the client
+        self._log(str(args[0]), error=error)
+
     def begin_request(self) -> None:
         """Note that the head of a request is there, and is about to be handled."""
         self._waiting_clients.leave(self)
@@ -210,16 +248,18 @@ class LimitedRequestHandler(web.RequestHandler):
             self._allowed = sys.maxsize  # the body of a request: bounded by what its handler reads
         elif self.transport is not None:
             self._log("the head of its request is too large")
-            self.transport.write(_TOO_LARGE)
+            body = problem_body(Error("too_large", "The head of the request is too large."), 431)
+            self.transport.write(_TOO_LARGE % (len(body), body))
             self.force_close()
 
-    def _log(self, reason: str) -> None:
+    def _log(self, reason: str, **more: str) -> None:
         peer = self.peername
         self._waiting_clients.log.info(
             "cut a client off",
             reason=reason,
             peer=peer[0] if peer else "",
             connection=None if self._connection is None else self._connection.id,
+            **more,
         )
 
 
