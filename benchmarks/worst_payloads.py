@@ -17,16 +17,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-import jackfield_handlers.agent
-import jackfield_handlers.auth
-import jackfield_handlers.request
-import jackfield_handlers.session
-import jackfield_handlers.topic
-from jackfield import Error, Plugin
+from jackfield import Error
 from jackfield.config import load_settings
 from jackfield.plugin.handler import Handler
 from jackfield.schema.validation import bind
 from jackfield.wire.protocol import JSON, MSGPACK, Codec, MalformedError
+from tests.support.builtin import built_in
 from tests.support.worst_payloads import worst_payloads
 
 #: Milliseconds: as long as one message may keep all others waiting.
@@ -35,13 +31,6 @@ WANTED: Final = 5.0
 _TIMES: Final = 3
 
 _FORMATS: Final[tuple[tuple[Codec, Any], ...]] = ((JSON, msgspec.json), (MSGPACK, msgspec.msgpack))
-_PLUGINS: Final[tuple[Plugin, ...]] = (
-    jackfield_handlers.agent.agent,
-    jackfield_handlers.auth.auth,
-    jackfield_handlers.request.request,
-    jackfield_handlers.session.session,
-    jackfield_handlers.topic.topic,
-)
 
 
 def dearest(handler: Handler) -> float:
@@ -83,7 +72,7 @@ def main() -> None:
 
     Exit code 1: one takes longer than it may.
     """
-    handlers = [handler for plugin in _PLUGINS for handler in plugin.handlers.values()]
+    handlers = list(built_in())
     progress = Console(stderr=True)
     measured = {
         handler.type: dearest(handler)
