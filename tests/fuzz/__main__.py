@@ -25,9 +25,9 @@ out: Final = Console(highlight=False, soft_wrap=True)
 
 @click.command()
 @click.option(
-    "--minutes",
-    type=click.FloatRange(0.05, 24 * 60),
-    default=10.0,
+    "--seconds",
+    type=click.FloatRange(3, 24 * 3600),
+    default=600.0,
     show_default=True,
     help="How long messages are sent.",
 )
@@ -45,7 +45,7 @@ out: Final = Console(highlight=False, soft_wrap=True)
     show_default=True,
     help="How many clients send.",
 )
-def main(*, minutes: float, seed: int, clients: int) -> None:
+def main(*, seconds: float, seed: int, clients: int) -> None:
     """Send messages of every built-in type, right, nearly right and damaged, to two nodes.
 
     No message may have more than one answer or an internal error, connections may end only with
@@ -54,13 +54,13 @@ def main(*, minutes: float, seed: int, clients: int) -> None:
 
     Exit codes: 0 if all is well, 1 if anything is wrong.
     """
-    plan = Plan(seconds=minutes * 60, seed=seed, clients=clients)
-    out.print(f"Fuzz for {minutes:g} min, --seed {seed}")
+    plan = Plan(seconds=seconds, seed=seed, clients=clients)
+    out.print(f"Fuzz for {seconds:g} s, --seed {seed}")
     try:
         report = asyncio.run(_run(plan))
     except asyncio.CancelledError:
         sys.exit(128 + signal.SIGTERM)
-    _print_verdict(report)
+    _print_verdict(report, seed)
     sys.exit(1 if report.wrong else 0)
 
 
@@ -88,7 +88,7 @@ async def _tell_progress(fuzz: Fuzz) -> None:
         out.print(f"[dim]{passed:7.1f} s[/dim]  {fuzz.tally.sent.total()} messages; {memory} MiB")
 
 
-def _print_verdict(report: Report) -> None:
+def _print_verdict(report: Report, seed: int) -> None:
     tally = report.tally
     out.print()
     out.print(f"{tally.sent.total()} messages were sent, {_counted(tally.sent)}")
@@ -99,7 +99,11 @@ def _print_verdict(report: Report) -> None:
     for words in report.wrong:
         out.print(f"[red]{escape(words)}[/red]")
     if report.wrong:
-        out.print("[bold red]FAILED[/bold red]")
+        for words, messages in tally.led.items():
+            out.print(f"before the first time that {escape(words)}:")
+            for data in messages:
+                out.print(f"    {data!r}", markup=False)
+        out.print(f"[bold red]FAILED[/bold red] with --seed {seed}")
     else:
         out.print("[bold green]PASSED[/bold green]")
 

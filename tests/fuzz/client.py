@@ -2,8 +2,8 @@
 
 import asyncio
 import random
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
@@ -36,12 +36,19 @@ class Tally:
         answers: Replies, chunks, and errors by their code.
         closed: Close codes.
         wrong: What must not be, in words, and how often.
+        led: The last messages of a connection before each first happened.
     """
 
     sent: Counter[str] = field(default_factory=Counter)
     answers: Counter[str] = field(default_factory=Counter)
     closed: Counter[int | None] = field(default_factory=Counter)
     wrong: Counter[str] = field(default_factory=Counter)
+    led: dict[str, list[bytes]] = field(default_factory=dict)
+
+    def blame(self, words: str, messages: Iterable[bytes]) -> None:
+        """Count what must not be, and keep the messages that led to the first of it."""
+        self.wrong[words] += 1
+        self.led.setdefault(words, list(messages))
 
 
 class FuzzClient:
@@ -119,6 +126,7 @@ class _Visit:
         self._may_be_answered: Counter[int | str | None] = Counter()
         self._answered: Counter[int | str | None] = Counter()
         self._awaited: int | str | None = None
+        self._last: deque[bytes] = deque(maxlen=2 * _BURST)
         self._news = asyncio.Event()
 
     async def run(self, goes_on: Callable[[], bool]) -> None:
@@ -157,6 +165,7 @@ class _Visit:
 
     async def _send_data(self, data: bytes) -> None:
         kind = WSMsgType.TEXT if self._codec is JSON else WSMsgType.BINARY
+        self._last.append(data)
         await self._socket.send_frame(data, kind)
 
     def _try_to_encode(self, message: Any) -> bytes:
@@ -179,7 +188,7 @@ class _Visit:
         )
         news.cancel()
         if not done:
-            self._tally.wrong[f"no answer within {_PATIENCE:g} s"] += 1
+            self._blame(f"no answer within {_PATIENCE:g} s")
 
     async def _read(self) -> None:
         async for frame in self._socket:
@@ -195,7 +204,7 @@ class _Visit:
         code = message["error"]["code"] if kind == "error" else "reply"
         self._tally.answers[code] += 1
         if code == "internal":
-            self._tally.wrong["an answer is an internal error"] += 1
+            self._blame("an answer is an internal error")
         message_id = message.get("id")
         self._answered[message_id] += 1
         if message_id == self._awaited:
@@ -206,8 +215,11 @@ class _Visit:
             may_be = self._may_be_answered[message_id]
             # Without an id there are also errors about what the server did by itself.
             if times > may_be and message_id is not None:
-                self._tally.wrong["a message has more than one answer"] += 1
+                self._blame("a message has more than one answer")
         code = self._socket.close_code
         self._tally.closed[code] += 1
         if code not in set(CLOSE_CODES) - _WRONG:
-            self._tally.wrong[f"a connection is closed with {code}"] += 1
+            self._blame(f"a connection is closed with {code}")
+
+    def _blame(self, words: str) -> None:
+        self._tally.blame(words, self._last)
