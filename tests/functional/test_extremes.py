@@ -23,7 +23,8 @@ Config = Mapping[str, Any]
 EXTREMES: list[int | float] = [
     *(0, -0.0, -1, 0.1, 1.5, 1e-7, 5e-324, -5e-324, 2.2250738585072014e-308),
     *(2**31, 2**32, 2**53 - 1, 2**53, 2**63 - 1, 2**63, 2**64 - 1, -(2**63)),
-    *(1e9, 1e12, 1e15, 1e16, 1.7e308, -1.7e308, 1.7976931348623157e308),
+    *(1e9, 1e12, 1e15, 1e16, 1e308, -1e308, 1.7e308, -1.7e308, 1.7976931348623157e308),
+    *(1e-320, True, False),  # what is subnormal, and what Python takes for a number
 ]
 #: What only JSON can hold: MessagePack has integers of 64 bits.
 LONG: list[int] = [2**64, -(2**63) - 1, 10**30, 10**308, 10**400, -(10**4000)]
@@ -45,7 +46,7 @@ def numeric(schema: Schema, path: tuple[str, ...] = ()) -> Iterator[tuple[str, .
     """Where there are numbers in what a schema loads, by keys."""
     for name, field in schema.load_fields.items():
         inner = field.inner if isinstance(field, fields.List) else field
-        if isinstance(inner, fields.Number):
+        if isinstance(inner, fields.Number) or "integer" in field.metadata.get("type", ()):
             yield (*path, name)
         elif isinstance(inner, fields.Nested):
             yield from numeric(inner.schema, (*path, name))
@@ -68,6 +69,7 @@ PLACES += [(name, path) for name, schema in BODIES.items() for path in numeric(s
 def test_there_are_numbers_to_try() -> None:
     assert ("agent.update", ("prompt", "expires")) in PLACES
     assert ("tickets", ("expires_in",)) in PLACES
+    assert ("request.cancel", ("id",)) in PLACES
     assert len(PLACES) >= 12
 
 
