@@ -21,7 +21,7 @@ _BYTES = 65_300
 
 async def attack(siege: Siege) -> None:
     while True:
-        async with siege.attacker("dear") as client:
+        async with siege.attacker("dear", "agent") as client:
             for message_type, payload in _refused():
                 await siege.hammer("payloads", client, message_type, payload)
                 await asyncio.sleep(0.001)
