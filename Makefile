@@ -28,7 +28,7 @@ ifneq ($(filter command environment,$(origin PYTHON)),)
     $(shell [ ! -e $(BIN)/python ] || [ "$(call real_python,$(BIN)/python)" = "$(call real_python,$(PYTHON))" ] || rm -rf $(VENV))
 endif
 
-.PHONY: run test test-oldest test-newest attack chaos model lint bench bench-fanout bench-agents docs serve-docs wheel sbom update clean help
+.PHONY: run test test-oldest test-newest attack chaos model fuzz lint bench bench-fanout bench-agents docs serve-docs wheel sbom update clean help
 .DEFAULT_GOAL := help
 
 help: ## Show this
@@ -67,6 +67,9 @@ attack: $(VENV)/test ## Attack a server for a minute and see that others are ser
 
 model: $(VENV)/test ## Hold topics on two nodes against a model of them, step by step at random; OPTIONS as for bench
 	@$(BIN)/python -m tests.model $(OPTIONS)
+
+fuzz: $(VENV)/test ## Send two nodes messages at random for ten minutes; OPTIONS="--seconds 60" for one
+	@$(BIN)/python -m tests.fuzz $(OPTIONS)
 
 # mkdocs-material advertises its successor on every build.
 export NO_MKDOCS_2_WARNING := 1

@@ -12,11 +12,14 @@ from jackfield.wire.agent_limits import (
     MAX_CAPACITY,
     MAX_CHUNKS,
     MAX_CODE_LENGTH,
+    MAX_COUNT,
     MAX_REASON,
+    MAX_SECONDS,
     MAX_SKILLS,
     MAX_TASK_LENGTH,
     MAX_WATCHERS,
     MAX_WORDS,
+    MIN_SECONDS,
     SKILL_ID,
 )
 from jackfield.wire.topic_limits import MAX_KEY_LENGTH
@@ -32,6 +35,7 @@ _SKILL = validate.Regexp(
     rf"{SKILL_ID}\Z", error="Must be 1 to 64 of a-z, 0-9, '.', '-', '_'; a letter first."
 )
 _KEY = validate.Length(1, MAX_KEY_LENGTH)
+_SECONDS = validate.Range(MIN_SECONDS, MAX_SECONDS)
 
 
 class SkillSchema(Schema):
@@ -94,7 +98,7 @@ class Call(Schema):
     skill = fields.String(validate=_SKILL)
     input = fields.Dict(keys=fields.String(), load_default=dict)
     timeout = fields.Float(
-        validate=validate.Range(0, min_inclusive=False),
+        validate=_SECONDS,
         metadata={"description": "Seconds until it must have ended."},
     )
     detach = fields.Boolean(
@@ -140,7 +144,7 @@ class Answer(OfTask):
 class OfAttempt(OfTask):
     """An attempt of a task, as the assignment told it."""
 
-    attempt = fields.Integer(required=True, strict=True, validate=validate.Range(1))
+    attempt = fields.Integer(required=True, strict=True, validate=validate.Range(1, MAX_COUNT))
 
 
 class Prompt(Schema):
@@ -149,7 +153,7 @@ class Prompt(Schema):
     message = fields.String(validate=validate.Length(max=MAX_WORDS))
     schema = fields.Dict(metadata={"description": "The JSON Schema of the answer."})
     expires = fields.Float(
-        validate=validate.Range(0, min_inclusive=False),
+        validate=_SECONDS,
         metadata={"description": "Seconds until nobody needs to answer any more."},
     )
 
@@ -158,7 +162,7 @@ class Update(OfAttempt):
     """What has come of it so far."""
 
     chunks = fields.List(fields.Dict(keys=fields.String()), validate=validate.Length(1, MAX_CHUNKS))
-    seq = fields.Integer(strict=True, validate=validate.Range(0))
+    seq = fields.Integer(strict=True, validate=validate.Range(0, MAX_COUNT))
     state = fields.String(validate=validate.OneOf(("working", "input_required", "auth_required")))
     prompt = fields.Nested(Prompt)
 

@@ -5,14 +5,17 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields
 
 from jackfield import Context, Plugin
+from jackfield.wire.envelope import MAX_ID, MAX_ID_LENGTH, is_id
 
 request = Plugin("request")
 
 
-def _is_id(value: object) -> None:
-    """Accept what the protocol takes as a message's id: an integer or a string."""
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValidationError("Must be an integer or a string.")
+def _check_id(value: object) -> None:
+    """Accept what the protocol takes as a message's id."""
+    if not is_id(value):
+        raise ValidationError(
+            f"Must be an integer from 0 to {MAX_ID} or a string of 1 to {MAX_ID_LENGTH} characters."
+        )
 
 
 class RequestId(Schema):
@@ -20,7 +23,7 @@ class RequestId(Schema):
 
     id = fields.Raw(
         required=True,
-        validate=_is_id,
+        validate=_check_id,
         metadata={"description": "The id it was sent with.", "type": ["integer", "string"]},
     )
 

@@ -86,10 +86,10 @@ class Siege:
         return reply
 
     @asynccontextmanager
-    async def attacker(self, user: str) -> AsyncIterator[Client]:
+    async def attacker(self, user: str, *scopes: str) -> AsyncIterator[Client]:
         """A connection that ends with its attack, however that ends."""
         with contextlib.suppress(ConnectionClosed, ConnectionFailed):
-            async with self.connect(user) as client:
+            async with self.connect(user, *scopes) as client:
                 yield client
 
     async def metrics(self) -> dict[str, float]:

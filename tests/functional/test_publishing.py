@@ -105,6 +105,18 @@ async def test_no_user_can_take_the_key_of_another(config: Config) -> None:
             assert (await other.publish("feed:a", {}, key="c"))["offset"] == 2
 
 
+async def test_nobody_anonymous_can_take_the_key_of_another(config: Config) -> None:
+    async with serve_topics(config=config) as server:
+        async with Member(server) as first, Member(server) as second:
+            await first.subscribe("room:lobby")
+            said = await first.publish("room:lobby", {"n": 1}, key="k")
+            assert (await second.publish("room:lobby", {"n": 2}, key="k"))["offset"] == 2
+            # Who comes back over a new connection sends the same again.
+            assert await second.publish("room:lobby", {"n": 1}, key="k") == said
+            events = await first.events("room:lobby", 2)
+            assert [event["payload"]["n"] for event in events] == [1, 2]
+
+
 @pytest.mark.parametrize("key", ["", "k" * 129])
 async def test_a_key_has_a_bounded_length(config: Config, key: str) -> None:
     async with serve_topics(config=config) as server, Member(server) as member:

@@ -133,7 +133,7 @@ def impatient(redis_url: str, **sections: Mapping[str, Any]) -> dict[str, Any]:
 
 @asynccontextmanager
 async def serving(
-    config: Mapping[str, Any], *plugins: Path, port: int = 0
+    config: Mapping[str, Any], *plugins: Path, port: int = 0, file: Path | None = None
 ) -> AsyncIterator[NodeProcess]:
     """Run `jackfield serve` while the context lasts.
 
@@ -141,6 +141,7 @@ async def serving(
         config: What a configuration file would say, nested as in TOML.
         *plugins: Modules with a plugin each, both of that name; they are found by entry point.
         port: Where it listens on 127.0.0.1; 0 for any that is free.
+        file: A configuration file with what only a file can say.
 
     Raises:
         AssertionError: It did not start; the message has its log.
@@ -148,10 +149,11 @@ async def serving(
     with tempfile.TemporaryDirectory(prefix="jackfield-node-") as directory:
         for module in plugins:
             install(Path(directory), module.stem, module.read_text("utf-8"))
+        options = [] if file is None else ["--config", str(file)]
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("JACKFIELD__")}
         process = await asyncio.create_subprocess_exec(
             *("/bin/sh", "-c", _SUPERVISE, "sh"),
-            *(sys.executable, "-m", "jackfield", "serve", "--port", str(port)),
+            *(sys.executable, "-m", "jackfield", "serve", "--port", str(port), *options),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

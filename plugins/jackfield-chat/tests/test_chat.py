@@ -2,19 +2,43 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 import pytest
 from aiohttp import ClientSession
 
+from jackfield import Identity
+from jackfield.auth import Credentials
 from jackfield.client import Agent, Client, Event, Gap, Presence, RequestError, Subscription, Task
 from jackfield.redis.embedded import embedded_valkey
 from jackfield.testing import RunningServer, run_server
 from jackfield_chat import chat
 
 LOBBY = "room:lobby"
+
+
+class ByHeader:
+    """Takes clients for whoever they say that they are."""
+
+    async def authenticate(self, credentials: Credentials) -> Identity | None:
+        user = credentials.request.headers.get("X-User")
+        return None if user is None else Identity(user)
+
+
+@asynccontextmanager
+async def serving_users() -> AsyncIterator[RunningServer]:
+    """A server whose clients have ids."""
+    async with (
+        embedded_valkey() as url,
+        run_server(chat, config={"redis": {"url": url}}, authenticators=[ByHeader()]) as server,
+    ):
+        yield server
+
+
+def signed_in(server: RunningServer, user: str) -> AbstractAsyncContextManager[Client]:
+    return server.connect(headers={"X-User": user})
 
 
 class Servers(NamedTuple):
@@ -166,6 +190,80 @@ async def test_what_is_sent_again_with_its_key_is_said_once(servers: Servers) ->
             assert await say(ada, "hello?", key=key) == first
             await say(ada, "anybody?", key=str(uuid4()))
         assert [(await heard(room))[1] for _ in range(2)] == ["hello?", "anybody?"]
+
+
+async def test_nobody_takes_the_key_of_another(servers: Servers) -> None:
+    key = str(uuid4())
+    async with (
+        servers.left.connect() as ada,
+        servers.right.connect() as ben,
+        ben.subscribe(LOBBY) as room,
+    ):
+        await say(ada, "hello?", key=key)
+        await say(ben, "it is me", key=key)
+        assert [(await heard(room))[1] for _ in range(2)] == ["hello?", "it is me"]
+
+
+async def test_no_user_takes_the_key_of_another() -> None:
+    key = str(uuid4())
+    async with (
+        serving_users() as server,
+        signed_in(server, "ada") as ada,
+        signed_in(server, "ben") as ben,
+    ):
+        first = await say(ada, "hello", key=key)
+        assert await say(ben, "hello", key=key) == first + 1
+        assert await say(ada, "hello", key=key) == first
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("\x1b[31mred", "a\0b", "a\nb", "\u202eecila", "\u200d", " ", "x" * 33, "x\u0301" * 300),
+        *(
+            "agent",
+            "Agent",
+            " AGENT ",
+            "ag\u200dent",
+            "\uff41\uff47\uff45\uff4e\uff54",
+            "guest-1234",
+        ),
+    ],
+)
+async def test_a_name_that_misleads_is_refused(servers: Servers, name: str) -> None:
+    async with servers.left.connect() as client:
+        with pytest.raises(RequestError) as refused:
+            await client.request("chat.nick", {"nick": name})
+        assert {field["pointer"] for field in refused.value.fields} == {"/nick"}
+
+
+async def test_a_name_is_normalised(servers: Servers) -> None:
+    async with servers.left.connect() as client:
+        for name, kept in ((" Rene\u0301 ", "Ren\u00e9"), ("\U0001f469\u200d\U0001f4bb", None)):
+            assert await client.request("chat.nick", {"nick": name}) == {"nick": kept or name}
+
+
+async def test_nobody_is_called_as_another_user() -> None:
+    async with (
+        serving_users() as server,
+        signed_in(server, "ada") as ada,
+        signed_in(server, "ben") as ben,
+    ):
+        for name in ("ada", "ADA", " ada"):
+            with pytest.raises(RequestError) as refused:
+                await ben.request("chat.nick", {"nick": name})
+            assert refused.value.code == "chat.name_taken"
+        await ada.request("chat.nick", {"nick": "Ada"})
+        await ben.request("chat.nick", {"nick": "Benjamin"})
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J", "a\0", "\x9b31m"])
+async def test_nothing_is_said_in_control_characters(servers: Servers, text: str) -> None:
+    async with servers.left.connect() as client:
+        with pytest.raises(RequestError) as refused:
+            await say(client, text)
+        assert [field["pointer"] for field in refused.value.fields] == ["/text"]
+        await say(client, "two\nlines\tand a tab")
 
 
 async def test_what_is_said_wrongly_is_refused_on_its_field(servers: Servers) -> None:

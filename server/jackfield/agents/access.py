@@ -82,9 +82,9 @@ class AgentAccess:
         known = await self._agents.directory.find(agent, skill)
         user = self._connection.user
         # The keys of the anonymous are their connection's own: whoever guessed one would else get
-        # the task of another.
-        owner = f"@{self._connection.id}" if user is None else user
-        own_key = "" if key is None else f"{len(owner)}:{owner}:{key}"
+        # the task of another. No user's key begins with what is no number.
+        prefix, owner = ("nobody:", self._connection.id) if user is None else ("", user)
+        own_key = "" if key is None else f"{prefix}{len(owner)}:{owner}:{key}"
         call = await self._agents.call(
             CallOptions(
                 known,

@@ -7,7 +7,7 @@ from typing import Final
 from jackfield.telemetry.incidents import error_of
 from jackfield.wire.close_codes import CloseCode
 from jackfield.wire.errors import Error
-from jackfield.wire.identity import Identity
+from jackfield.wire.identity import Identity, is_token_id, is_user
 
 from . import MAX_TOKEN_LENGTH, Authenticator, Credentials
 from .revocations import Revocations
@@ -99,9 +99,22 @@ class AuthenticatorChain:
                 failed = True
                 continue
             if identity is not None:
+                _check_ids(identity)
                 return identity
         if failed:  # the one that failed might have known it
             raise Error("unavailable", retry_after=_RETRY_AFTER)
         if credentials.source != "none" or not self._authenticators:
             raise Error("unauthenticated", "No authenticator knows it.")
         return None
+
+
+def _check_ids(identity: Identity) -> None:
+    """Refuse ids that can't be named in a topic or a revocation, whoever has made them.
+
+    Raises:
+        Error: ``unauthenticated``.
+    """
+    if identity.user is not None and not is_user(identity.user):
+        raise Error("unauthenticated", "The user's id has characters that no id may have.")
+    if identity.token_id is not None and not is_token_id(identity.token_id):
+        raise Error("unauthenticated", "The token's id has characters that no id may have.")

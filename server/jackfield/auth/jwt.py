@@ -21,7 +21,13 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 from jackfield.config import DurationField, Secret, SecretFileField, is_loopback
 from jackfield.telemetry.log import RateLimitedLog
 from jackfield.wire.errors import Error
-from jackfield.wire.identity import MAX_USER_LENGTH, Identity, is_user
+from jackfield.wire.identity import (
+    MAX_TOKEN_ID_LENGTH,
+    MAX_USER_LENGTH,
+    Identity,
+    is_token_id,
+    is_user,
+)
 from jackfield.wire.malformed import UNDECODABLE
 
 from . import MAX_TOKEN_LENGTH, Credentials
@@ -267,14 +273,21 @@ class Verifier:
         claims = self.claims(token, key)
         if not is_user(claims["sub"]):
             raise _invalid(
-                f"Its subject is not a text of 1 to {MAX_USER_LENGTH} printable characters."
+                f"Its subject is not a text of 1 to {MAX_USER_LENGTH} printable characters, in "
+                "Unicode's normal form C."
+            )
+        token_id = claims.get("jti")
+        if token_id is not None and not is_token_id(token_id):
+            raise _invalid(
+                f"Its id is not a text of 1 to {MAX_TOKEN_ID_LENGTH} printable characters, in "
+                "Unicode's normal form C: it could not be revoked."
             )
         issued_at = claims.get("iat")
         return Identity(
             user=claims["sub"],
             scopes=_scopes(claims),
             expires_at=_time(claims["exp"], "exp"),
-            token_id=claims.get("jti"),
+            token_id=token_id,
             issued_at=None if issued_at is None else _time(issued_at, "iat"),
         )
 

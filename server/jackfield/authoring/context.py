@@ -228,6 +228,17 @@ class Context:
             self._connection, self._request, topic, after=after, before=before, limit=limit
         )
 
+    async def is_online(self, user: str) -> bool:
+        """Whether a user has a connection, at any server.
+
+        Args:
+            user: The user's id.
+
+        Raises:
+            Error: ``unavailable`` if Redis is away.
+        """
+        return bool(await self._services.store.of_user(user))
+
     async def presence(self, topic: str) -> dict[str, Any]:
         """Who is in a topic, on all nodes, if this connection may join it.
 

@@ -22,7 +22,13 @@ from jackfield.schema.validation import bind
 from jackfield.store.tickets import TicketStore
 from jackfield.telemetry.incidents import error_of
 from jackfield.wire.errors import Error
-from jackfield.wire.identity import MAX_USER_LENGTH, Identity, is_user
+from jackfield.wire.identity import (
+    MAX_TOKEN_ID_LENGTH,
+    MAX_USER_LENGTH,
+    Identity,
+    is_token_id,
+    is_user,
+)
 from jackfield.wire.malformed import UNDECODABLE
 from jackfield.wire.problem import problem
 
@@ -158,11 +164,18 @@ def _refusal(error: Error) -> web.Response:
 
 def _check_user(text: str) -> None:
     if not is_user(text):
-        raise ValidationError(f"Must be 1 to {MAX_USER_LENGTH} printable characters.")
+        raise ValidationError(
+            f"Must be 1 to {MAX_USER_LENGTH} printable characters, in Unicode's normal form C."
+        )
 
 
-def _id(longest: int) -> fields.String:
-    return fields.String(validate=[validate.Length(1, longest), _check_printable])
+def _check_token_id(text: str) -> None:
+    if not is_token_id(text):
+        raise ValidationError("Must be printable characters, in Unicode's normal form C.")
+
+
+def _token_id() -> fields.String:
+    return fields.String(validate=[validate.Length(1, MAX_TOKEN_ID_LENGTH), _check_token_id])
 
 
 def _check_printable(text: str) -> None:
@@ -181,15 +194,15 @@ class Ticket(Schema):
     expires_in = fields.Float(
         load_default=None, allow_none=True, validate=validate.Range(1, _LONGEST_LIFETIME)
     )
-    token_id = _id(256)
+    token_id = _token_id()
 
 
 class Subject(Schema):
     """Exactly one of a token, a user and a connection."""
 
-    token_id = _id(256)
+    token_id = _token_id()
     user = fields.String(validate=_check_user)
-    connection = _id(64)
+    connection = fields.String(validate=[validate.Length(1, 64), _check_printable])
 
     @validates_schema(skip_on_field_errors=True)
     def exactly_one(self, data: dict[str, Any], **_: Any) -> None:

@@ -4,9 +4,11 @@ A topic that nobody declares and one that the client may not see are refused ali
 """
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
+import msgspec
 from marshmallow import INCLUDE, Schema
 
 from jackfield.config import LimitSettings
@@ -148,7 +150,7 @@ class TopicAccess:
             data = _load_event(schema.load, payload)
             if family.prepare_hook is not None:
                 data = as_payload(await family.prepare_hook(ctx, data, **topic.parts))
-            own_key = "" if key is None else _own_key(connection.user or "", key)
+            own_key = "" if key is None else _own_key(connection.user, key, payload)
             sent = self._topics.send(topic, schema.dump(data), own_key, connection)
         return await sent
 
@@ -296,9 +298,19 @@ class TopicAccess:
         return schema
 
 
-def _own_key(user: str, key: str) -> str:
-    """Return a client's idempotency key among those of all; a user's id may hold any character."""
-    return f"client:{len(user)}:{user}:{key}"
+def _own_key(user: str | None, key: str, payload: dict[str, Any]) -> str:
+    """Return a client's idempotency key among those of all.
+
+    Args:
+        user: Whose it is; a user's id may hold any character. Nobody else's key is the same.
+        key: What the client has sent.
+        payload: What it publishes. Somebody anonymous is not known again on a new connection, over
+            which they send again what may have been lost; so their key is that of what they send.
+    """
+    if user is not None:
+        return f"client:{len(user)}:{user}:{key}"
+    digest = hashlib.sha256(msgspec.json.encode(payload)).hexdigest()
+    return f"nobody:{digest}:{key}"
 
 
 def _compile_dump(schema: Schema) -> Dump:

@@ -14,6 +14,13 @@ INSTANCE_ID: Final = r"[A-Za-z0-9_-]{22}"
 #: Begins with the agent's name, by which its keys are found.
 TASK_ID: Final = rf"{AGENT_NAME}\.{INSTANCE_ID}"
 
+#: Seconds that a caller may give a task, or an agent an answer. It is for ever, and what is more is
+#: no longer exact in the milliseconds of a script.
+MAX_SECONDS: Final = 10**12
+#: The least of them: time is counted in milliseconds.
+MIN_SECONDS: Final = 0.001
+#: Attempts of a task, and chunks of it: integers above this are not exact in JavaScript and Lua.
+MAX_COUNT: Final = 2**53 - 1
 #: Characters of what is asked for as a task: room for longer ids of later versions.
 MAX_TASK_LENGTH: Final = 128
 #: Skills of an agent. An instance's place among those that are free is kept for each.

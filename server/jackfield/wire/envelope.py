@@ -69,7 +69,7 @@ def explain_envelope(value: Any) -> tuple[Error, MessageId | None]:
     elif not 1 <= len(value["type"]) <= MAX_TYPE_LENGTH:
         faults.append(field_fault("/type", "length", f"Must be 1 to {MAX_TYPE_LENGTH} characters."))
     message_id = value.get("id")
-    if "id" in value and not _is_id(message_id):
+    if "id" in value and not is_id(message_id):
         faults.append(
             field_fault(
                 "/id",
@@ -92,7 +92,8 @@ def _has_string_keys(value: dict[Any, Any]) -> bool:
     return all(isinstance(key, str) for key in value)
 
 
-def _is_id(value: Any) -> bool:
+def is_id(value: object) -> bool:
+    """Return whether a value can be a message's id."""
     if isinstance(value, str):
         return 1 <= len(value) <= MAX_ID_LENGTH
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_ID

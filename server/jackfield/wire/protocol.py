@@ -5,6 +5,8 @@ looked at a second time, to say in the protocol's words what is wrong with it.
 """
 
 import math
+import re
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -187,11 +189,11 @@ class Codec:
 
     def from_json(self, message: bytes) -> bytes:
         """Return a whole message in JSON in this encoding: events and presence travel in JSON."""
-        return message if self.opcode == frames.TEXT else self._encode(_decode_json(message))
+        return message if self.opcode == frames.TEXT else self._encode(_decode(message))
 
     def embed(self, message: bytes) -> Any:
         """Return a whole message in JSON as a value to encode within another message."""
-        return msgspec.Raw(message) if self.opcode == frames.TEXT else _decode_json(message)
+        return msgspec.Raw(message) if self.opcode == frames.TEXT else _decode(message)
 
     def goodbye(self, code: int, reason: str, *, reconnect: bool, after: float) -> bytes:
         """Return the last message before the server closes with a code of the protocol.
@@ -210,6 +212,32 @@ class Codec:
 
 
 _decode_json: Final = msgspec.json.Decoder().decode
+
+#: What every integer of more than 63 bits has in JSON.
+_LONG_NUMBER: Final = re.compile(rb"[0-9]{19}")
+
+
+def _decode(message: bytes) -> Any:
+    """Decode JSON to values that MessagePack can hold."""
+    value = _decode_json(message)
+    return value if _LONG_NUMBER.search(message) is None else _within_64_bits(value)
+
+
+def _within_64_bits(value: Any) -> Any:
+    """Return a value with each integer of more than 64 bits as the number that is next to it.
+
+    JSON in Python has integers of any size, MessagePack has not, and most readers of JSON take them
+    for what IEEE 754 calls a double as well (RFC 8259, section 6).
+    """
+    if type(value) is dict:
+        return {key: _within_64_bits(inner) for key, inner in value.items()}
+    if type(value) is list:
+        return [_within_64_bits(inner) for inner in value]
+    if type(value) is int and not -(2**63) <= value < 2**64:
+        largest = sys.float_info.max
+        return float(max(-int(largest), min(value, int(largest))))
+    return value
+
 
 #: An event in JSON, as a template: scripts count the offset, and make events of their own.
 EVENT: Final = '{"type":"event","topic":$topic,"offset":$offset,"payload":$payload}'

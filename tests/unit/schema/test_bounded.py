@@ -9,18 +9,13 @@ import pytest
 from hypothesis import given
 from marshmallow import EXCLUDE, INCLUDE, Schema, ValidationError, fields, pre_load, validate
 
-import jackfield_handlers.agent
-import jackfield_handlers.auth
-import jackfield_handlers.request
-import jackfield_handlers.session
-import jackfield_handlers.topic
-from jackfield import Error, Plugin
+from jackfield import Error
 from jackfield.http import api
-from jackfield.plugin.handler import Handler
 from jackfield.schema import coded as coded_module
 from jackfield.schema.coded import coded_copy
 from jackfield.schema.fault_code import code_of
 from jackfield.schema.validation import bind
+from tests.support.builtin import built_in
 from tests.support.refusals import refusal, schema_of
 from tests.support.schemas import schemas_and_payloads
 from tests.support.worst_payloads import values_in, worst_payloads
@@ -55,20 +50,6 @@ def visits(monkeypatch: pytest.MonkeyPatch) -> Visits:
     count(fields.Field, "deserialize", "fields")
     count(coded_module._CodedValidator, "__call__", "validators")
     return counted
-
-
-def built_in() -> Iterator[Handler]:
-    modules = (
-        jackfield_handlers.agent,
-        jackfield_handlers.auth,
-        jackfield_handlers.request,
-        jackfield_handlers.session,
-        jackfield_handlers.topic,
-    )
-    for module in modules:
-        for plugin in vars(module).values():
-            if isinstance(plugin, Plugin):
-                yield from plugin.handlers.values()
 
 
 SCHEMAS = {handler.type: handler.schema for handler in built_in()} | {

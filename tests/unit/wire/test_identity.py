@@ -4,7 +4,14 @@ import dataclasses
 
 import pytest
 
-from jackfield.wire.identity import ANONYMOUS, MAX_USER_LENGTH, Identity, is_user
+from jackfield.wire.identity import (
+    ANONYMOUS,
+    MAX_TOKEN_ID_LENGTH,
+    MAX_USER_LENGTH,
+    Identity,
+    is_token_id,
+    is_user,
+)
 
 
 @pytest.mark.parametrize(
@@ -21,6 +28,20 @@ def test_any_printable_text_can_be_a_user(text: str) -> None:
 )
 def test_what_can_not_be_shown_or_is_too_long_is_no_user(value: object) -> None:
     assert not is_user(value)
+
+
+def test_an_id_that_looks_like_another_is_none() -> None:
+    assert is_user("\u00e9")
+    assert not is_user("e\u0301")
+    assert is_token_id("\u00e9")
+    assert not is_token_id("e\u0301")
+
+
+def test_a_tokens_id_may_be_longer_than_a_users() -> None:
+    assert is_token_id("x" * MAX_TOKEN_ID_LENGTH)
+    assert not is_token_id("x" * (MAX_TOKEN_ID_LENGTH + 1))
+    for text in ("", "\x1b", None, 7):
+        assert not is_token_id(text)
 
 
 def test_the_anonymous_are_nobody_and_may_do_nothing() -> None:

@@ -67,7 +67,8 @@ async function introduce() {
   try {
     await client.request("chat.nick", { nick });
   } catch (error) {
-    if (/** @type {any} */ (error).code === "invalid_payload") askName(reason(error));
+    const { code } = /** @type {any} */ (error);
+    if (code === "invalid_payload" || code === "chat.name_taken") askName(reason(error));
   }
 }
 

@@ -1,28 +1,17 @@
 """The dearest payloads that a message of each built-in type can have: how long each keeps a server.
 
-Run as ``python -m benchmarks.worst_payloads``. What is measured is all that the event loop does
-with such a message before its handler: decode it, measure it, validate it and say what is wrong.
+What is measured is all that the event loop does with such a message before its handler: decode it,
+measure it, validate it and say what is wrong.
 """
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterator
 from time import thread_time
 from typing import Any, Final
 
-import click
 import msgspec
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
 
-import jackfield_handlers.agent
-import jackfield_handlers.auth
-import jackfield_handlers.request
-import jackfield_handlers.session
-import jackfield_handlers.topic
-from jackfield import Error, Plugin
+from jackfield import Error
 from jackfield.config import load_settings
 from jackfield.plugin.handler import Handler
 from jackfield.schema.validation import bind
@@ -35,13 +24,6 @@ WANTED: Final = 5.0
 _TIMES: Final = 3
 
 _FORMATS: Final[tuple[tuple[Codec, Any], ...]] = ((JSON, msgspec.json), (MSGPACK, msgspec.msgpack))
-_PLUGINS: Final[tuple[Plugin, ...]] = (
-    jackfield_handlers.agent.agent,
-    jackfield_handlers.auth.auth,
-    jackfield_handlers.request.request,
-    jackfield_handlers.session.session,
-    jackfield_handlers.topic.topic,
-)
 
 
 def dearest(handler: Handler) -> float:
@@ -75,30 +57,3 @@ def _milliseconds(validate: Callable[[], None]) -> float:
     with contextlib.suppress(Error, MalformedError):
         validate()
     return (thread_time() - begin) * 1e3
-
-
-@click.command()
-def main() -> None:
-    """Measure the dearest payloads of every built-in message type.
-
-    Exit code 1: one takes longer than it may.
-    """
-    handlers = [handler for plugin in _PLUGINS for handler in plugin.handlers.values()]
-    progress = Console(stderr=True)
-    measured = {
-        handler.type: dearest(handler)
-        for handler in track(handlers, "Measuring", console=progress, transient=True)
-    }
-    table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
-    table.add_column("message type", no_wrap=True)
-    table.add_column(f"ms, at most {WANTED:g}", justify="right", no_wrap=True)
-    for name, milliseconds in measured.items():
-        style = "green" if milliseconds <= WANTED else "red"
-        table.add_row(name, f"[{style}]{milliseconds:.2f}")
-    Console(highlight=False).print(table)
-    if max(measured.values()) > WANTED:
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()
