@@ -40,8 +40,18 @@ _ROOM_CHECK: Final = 0.25
 #: here: what other nodes charge counts then.
 _WATCHED: Final = 0.5
 
-#: What `Shares.refused` counts: keys under ``[limits]``, and the memory of Redis.
-_LIMITS: Final = ("kept_bytes", "kept_bytes_per_address", "new_topics_per_minute", "redis_memory")
+#: What `Shares.refused` counts: keys under ``[limits]``, the memory of Redis, and keys under
+#: ``[agents]``.
+_LIMITS: Final = (
+    "kept_bytes",
+    "kept_bytes_per_address",
+    "new_topics_per_minute",
+    "redis_memory",
+    "queue",
+    "queue_per_user",
+    "per_user",
+    "skills_bytes",
+)
 
 
 class _Payer:

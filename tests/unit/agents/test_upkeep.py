@@ -41,7 +41,10 @@ class Store:
         self._check()
         return ["echo", "elsewhere"]
 
-    async def refresh(self, _agent: str, instances: Sequence[str]) -> list[list[HeldTask] | None]:
+    async def refresh(
+        self, _agent: str, instances: Sequence[str], users: Collection[str]
+    ) -> list[list[HeldTask] | None]:
+        assert users == {""}
         self.refreshed.append(list(instances))
         self._check()
         return [self.held for _ in instances]
