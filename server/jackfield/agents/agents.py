@@ -61,6 +61,7 @@ class Agents:
         self.settings = settings.agents
         #: Bytes of an event, and so of an update or an output, at most.
         self.event_bytes = settings.limits.event_bytes
+        self.reply_bytes = settings.limits.reply_bytes
         self._close_timeout = settings.redis.timeout
         self.store = AgentStore(redis, keys, settings.agents)
         self.directory = Directory(self.store)

@@ -185,7 +185,9 @@ class AgentStore:
         )
         claimed = await self._claim(agent, user, self._settings.per_user)
         if claimed == b"full":
-            return RegistrationReply("too_many", [])
+            owner = await self._client.execute("GET", self._keys.agent_owner(agent))
+            is_owned = owner not in (None, user.encode()) and not may_take_over
+            return RegistrationReply("owned" if is_owned else "too_many", [])
         reply = await self._run(
             _REGISTER,
             agent,

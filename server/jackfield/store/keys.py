@@ -203,6 +203,10 @@ class Keys:
         """What all keys of an agent start with, and of its tasks; they are of one slot."""
         return f"{self.prefix}:{{a:{name}}}"
 
+    def agent_owner(self, name: str) -> str:
+        """The string that says whose an agent is."""
+        return _filled("agent_owner_key", agent=self.agent(name))
+
     def agent_channel(self, name: str) -> str:
         """The channel on which this node learns what becomes of an agent's tasks."""
         return _filled("node_channel", agent=self.agent(name), node=self.node_id)

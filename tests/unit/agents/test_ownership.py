@@ -180,6 +180,8 @@ async def test_a_user_may_have_so_many_agents(config: Config) -> None:
         assert (error.code, error.retryable, error.extra["limit"]) == ("rate_limited", True, 2)
         await register("b", "eve")
         await register("c", "ada")
+        # What will not change is told before what may.
+        assert (await refused(register("c", "eve"))).code == "forbidden"
         assert (await refused(register("a", "bob"))).code == "forbidden"
         await register("d", "bob")  # what he was refused does not count
         await register("e", "bob")
@@ -237,3 +239,37 @@ async def test_the_servers_own_calls_have_no_share(config: Config) -> None:
         known = await node.agents.directory.find("echo", "say")
         for _ in range(5):
             await node.agents.call(CallOptions(known, {}, None, follow=False))
+
+
+async def test_what_an_older_node_has_queued_is_handed_out_and_takes_no_share(
+    config: Config,
+) -> None:
+    async with node_agents(config, agents={"queue": 4, "queue_per_user": 1}) as node:
+        bot = node.bot()
+        await bot.register(capacity=1)
+        first, second = await call(node, "eve"), await call(node, "eve")
+        key, agent = node.keys.task("echo", second), node.keys.agent("echo")
+        run = node.redis.execute
+        # An older node writes no caller, and counts none.
+        old = await run("HGET", key, "entry")
+        await run("XDEL", f"{agent}:work:say", old)
+        entry = await run("XADD", f"{agent}:work:say", "*", "t", second)
+        await run("HSET", key, "entry", entry)
+        await run("HDEL", key, "payer")
+        await run("DEL", f"{agent}:callers")
+        third = await call(node, "eve")
+        for task in (first, second, third):
+            assert (await bot.next())["task"] == task
+            await bot.access.complete(task, 1, {})
+        await call(node, "eve")
+        await call(node, "eve")
+        assert (await refused(call(node, "eve"))).code == "rate_limited"
+
+
+async def test_a_name_is_its_owners_for_as_long_as_a_call_waits(config: Config) -> None:
+    async with node_agents(config, agents={"remember": "1m", "timeout": "1h"}) as node:
+        await node.bot().register()
+        owner = node.keys.agent_owner("echo")
+        assert await node.redis.execute("PTTL", owner) <= 60_000
+        await call(node)
+        assert await node.redis.execute("PTTL", owner) > 3_500_000

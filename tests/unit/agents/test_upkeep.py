@@ -191,9 +191,9 @@ async def test_an_instance_that_has_gone_meanwhile_is_left_alone() -> None:
     node.store.held = None
     refresh = node.store.refresh
 
-    async def leave(agent: str, instances: Sequence[str]) -> Any:
+    async def leave(agent: str, instances: Sequence[str], users: Collection[str]) -> Any:
         node.channel.instances.clear()
-        return await refresh(agent, instances)
+        return await refresh(agent, instances, users)
 
     store: Any = node.store
     store.refresh = leave
