@@ -12,6 +12,7 @@ share a slot, so that one script call may touch thousands of them.
 | ``<prefix>:{<node>}:probe`` | string | written to see whether Redis takes writes | a millisecond |
 | ``<prefix>:{u:<user>}:conns`` | sorted set | ``<node>/<id>`` by when it expires, ms | the TTL |
 | ``<prefix>:{u:<user>}:agents`` | sorted set | the user's agents, as below | ``agents.remember`` |
+| ``<prefix>:{anonymous}:agents`` | sorted set | the same of all anonymous clients | as that |
 | ``<prefix>:{u:<user>}:share`` | hash | what the user keeps here, see `store.shares` | as that |
 | ``<prefix>:{ip:<address>}:share`` | hash | the same of an address's anonymous clients | as that |
 | ``<prefix>:nodes`` | sorted set | node -> its last heartbeat, ms | longer |
@@ -175,7 +176,8 @@ class Keys:
 
     def user_agents(self, user: str) -> str:
         """The sorted set of the agents that a user has registered; "" for the anonymous."""
-        return f"{self.prefix}:{{u:{quote(user, safe='')}}}:agents"
+        owner = f"u:{quote(user, safe='')}" if user else "anonymous"
+        return f"{self.prefix}:{{{owner}}}:agents"
 
     def share(self, name: str) -> str:
         """The hash of what a user or an address keeps.
