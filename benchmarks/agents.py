@@ -252,6 +252,9 @@ def _two_nodes() -> Iterator[tuple[RunningServer, RunningServer]]:
     settings = {
         "JACKFIELD__AUTH__ANONYMOUS_SCOPES": '["agent"]',
         "JACKFIELD__AGENTS__QUEUE": str(2 * WAITING),
+        # One caller stands for many, and keeps what they would.
+        "JACKFIELD__LIMITS__KEPT_BYTES": str(2**40),
+        "JACKFIELD__LIMITS__KEPT_BYTES_PER_ADDRESS": str(2**40),
     }
     with contextlib.ExitStack() as stack:
         with pinned(where.redis):

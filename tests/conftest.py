@@ -6,6 +6,7 @@ import io
 import logging
 import re
 import secrets
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -28,6 +29,11 @@ hypothesis_settings.register_profile(
     "jackfield", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 hypothesis_settings.load_profile("jackfield")
+
+# Who runs the tests in the background has them ignore SIGINT, and so all that they start: what is
+# tested here is told to stop by it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: What tests do behind the servers' backs, and no server does.
 _FOR_TESTS: Final = "+blpop +config|set +dbsize +echo +flushall +keys +rpush +scan +type +zcard"

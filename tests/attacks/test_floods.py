@@ -139,3 +139,4 @@ async def test_who_comes_again_and_again_is_served_and_sent_away_each_time(
         await asyncio.gather(*threads)
         await wait_until(lambda: _alone(victim))
         await victim.serves_the_honest()
+        assert await _alone(victim)

@@ -112,6 +112,7 @@ async def test_what_the_server_itself_publishes_is_not_charged(config: Config) -
     async with server(config) as running:
         for _ in range(20):
             await running.node.runtimes["keeper"].publish("board:a", {"text": LARGE})
+        assert running.node.shares.refused.total() == 0
 
 
 async def test_a_topic_of_short_history_costs_no_more_however_much_is_published(
@@ -121,6 +122,7 @@ async def test_a_topic_of_short_history_costs_no_more_however_much_is_published(
         async with Member(running, "alice") as alice:
             for _ in range(200):
                 await alice.publish("brief:a", {"text": LARGE})
+        assert running.node.shares.refused.total() == 0
 
 
 async def test_ever_new_topics_are_refused_on_every_path(config: Config) -> None:

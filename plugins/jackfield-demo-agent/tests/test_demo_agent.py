@@ -212,3 +212,5 @@ async def test_the_demo_has_the_agent_without_further_steps() -> None:
     demo = tomllib.loads(DEMO.read_text("utf-8"))
     async with run_server(chat, demo_agent, config=demo) as server, server.connect() as client:
         await wait_until(lambda: _has_agent(client))
+        *_, output = await call(client, "summarise", text=TEXT)
+    assert output == {"text": SUMMARY}

@@ -346,8 +346,9 @@ class AgentAccess:
 
     async def release(self, task: str, attempt: int) -> dict[str, Any]:
         """Hand a task on to another instance, which begins it again."""
-        report = TaskRelease(task, self._instance().id, attempt)
-        outcome = await self._agents.report(self._instance(), report)
+        instance = self._instance()
+        report = TaskRelease(task, instance.id, attempt)
+        outcome = await self._agents.report(instance, report)
         if outcome.word == "illegal":
             words = "The skill is not idempotent: nobody else may begin the task again."
             raise Error("conflict", words, state=outcome.state)

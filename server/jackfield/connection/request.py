@@ -151,3 +151,5 @@ class Request(Generic[Options_co]):
         if self.timer is not None:
             self.timer.cancel()
         del self.connection.requests[self.key]
+        # Its own key would be a cycle, which only the garbage collector ends.
+        self.key = None

@@ -184,6 +184,7 @@ async def test_this_node_polls_at_once_for_what_it_has_revoked() -> None:
     await wait_until(lambda: revocations.is_ready)
     await revocations.revoke(RevocationKind.USER, "alice", 60)
     await wait_until(lambda: stand.closed == (CloseCode.REVOKED, None))
+    assert stand.closed == (CloseCode.REVOKED, None)
     running.cancel()
     await asyncio.wait([running])
 

@@ -20,7 +20,8 @@ async def test_a_wait_that_is_too_long_is_one_of_the_clients_errors() -> None:
 @pytest.mark.parametrize("seconds", [None, math.inf])
 async def test_without_a_limit_it_takes_as_long_as_it_takes(seconds: float | None) -> None:
     async with time_limit(seconds):
-        await asyncio.sleep(0)
+        done = await asyncio.sleep(0, "done")
+    assert done == "done"
 
 
 async def test_a_timeout_within_stays_what_it_is() -> None:

@@ -1,27 +1,20 @@
 """The outbox: whole frames in order, one write per turn of the loop, and bounds that are kept."""
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from operator import methodcaller
 from typing import Any
 
 import pytest
-import uvloop
 from aiohttp import WSMsgType
 
 from jackfield.connection.outbox import Outbox
 from jackfield.wire import frames
-from tests.support.outboxes import LIMIT, NEVER, Recorded, at_once
+from tests.support.outbox_pairs import Run, on_both_loops, pair, read
+from tests.support.outboxes import LIMIT, Recorded, at_once
 from tests.support.routing import turns
 
-#: Seconds: only a test that fails ever waits this long.
-PATIENCE = 10.0
 ROOM = 16 * 1024
-
-on_both_loops = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
-Run = Callable[[Coroutine[Any, Any, None]], None]
 
 
 async def test_frames_of_one_turn_are_written_joined_and_in_order() -> None:
@@ -270,42 +263,6 @@ async def test_a_discarded_outbox_checks_nothing_any_more() -> None:
     assert timer is not None
     assert timer.cancelled()
     assert not recorded.is_checked
-
-
-@asynccontextmanager
-async def pair(
-    *, limit: int = 1 << 20, write_timeout: float = NEVER
-) -> AsyncIterator[tuple[Outbox, asyncio.Transport, socket.socket, asyncio.Event]]:
-    """An outbox on a real socket, its transport, the client's end, and whether it stalled."""
-    stalled = asyncio.Event()
-    ours, theirs = socket.socketpair()
-    theirs.setblocking(False)
-
-    async def drain() -> None:
-        """Nothing here waits for room."""
-
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
-    outbox = Outbox(transport, drain, limit=limit, timeout=write_timeout, on_stalled=stalled.set)
-    faults: list[Any] = []
-    loop.set_exception_handler(lambda _, context: faults.append(context))
-    try:
-        async with asyncio.timeout(PATIENCE):
-            yield outbox, transport, theirs, stalled
-    finally:
-        outbox.discard()
-        transport.abort()
-        theirs.close()
-        await turns()
-    assert faults == []
-
-
-async def read(client: socket.socket, size: int) -> bytes:
-    loop = asyncio.get_running_loop()
-    data = b""
-    while len(data) < size and (more := await loop.sock_recv(client, 1 << 16)):
-        data += more
-    return data
 
 
 @on_both_loops

@@ -5,76 +5,23 @@ import contextlib
 import os
 import random
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
-import uvloop
 
 from jackfield.connection.outbox import LoopTurn, Outbox, send_to_all
 from jackfield.wire import frames
+from tests.support import outbox_pairs
+from tests.support.outbox_pairs import Run, on_both_loops, read
 
-#: Seconds: only a test that fails ever waits this long.
-PATIENCE = 10.0
-
-on_both_loops = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
-Run = Callable[[Coroutine[Any, Any, None]], None]
-
-
-class Guard(asyncio.Protocol):
-    """Tells the outbox of the end, as the server's protocol does."""
-
-    outbox: Outbox
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        del exc
-        self.outbox.discard()
+#: Outboxes that may write straight to their socket.
+pair = partial(outbox_pairs.pair, limit=1 << 24, direct=True)
 
 
 def send_now(outbox: Outbox, frame: bytes) -> None:
     send_to_all([outbox], frame)
-
-
-@asynccontextmanager
-async def pair(
-    *, limit: int = 1 << 24
-) -> AsyncIterator[tuple[Outbox, asyncio.Transport, socket.socket, asyncio.Event]]:
-    """An outbox that knows its socket, its transport, the client's end, and whether it stalled."""
-    stalled = asyncio.Event()
-    ours, theirs = socket.socketpair()
-    theirs.setblocking(False)
-
-    async def drain() -> None:
-        """Nothing here waits for room."""
-
-    loop = asyncio.get_running_loop()
-    transport, protocol = await loop.create_connection(Guard, sock=ours)
-    outbox = protocol.outbox = Outbox(
-        transport,
-        drain,
-        limit=limit,
-        timeout=3600,
-        on_stalled=stalled.set,
-        descriptor=transport.get_extra_info("socket").fileno(),
-    )
-    try:
-        async with asyncio.timeout(PATIENCE):
-            yield outbox, transport, theirs, stalled
-    finally:
-        outbox.discard()
-        transport.abort()
-        theirs.close()
-        await asyncio.sleep(0)
-
-
-async def read(client: socket.socket, size: int) -> bytes:
-    loop = asyncio.get_running_loop()
-    data = b""
-    while len(data) < size and (more := await loop.sock_recv(client, 1 << 16)):
-        data += more
-    return data
 
 
 def frame(number: int, size: int) -> bytes:

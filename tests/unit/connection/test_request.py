@@ -1,6 +1,8 @@
 """A request is stopped once, answered once, and gone from its connection at its end."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -21,12 +23,15 @@ async def connected() -> AsyncIterator[Connected]:
 
 
 def request_of(
-    connected: Connected, message_id: int | str | None = 1, timeout: float | None = 3600.0
+    connected: Connected,
+    message_id: int | str | None = 1,
+    timeout: float | None = 3600.0,
+    data: object = None,
 ) -> Request[MessageOptions]:
     options = MessageOptions(
         "a.b", scopes=frozenset(), rate=None, streams=False, concurrent=False, timeout=timeout
     )
-    request = Request(connected.connection, options, message_id, {})
+    request = Request(connected.connection, options, message_id, data)
     connected.connection.requests[request.key] = request
     return request
 
@@ -166,3 +171,23 @@ async def test_at_its_end_it_leaves_its_connection_and_its_timer(
     assert connected.connection.requests == {}
     assert request.timer is not None
     assert request.timer.cancelled()
+
+
+@pytest.mark.parametrize("message_id", [1, "x", None])
+async def test_it_is_freed_at_its_end_without_the_garbage_collector(
+    connected: Connected, message_id: int | str | None
+) -> None:
+    class Payload:
+        """What can be referred to weakly, as a request can't."""
+
+    payload = Payload()
+    request = request_of(connected, message_id, data=payload)
+    request.start_timeout()
+    kept = weakref.ref(payload)
+    gc.disable()
+    try:
+        request.finish()
+        del request, payload
+        assert kept() is None
+    finally:
+        gc.enable()

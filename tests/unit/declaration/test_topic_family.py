@@ -115,20 +115,23 @@ def test_a_hook_is_kept_and_stays_the_function_it_was(hook: str) -> None:
 
 @hooks
 def test_a_hook_may_take_anything(hook: str) -> None:
-    getattr(family(), hook)(anything)
+    room = family()
+    getattr(room, hook)(anything)
+    assert getattr(room, HOOKS[hook][0]) is anything
 
 
 def test_a_hook_is_given_the_parts_by_their_names() -> None:
-    family().authorize(may_too)
-
     async def reversed_parts(ctx: Context, b: str, a: str) -> bool:
         return a < b
 
     async def none_to_take(ctx: Context) -> bool:
         return True
 
-    family("room:{a}:{b}").authorize(reversed_parts)
-    family("broadcast").authorize(none_to_take)
+    takers = {"room:{name}": may_too, "room:{a}:{b}": reversed_parts, "broadcast": none_to_take}
+    for pattern, hook in takers.items():
+        declared = family(pattern)
+        declared.authorize(hook)
+        assert getattr(declared, HOOKS["authorize"][0]) is hook
 
 
 @hooks

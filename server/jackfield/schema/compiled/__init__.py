@@ -57,7 +57,7 @@ def compile_schema(schema: Schema, otherwise: Load | None = None) -> Compilation
         return Compilation(None, "it has many=True")
     module = Module()
     try:
-        entry = module.loader_of(schema)
+        entry = module.entry_of(schema)
         source = _generate(module, f"loader of {type(schema).__name__}")
     except NotUnderstood as exc:
         return Compilation(None, f"{module.place}: {exc}" if module.place else str(exc))

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from marshmallow import Schema, fields, missing, types
 
-from .understood import NotUnderstood, check_schema
+from .understood import NotUnderstood, check_schema, whole_validators
 
 #: Lines of Python, indented relative to where they will stand.
 Lines = Iterator[str]
@@ -47,12 +47,14 @@ class Order:
         schema: What it loads.
         unknown: What it does with keys that are not declared.
         place: The field it was first met in, as a path from the outermost schema.
+        validators: The methods of the schema that validate the object as a whole, by their names.
     """
 
     name: str
     schema: Schema
     unknown: types.UnknownOption
     place: str
+    validators: tuple[str, ...] = ()
 
 
 class Module:
@@ -93,6 +95,20 @@ class Module:
             return repr(value)
         return self.give(name, value)
 
+    def entry_of(self, schema: Schema) -> str:
+        """Return the name of the function that loads a payload by a schema.
+
+        Raises:
+            NotUnderstood: The schema loads in a way of its own.
+        """
+        check_schema(schema, is_entry=True)
+        validators = tuple(whole_validators(schema))
+        if not validators:
+            return self.loader_of(schema)
+        name = self.new(f"load_{type(schema).__name__}")
+        self._orders.append(Order(name, schema, schema.unknown, self.place, validators))
+        return name
+
     def loader_of(self, schema: Schema, unknown: types.UnknownOption | None = None) -> str:
         """Return the name of the function that loads one object by a schema.
 
@@ -101,7 +117,7 @@ class Module:
         Raises:
             NotUnderstood: The schema loads in a way of its own.
         """
-        check_schema(schema)
+        check_schema(schema, is_entry=False)
         unknown = schema.unknown if unknown is None else unknown
         signature = _signature(schema, unknown)
         if signature not in self._loaders:

@@ -44,6 +44,9 @@ def _body(order: Order, module: Module) -> Lines:
         yield "        result[key] = data[key]"
     elif order.unknown != EXCLUDE:
         raise NotUnderstood(f"it has unknown={order.unknown!r}")
+    for name in order.validators:
+        validator = module.give(name, getattr(order.schema, name))
+        yield f"{validator}(result, partial=None, many=False, unknown={order.unknown!r})"
     yield "return result"
 
 

@@ -24,14 +24,33 @@ class NotUnderstood(Exception):  # noqa: N818 - an answer, not an error
     """There is no code for something in a schema; the words say for what."""
 
 
-def check_schema(schema: Schema) -> None:
-    """Raise `NotUnderstood` if a schema loads in a way of its own."""
-    for tag in _HOOKS:
+def check_schema(schema: Schema, *, is_entry: bool) -> None:
+    """Raise `NotUnderstood` if a schema loads in a way of its own.
+
+    Args:
+        schema: The schema.
+        is_entry: Whether one object is loaded by it, and is the payload: what validates that as a
+            whole is understood then.
+    """
+    for tag in _HOOKS[:-1] if is_entry else _HOOKS:
         for name, *_ in schema._hooks[tag]:  # noqa: SLF001 - marshmallow has no other list of them
             raise NotUnderstood(f"{type(schema).__name__} has the @{tag} method {name!r}")
     _check_methods(schema, Schema, _SCHEMA_MAY)
     if schema.partial is not None:
         raise NotUnderstood(f"{type(schema).__name__} has partial={schema.partial!r}")
+
+
+def whole_validators(schema: Schema) -> list[str]:
+    """Return the names of the methods that validate one object as a whole, in their order.
+
+    Raises:
+        NotUnderstood: One of them is given the data as it was sent, too, and may change it.
+    """
+    hooks = schema._hooks[VALIDATES_SCHEMA]  # noqa: SLF001 - marshmallow has no other list of them
+    for name, _, options in hooks:
+        if options.get("pass_original"):
+            raise NotUnderstood(f"{type(schema).__name__} has pass_original=True at {name!r}")
+    return [name for name, *_ in sorted(hooks, key=lambda hook: not hook[1])]
 
 
 def check_field(field: fields.Field[Any], own: type[fields.Field[Any]]) -> None:

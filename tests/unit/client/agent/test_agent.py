@@ -55,6 +55,7 @@ async def test_an_agent_serves_once_at_a_time(agent: Agent, registry: AgentRegis
             await agent.serve()
     async with agent.running():
         await registry.wait_for("register", 2)
+    assert len(registry.peers) == 2
 
 
 @pytest.mark.parametrize(
@@ -83,6 +84,7 @@ async def test_an_agent_that_was_closed_as_idle_comes_back(
     async with agent.running():
         await registry.peers[-1].socket.close(code=1000, message=b"idle")
         await registry.wait_for("register", 2)
+    assert len(registry.peers) == 2
 
 
 async def test_an_agent_that_is_refused_for_now_comes_back(

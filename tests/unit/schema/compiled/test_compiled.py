@@ -23,6 +23,7 @@ from marshmallow import (
     fields,
     missing,
     validate,
+    validates_schema,
 )
 
 from jackfield.schema.compiled import compile_schema
@@ -111,6 +112,31 @@ def test_a_compiled_schema_loads_and_refuses_as_marshmallow_does(
 ) -> None:
     schema, payloads = example
     assert_no_difference(schema, *payloads)
+
+
+class Between(Schema):
+    """What is validated as a whole, by one object's method and by one that knows of lists."""
+
+    low = fields.Integer(required=True)
+    high = fields.Integer(load_default=10)
+
+    @validates_schema
+    def is_ordered(self, data: dict[str, Any], **given: Any) -> None:
+        assert given == {"partial": None, "many": False, "unknown": self.unknown}
+        if data["low"] > data["high"]:
+            raise ValidationError("They are the wrong way round.", "low")
+
+    @validates_schema(pass_collection=True)
+    def is_rounded(self, data: dict[str, Any], **given: Any) -> None:
+        assert given == {"partial": None, "many": False, "unknown": self.unknown}
+        data["low"] -= data["low"] % 2
+
+
+@pytest.mark.parametrize("unknown", [RAISE, EXCLUDE, INCLUDE])
+def test_a_payload_is_validated_as_a_whole_as_marshmallow_does(unknown: Any) -> None:
+    payloads = [{"low": 5}, {"low": 11}, {"low": 5, "high": 4}, {}, {"low": 1, "else": 2}]
+    assert_no_difference(Between(unknown=unknown), *payloads)
+    assert compiled_alone(Between(unknown=unknown))({"low": 5}) == {"low": 4, "high": 10}
 
 
 every_kind = pytest.mark.parametrize(

@@ -16,7 +16,12 @@ from marshmallow import (
 )
 
 from jackfield.schema.compiled import compile_schema
-from jackfield.schema.compiled.understood import NotUnderstood, check_field, check_schema
+from jackfield.schema.compiled.understood import (
+    NotUnderstood,
+    check_field,
+    check_schema,
+    whole_validators,
+)
 from tests.support.schemas import Kin
 
 
@@ -55,6 +60,12 @@ class WhollyChecked(Schema):
     @validates_schema
     def check_all(self, data: Any, **_: Any) -> None:
         raise ValidationError(repr(data))
+
+
+class CheckedAsSent(Schema):
+    @validates_schema(pass_original=True)
+    def compare(self, data: Any, sent: Any, **_: Any) -> None:
+        raise ValidationError(repr((data, sent)))
 
 
 class OwnDictionary(Schema):
@@ -109,7 +120,11 @@ LEFT_TO_MARSHMALLOW: list[tuple[Schema, str]] = [
     (Hooked(), "Hooked has the @post_load method 'make'"),
     (Prepared(), "Prepared has the @pre_load method 'prepare'"),
     (Checked(), "Checked has the @validates method 'check_name'"),
-    (WhollyChecked(), "WhollyChecked has the @validates_schema method 'check_all'"),
+    (
+        schema_of(a=fields.Nested(WhollyChecked)),
+        "a: WhollyChecked has the @validates_schema method 'check_all'",
+    ),
+    (CheckedAsSent(), "CheckedAsSent has pass_original=True at 'compare'"),
     (schema_of(a=fields.Nested({"b": fields.Nested(Hooked)})), "a.b: Hooked has the @post_load"),
     (OwnDictionary(), "OwnDictionary has its own dict_class"),
     (OwnLoad(), "OwnLoad has its own load"),
@@ -151,14 +166,24 @@ def test_what_is_not_understood_is_left_to_marshmallow_and_the_reason_told(
 
 
 def test_marshmallows_own_schemas_and_fields_are_understood() -> None:
-    check_schema(Kin())
+    check_schema(Kin(), is_entry=False)
     check_field(fields.Integer(), fields.Integer)
 
 
 @pytest.mark.parametrize("schema", [Hooked(), OwnLoad(), Kin(partial=True)])
 def test_a_schema_with_a_way_of_its_own_is_not(schema: Schema) -> None:
     with pytest.raises(NotUnderstood, match=type(schema).__name__):
-        check_schema(schema)
+        check_schema(schema, is_entry=True)
+
+
+def test_what_validates_a_payload_as_a_whole_is_understood_in_the_order_of_marshmallow() -> None:
+    class Twice(WhollyChecked):
+        @validates_schema(pass_collection=True)
+        def check_first(self, data: Any, **_: Any) -> None:
+            raise ValidationError(repr(data))
+
+    check_schema(Twice(), is_entry=True)
+    assert whole_validators(Twice()) == ["check_first", "check_all"]
 
 
 def test_a_field_with_a_way_of_its_own_is_not() -> None:

@@ -1,7 +1,7 @@
 """A topic is followed over as many connections as it takes, and nothing comes twice."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
@@ -17,24 +17,11 @@ from jackfield.client import (
     RequestError,
     follow,
 )
-from tests.support.peer import Peer, Room, Server, serve
+from tests.support.peer import Peer, Room, Server
 from tests.support.waiting import wait_until
 
 #: Seconds to wait at the most before each connection: no test is about them.
 HASTY: dict[str, Any] = {"backoff": 0.01, "max_backoff": 0.01}
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    async with serve() as server:
-        yield server
-
-
-@pytest.fixture
-def room(server: Server) -> Room:
-    room = Room()
-    server.answer = room.answer
-    return room
 
 
 @pytest.fixture

@@ -1,33 +1,10 @@
 """A reader of a topic that is too slow costs nobody anything, and misses only what is not kept."""
 
-from collections.abc import AsyncIterator
-
-import pytest
-
-from jackfield.client import Client, Event, Gap, Presence, RequestError, Subscription, connect
-from tests.support.peer import Room, Server, serve
+from jackfield.client import Client, Event, Gap, Presence, RequestError, Subscription
+from tests.support.peer import Room
 
 #: A few of these are more than the client of these tests lets wait.
 LONG = {"text": "x" * 200}
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    async with serve() as server:
-        yield server
-
-
-@pytest.fixture
-def room(server: Server) -> Room:
-    room = Room()
-    server.answer = room.answer
-    return room
-
-
-@pytest.fixture
-async def client(server: Server) -> AsyncIterator[Client]:
-    async with connect(server.url, buffer_bytes=1000) as client:
-        yield client
 
 
 async def read_all(subscription: Subscription) -> tuple[list[object], Exception | None]:

@@ -1,7 +1,6 @@
 """What the Python client makes of topics, against a server whose every word the test speaks."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
@@ -18,33 +17,7 @@ from jackfield.client import (
     Subscription,
     connect,
 )
-from tests.support.peer import Peer, Room, Server, serve
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    async with serve() as server:
-        yield server
-
-
-@pytest.fixture
-async def client(server: Server) -> AsyncIterator[Client]:
-    async with connect(server.url, buffer_bytes=1000) as client:
-        yield client
-
-
-@pytest.fixture
-async def peer(server: Server, client: Client) -> Peer:
-    assert client.closed is None
-    return await server.peers.get()
-
-
-@pytest.fixture
-def room(server: Server) -> Room:
-    """A topic that the server answers for by itself."""
-    room = Room()
-    server.answer = room.answer
-    return room
+from tests.support.peer import Peer, Room, Server
 
 
 async def send_event(peer: Peer, offset: int, topic: str = "room:lobby") -> None:

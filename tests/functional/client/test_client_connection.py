@@ -19,26 +19,8 @@ from jackfield.client import (
     connect,
 )
 from jackfield.client import socket as client_socket
-from tests.support.peer import Peer, Server, serve
+from tests.support.peer import Peer, Server
 from tests.support.waiting import promptly
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    async with serve() as server:
-        yield server
-
-
-@pytest.fixture
-async def client(server: Server) -> AsyncIterator[Client]:
-    async with connect(server.url, buffer_bytes=1000) as client:
-        yield client
-
-
-@pytest.fixture
-async def peer(server: Server, client: Client) -> Peer:
-    assert client.closed is None
-    return await server.peers.get()
 
 
 async def is_alive(client: Client, peer: Peer) -> bool:

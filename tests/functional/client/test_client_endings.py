@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -25,7 +25,7 @@ from jackfield.client import (
     follow,
 )
 from jackfield.testing import run_server
-from tests.support.peer import WELCOME, Peer, Room, Server, serve
+from tests.support.peer import WELCOME, Peer, Room, Server
 from tests.support.waiting import wait_until
 
 Config = Mapping[str, Any]
@@ -33,24 +33,6 @@ Config = Mapping[str, Any]
 #: Seconds: only a test that fails ever waits this long.
 PATIENCE = 10.0
 HASTY: dict[str, Any] = {"backoff": 0.01, "max_backoff": 0.01}
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    async with serve() as server:
-        yield server
-
-
-@pytest.fixture
-async def client(server: Server) -> AsyncIterator[Client]:
-    async with connect(server.url) as client:
-        yield client
-
-
-@pytest.fixture
-async def peer(server: Server, client: Client) -> Peer:
-    assert client.closed is None
-    return await server.peers.get()
 
 
 # Errors of any form.
@@ -96,13 +78,6 @@ async def test_times_to_wait_that_are_none_are_not_waited(server: Server, room: 
         await wait_until(lambda: room.members)
         await room.publish({"n": 1})
         assert await asyncio.wait_for(step, PATIENCE) == Event(1, {"n": 1}, "e1")
-
-
-@pytest.fixture
-def room(server: Server) -> Room:
-    room = Room()
-    server.answer = room.answer
-    return room
 
 
 async def test_a_plugin_that_gives_no_text_for_a_message_is_told_so(config: Config) -> None:
