@@ -261,6 +261,7 @@ class Agents:
                     capacity=capacity,
                     skills=skills,
                     may_take_over=holds,
+                    may_be_new=not self.shares.nearly_full,
                 )
             )
             try:

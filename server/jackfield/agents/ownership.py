@@ -44,6 +44,7 @@ def refused_registration(word: str, agent: str, settings: AgentSettings, shares:
     if word == "owned":
         return not_owner(agent)
     if word == "too_many":
+        shares.check_memory()  # then no name may be new
         shares.refused["per_user"] += 1
         limit = settings.per_user
         return Error(

@@ -168,6 +168,7 @@ class AgentStore:
         capacity: int,
         skills: dict[str, tuple[str, bytes]],
         may_take_over: bool = False,
+        may_be_new: bool = True,
     ) -> RegistrationReply:
         """Register an instance at this node, or one that has come back to it.
 
@@ -178,12 +179,13 @@ class AgentStore:
             capacity: How many tasks it takes at once.
             skills: Digest and definition of each.
             may_take_over: Whether the agent may be had although it is another user's.
+            may_be_new: Whether the user may have another agent than before.
         """
         definitions = (
             (skill, b"%s %s" % (digest.encode(), definition))
             for skill, (digest, definition) in skills.items()
         )
-        claimed = await self._claim(agent, user, self._settings.per_user)
+        claimed = await self._claim(agent, user, self._settings.per_user if may_be_new else 0)
         if claimed == b"full":
             owner = await self._client.execute("GET", self._keys.agent_owner(agent))
             is_owned = owner not in (None, user.encode()) and not may_take_over

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -273,3 +274,16 @@ async def test_a_name_is_its_owners_for_as_long_as_a_call_waits(config: Config) 
         assert await node.redis.execute("PTTL", owner) <= 60_000
         await call(node)
         assert await node.redis.execute("PTTL", owner) > 3_500_000
+
+
+async def test_while_redis_is_nearly_full_nobody_gets_another_agent(node: NodeAgents) -> None:
+    await node.bot().register()
+    memory: Any = node.agents.shares._memory
+    node.agents.shares._memory = full = SimpleNamespace(nearly_full=True)  # type: ignore[assignment]
+    await node.bot(connection_id="again").register()
+    new = node.bot(connection_id="new").access.register("another", [SAY])
+    error = await refused(new)
+    assert (error.code, error.retryable) == ("unavailable", True)
+    full.nearly_full = False
+    await node.bot(connection_id="new").access.register("another", [SAY])
+    node.agents.shares._memory = memory
