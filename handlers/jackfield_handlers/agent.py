@@ -13,6 +13,7 @@ from jackfield.wire.agent_limits import (
     MAX_CHUNKS,
     MAX_CODE_LENGTH,
     MAX_COUNT,
+    MAX_PAGE,
     MAX_REASON,
     MAX_SECONDS,
     MAX_SKILLS,
@@ -83,12 +84,22 @@ class ListAgents(Schema):
     """Which agents are wanted."""
 
     skill = fields.String(validate=_SKILL)
+    limit = fields.Integer(
+        strict=True,
+        load_default=MAX_PAGE,
+        validate=validate.Range(1, MAX_PAGE),
+        metadata={"description": "How many there may be in the page."},
+    )
+    after = fields.String(
+        validate=_AGENT, metadata={"description": "What the page before this told as `next`."}
+    )
 
 
 class Agents(Schema):
     """Agents, with their skills and how busy they are."""
 
     agents = fields.List(fields.Dict(), required=True)
+    next = fields.String(metadata={"description": "There are more, behind this one."})
 
 
 class Call(Schema):
@@ -219,7 +230,7 @@ async def may_see(ctx: Context, id: str) -> bool:  # noqa: A002 - the name of th
 @agent.handler("agent.list", ListAgents, reply=Agents)
 async def list_agents(ctx: Context, data: dict[str, Any]) -> dict[str, Any]:
     """List agents with their skills, and how busy they are."""
-    return {"agents": await ctx.agents.list(data.get("skill"))}
+    return await ctx.agents.page(data.get("skill"), after=data.get("after"), limit=data["limit"])
 
 
 @agent.handler("agent.call", Call)

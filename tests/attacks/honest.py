@@ -51,6 +51,7 @@ class Honest:
     async def _served(self, client: Client, events: Any) -> None:
         word = secrets.token_hex(4)
         assert await client.request("session.ping", {"word": word}) == {"word": word}
+        assert "echo" in [agent["name"] for agent in await client.agents()]
         await client.request(
             "topic.publish", {"topic": "whisper:honest", "payload": {"word": word}}
         )

@@ -26,6 +26,8 @@ from tests.support.tokens import jwt_section, token
 MEMORY: Final = 64 * 2**20
 KEPT: Final = 4 * 2**20
 NEW_TOPICS: Final = 60
+NAMES: Final = 5
+QUEUE_SHARE: Final = 5
 #: Seconds.
 BOUND: Final = 10.0
 
@@ -62,6 +64,8 @@ class Siege:
         self.seconds = 0.0
         #: What was answered, by the names of rows.
         self.answers: dict[str, Answers] = {}
+        #: Never set: what waits for it waits for as long as the siege goes on.
+        self.forever = asyncio.Event()
 
     def connect(self, user: str, *scopes: str) -> AbstractAsyncContextManager[Client]:
         """Connect as a user."""
@@ -113,7 +117,12 @@ async def besieged(directory: Path) -> AsyncIterator[Siege]:
         "embedded",
         auth__jwt=jwt_section(directory),
         limits=limits,
-        agents={"ttl": "10s", "lease": "5s"},
+        agents={
+            "ttl": "10s",
+            "lease": "5s",
+            "per_user": NAMES,
+            "queue_per_user": QUEUE_SHARE,
+        },
     )
     config["redis"] |= {"embedded_memory": MEMORY, "timeout": "2s"}
     async with serving(config, _PLUGIN) as node:

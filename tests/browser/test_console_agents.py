@@ -61,6 +61,19 @@ async def output(page: Page) -> Any:
     return json.loads(await group(page, "Output").inner_text())
 
 
+async def test_agents_are_all_listed_though_they_fit_no_single_reply(
+    windows: Windows, server: RunningServer, parrot: Parrot
+) -> None:
+    skills = [{"id": f"s{n}", "description": "x" * 1900} for n in range(30)]
+    for n in range(10):
+        async with server.connect() as client:
+            payload = {"name": f"large-{n}", "skills": skills}
+            await client.request("agent.register", payload)
+    page = await opened(windows, server, "agents")
+    listed = page.get_by_role("navigation", name="Agents", exact=True)
+    await expect(listed.get_by_role("heading")).to_have_count(11)
+
+
 async def test_agents_and_their_skills_are_listed_with_their_load(
     windows: Windows, server: RunningServer, parrot: Parrot
 ) -> None:

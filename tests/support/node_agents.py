@@ -8,7 +8,7 @@ import msgspec
 
 from jackfield.agents.access import AgentAccess
 from jackfield.agents.agents import Agents
-from jackfield.agents.instance import SCOPE
+from jackfield.agents.ownership import SCOPE
 from jackfield.config import load_settings
 from jackfield.wire.identity import Identity
 from tests.support.connected import Connected

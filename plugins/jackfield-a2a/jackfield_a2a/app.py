@@ -57,8 +57,7 @@ def create_app(
 
     async def agents() -> list[dict[str, Any]]:
         async with pool.lease(token) as lease:
-            reply = await lease.client.request("agent.list", timeout=_LIST_TIMEOUT)
-        return list(reply["agents"])
+            return await lease.client.agents(timeout=_LIST_TIMEOUT)
 
     async def index(_: Request) -> Response:
         """List the agents."""

@@ -15,11 +15,13 @@ from jackfield.connection.running import MessageOptions
 from jackfield.declaration.replies import Reply, Stated
 from jackfield.schema.untrusted import compile_untrusted
 from jackfield.store.tasks import HeldTask, TaskEnd, TaskRelease, TaskUpdate
+from jackfield.wire.agent_limits import MAX_PAGE
 from jackfield.wire.errors import Error, field_fault, with_faults
 
 from .agents import Agents
 from .call import Call, CallOptions
 from .instance import REGISTRATION, ConnectedInstance
+from .listing import describe_agent, page_of
 from .task import ENDED, is_task_id, output_of, task_object
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -51,17 +53,29 @@ class AgentAccess:
         """List all agents, or those that have a skill."""
         agents = await self._agents.directory.agents()
         return [
-            {
-                "name": name,
-                "skills": [self._embed(msgspec.Raw(text)) for _, text in state.skills.values()],
-                "instances": len(state.instances),
-                "capacity": sum(each.capacity for each in state.instances),
-                "running": sum(each.running for each in state.instances),
-                "queued": state.waiting,
-            }
+            describe_agent(name, state, self._connection.codec)
             for name, state in sorted(agents.items())
             if skill is None or skill in state.skills
         ]
+
+    async def page(
+        self, skill: str | None = None, *, after: str | None = None, limit: int = MAX_PAGE
+    ) -> dict[str, Any]:
+        """List agents in a page that fits into a reply; ``next`` is ``after`` for the next one.
+
+        Args:
+            skill: As of `list`.
+            after: The name behind which the page begins; None for the first page.
+            limit: How many agents there may be in it.
+        """
+        return page_of(
+            await self._agents.directory.agents(),
+            self._connection.codec,
+            skill=skill,
+            after=after,
+            limit=limit,
+            reply_bytes=self._agents.reply_bytes,
+        )
 
     async def call(
         self,

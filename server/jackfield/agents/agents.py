@@ -24,9 +24,10 @@ from jackfield.wire.errors import Error
 
 from .call import Call, CallOptions
 from .channels import AgentChannel, AgentChannels
-from .charging import charge_task, task_timeout
+from .charging import charge_task, full_queue, payer_name, task_timeout
 from .directory import Directory
-from .instance import REGISTRATION, SCOPE, AssignedTask, ConnectedInstance
+from .instance import REGISTRATION, AssignedTask, ConnectedInstance
+from .ownership import SCOPE, may_take_over, refused_registration, scope_of
 from .task_events import TaskEvents
 from .throttle import AgentThrottle
 from .upkeep import Upkeep
@@ -36,8 +37,6 @@ _log = structlog.get_logger("jackfield")
 #: Seconds that a report waits for a slow caller before it asks Redis whether it still must: whoever
 #: was to have it resume may be gone.
 _PAUSE_CHECK: Final = 5.0
-#: Seconds that a caller is told to wait when too many wait.
-_RETRY_AFTER: Final = 1.0
 
 
 class Agents:
@@ -62,6 +61,7 @@ class Agents:
         self.settings = settings.agents
         #: Bytes of an event, and so of an update or an output, at most.
         self.event_bytes = settings.limits.event_bytes
+        self.reply_bytes = settings.limits.reply_bytes
         self._close_timeout = settings.redis.timeout
         self.store = AgentStore(redis, keys, settings.agents)
         self.directory = Directory(self.store)
@@ -123,12 +123,8 @@ class Agents:
             if outcome.word == "same":
                 task = str(outcome.rest[0], "ascii")
                 return await self.follow(task) if options.follow else self._make_call(task)
-            if outcome.word == "full":
-                raise Error(
-                    "unavailable",
-                    "Too many calls wait for this agent.",
-                    retry_after=_RETRY_AFTER,
-                )
+            if outcome.word in ("full", "share"):
+                raise full_queue(outcome.word, self.shares, self.settings)
             # It has changed since it was looked up.
             self.directory.invalidate()
             options = replace(options, skill=await self.directory.find(skill.agent, skill.id))
@@ -170,6 +166,7 @@ class Agents:
             options.key,
             skill.idempotent,
             kept,
+            payer_name(options.payer),
         )
 
     async def follow(self, task: str) -> Call:
@@ -242,10 +239,16 @@ class Agents:
         """Register a connection as an instance, which is sent its orders from `activate` on.
 
         Raises:
-            Error: ``forbidden`` if the instance is another user's; ``unavailable``.
+            Error: ``forbidden`` if the agent or the instance is another user's; ``too_large``,
+                ``rate_limited``, ``unavailable``.
         """
+        holds = may_take_over(connection, agent)
         instance = ConnectedInstance(
-            instance_id or secrets.token_urlsafe(16), agent, connection, self._redeliver
+            instance_id or secrets.token_urlsafe(16),
+            agent,
+            connection,
+            self._redeliver,
+            frozenset({SCOPE, scope_of(agent)} if holds else {SCOPE}),
         )
         async with self.channels.use(agent) as channel:
             former = channel.instances.get(instance.id)
@@ -257,6 +260,8 @@ class Agents:
                     user=connection.user or "",
                     capacity=capacity,
                     skills=skills,
+                    may_take_over=holds,
+                    may_be_new=not self.shares.nearly_full,
                 )
             )
             try:
@@ -266,9 +271,9 @@ class Agents:
                 if not registering.done():  # its connection has ended, and Redis may have it by now
                     self._track(self._undo_registration(instance, registering))
                 raise
-        if registered.foreign:
+        if registered.refusal:
             channel.restore(instance, former)
-            raise Error("forbidden", "The instance is another user's.", scopes=[])
+            raise refused_registration(registered.refusal, agent, self.settings, self.shares)
         if former is not None:
             if former.connection is connection:
                 instance.take_tasks_of(former)
@@ -346,8 +351,9 @@ class Agents:
         await self.store.leave(instance.agent, instance.id, left=False)
 
     async def check_again(self, connection: Connection) -> None:
-        """Take an instance away from a connection whose new identity lacks the scope."""
-        if SCOPE not in connection.identity.scopes:
+        """Take an instance away from a connection whose new identity lacks a scope it needs."""
+        instance = connection[REGISTRATION].instance
+        if instance is not None and not instance.needs <= connection.identity.scopes:
             self.leave(connection)
 
     def leave(self, connection: Connection) -> None:

@@ -89,6 +89,8 @@ class AgentChannel:
         if verb == "moved":  # it has come back at another node
             self.remove(instance)
             instance.connection[REGISTRATION].instance = None
+        elif verb == "unregistered":
+            instance.lose_agent()
         else:
             instance.obey(task, int(attempt), verb, body, int(number[0]) if number else 0)
 

@@ -3,7 +3,10 @@
 from typing import Final
 
 from jackfield.config import AgentSettings
+from jackfield.connection.connection import Connection
+from jackfield.connection.permits import address_key
 from jackfield.connection.shares import TASK_BYTES, Shares
+from jackfield.wire.errors import Error
 
 from .call import CallOptions
 
@@ -12,6 +15,8 @@ from .call import CallOptions
 _SMALL_INPUT: Final = 4096
 #: Seconds that any task is kept: its caller must be able to read what became of it.
 _SHORTEST: Final = 60.0
+#: Seconds that a caller is told to wait when too many wait.
+_RETRY_AFTER: Final = 1.0
 
 
 def task_timeout(settings: AgentSettings, options: CallOptions) -> float:
@@ -46,3 +51,38 @@ def charge_task(
     size = 2 * input_size + sum(map(len, options.watchers)) + TASK_BYTES
     shares.charge(options.payer, size, task_timeout(settings, options) + kept)
     return kept
+
+
+def payer_name(payer: Connection | None) -> str:
+    """Return whose share of an agent's queue a task takes: as of `Shares`; "" for nobody's."""
+    if payer is None:
+        return ""
+    if payer.user is not None:
+        return f"u:{payer.user}"
+    address = address_key(payer.remote)
+    return f"c:{payer.id}" if address is None else f"ip:{address}"
+
+
+def full_queue(word: str, shares: Shares, settings: AgentSettings) -> Error:
+    """Return why a call may not wait.
+
+    Args:
+        word: What the store says: ``full`` for everybody, or ``share`` for this caller.
+        shares: Count the refusals.
+        settings: How many may wait.
+    """
+    if word == "full":
+        shares.refused["queue"] += 1
+        return Error(
+            "unavailable",
+            "Too many calls wait for this agent.",
+            retry_after=_RETRY_AFTER,
+            limit=settings.queue,
+        )
+    shares.refused["queue_per_user"] += 1
+    return Error(
+        "rate_limited",
+        "Too many of your calls wait for this agent.",
+        retry_after=_RETRY_AFTER,
+        limit=settings.queue_share,
+    )

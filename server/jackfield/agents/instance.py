@@ -8,10 +8,9 @@ from jackfield.connection.connection import Connection
 from jackfield.connection.slot import Slot
 from jackfield.store.tasks import HeldTask
 from jackfield.wire.errors import Error
-from jackfield.wire.tasks import agent_canceled
+from jackfield.wire.tasks import agent_canceled, agent_unregistered
 
-#: The scope that an identity must have to be an agent.
-SCOPE: Final = "agent"
+from .ownership import not_owner
 
 
 class AssignedTask:
@@ -46,9 +45,19 @@ class ConnectedInstance:
         agent: The agent.
         connection: Its connection.
         on_active: Called by `activate`.
+        needs: The scopes by which it was registered.
     """
 
-    __slots__ = ("_on_active", "_pending", "agent", "connection", "id", "tasks")
+    __slots__ = (
+        "_has_lost_agent",
+        "_on_active",
+        "_pending",
+        "agent",
+        "connection",
+        "id",
+        "needs",
+        "tasks",
+    )
 
     def __init__(
         self,
@@ -56,6 +65,7 @@ class ConnectedInstance:
         agent: str,
         connection: Connection,
         on_active: Callable[["ConnectedInstance"], None],
+        needs: frozenset[str] = frozenset(),
     ) -> None:
         self._on_active = on_active
         self.id = instance_id
@@ -63,6 +73,8 @@ class ConnectedInstance:
         self.connection = connection
         self.tasks: dict[str, AssignedTask] = {}
         self._pending: list[bytes] | None = []
+        self.needs = needs
+        self._has_lost_agent = False
 
     def activate(self) -> None:
         """Send what was kept, behind the reply to its registration."""
@@ -104,6 +116,12 @@ class ConnectedInstance:
         elif verb == "go":
             mine.signals += 1
             mine.resumed.set()
+
+    def lose_agent(self) -> None:
+        """Tell it, once, that its agent is another owner's: it may end the tasks that it has."""
+        if not self._has_lost_agent:
+            self._has_lost_agent = True
+            self._send(agent_unregistered(self.agent, not_owner(self.agent)))
 
     def take_tasks_of(self, former: "ConnectedInstance") -> None:
         """Take over what its connection knows, which was this instance before."""

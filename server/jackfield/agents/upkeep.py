@@ -90,7 +90,11 @@ class Upkeep:
         try:
             instances = list(channel.instances.values())
             if instances:
-                found = await self._store.refresh(channel.agent, [each.id for each in instances])
+                found = await self._store.refresh(
+                    channel.agent,
+                    [each.id for each in instances],
+                    {each.connection.user or "" for each in instances},
+                )
                 for instance, tasks in zip(instances, found, strict=True):
                     await self._reconcile(channel, instance, tasks)
             await self._check_followed(channel)

@@ -96,10 +96,10 @@ async def _lists(
     async with connected(*server) as client:
         while True:
             try:
-                reply = await client.request("agent.list", timeout=_TIMEOUT)
+                agents = await client.agents(timeout=_TIMEOUT)
             except TimeoutError as exc:
                 raise Failure(f"No answer to agent.list came within {_TIMEOUT:g} s.") from exc
-            yield reply["agents"]
+            yield agents
             if interval is None:
                 return
             await asyncio.sleep(interval)

@@ -338,6 +338,34 @@ class Client:
         reply = await self.request("topic.presence", {"topic": topic}, timeout=timeout)
         return read_presence(reply)
 
+    async def agents(
+        self,
+        skill: str | None = None,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - as `request`
+    ) -> list[Message]:
+        """Return all agents, or those that have a skill, in the order of their names.
+
+        They come in pages: one request for each.
+
+        Args:
+            skill: The skill.
+            timeout: Of each request, as of `request`.
+
+        Raises:
+            RequestError: The server refused.
+            ConnectionClosed: The connection has ended, perhaps before the reply.
+            TimedOut: A reply did not come in time.
+        """
+        payload = {} if skill is None else {"skill": skill}
+        found: list[Message] = []
+        while True:
+            reply = await self.request("agent.list", payload, timeout=timeout)
+            found += reply["agents"]
+            if "next" not in reply:
+                return found
+            payload = {**payload, "after": reply["next"]}
+
     def _limit(self, timeout: float | None) -> float | None:
         """Return the time limit of one request: its own, else the client's."""
         return self._timeout if timeout is None else timeout

@@ -238,10 +238,13 @@ class AgentsSchema(Schema):
     timeout = _positive_duration(300.0)
     max_timeout = _positive_duration(86_400.0)
     queue = _integer(1000, _at_least(1))
+    queue_per_user = _integer(100, _at_least(1))
     events = _integer(10_000, _between(100, 100_000))
     attempts = _integer(3, _at_least(1))
     ttl = _positive_duration(3600.0)
     remember = _positive_duration(86_400.0)
+    per_user = _integer(100, _at_least(1))
+    skills_bytes = _size(65_536)
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
     def what_is_shorter_than_what(

@@ -204,20 +204,31 @@ class AgentSettings:
         timeout: Seconds that a call may take which says nothing else.
         max_timeout: Seconds that any call may take.
         queue: Calls of one agent that may wait for an instance.
+        queue_per_user: Of these, calls of one user.
         events: Events of a task that are kept; an agent can't stream more.
         attempts: How often a task is tried whose agent dies.
         ttl: Seconds that a task can be read after its end.
         remember: Seconds that an agent without an instance can still be called.
+        per_user: Agents that one user may have registered.
+        skills_bytes: Of the definitions of all skills of an agent.
     """
 
     lease: float
     timeout: float
     max_timeout: float
     queue: int
+    queue_per_user: int
     events: int
     attempts: int
     ttl: float
     remember: float
+    per_user: int
+    skills_bytes: int
+
+    @property
+    def queue_share(self) -> int:
+        """How many calls of one user may wait for one agent: never more than half the queue."""
+        return min(self.queue_per_user, (self.queue + 1) // 2)
 
 
 @dataclass(frozen=True, slots=True)

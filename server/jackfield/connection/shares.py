@@ -40,8 +40,18 @@ _ROOM_CHECK: Final = 0.25
 #: here: what other nodes charge counts then.
 _WATCHED: Final = 0.5
 
-#: What `Shares.refused` counts: keys under ``[limits]``, and the memory of Redis.
-_LIMITS: Final = ("kept_bytes", "kept_bytes_per_address", "new_topics_per_minute", "redis_memory")
+#: What `Shares.refused` counts: keys under ``[limits]``, the memory of Redis, and keys under
+#: ``[agents]``.
+_LIMITS: Final = (
+    "kept_bytes",
+    "kept_bytes_per_address",
+    "new_topics_per_minute",
+    "redis_memory",
+    "queue",
+    "queue_per_user",
+    "per_user",
+    "skills_bytes",
+)
 
 
 class _Payer:
@@ -101,7 +111,7 @@ class Shares:
             size: Bytes, with what Redis takes beside them.
             lifetime: Seconds that they are kept.
         """
-        self._check_memory()
+        self.check_memory()
         shares, now = self._shares_of(connection), connection.loop.time()
         self._check(shares, now, size)
         self._memory.spend(size)
@@ -130,7 +140,7 @@ class Shares:
     ) -> bool:
         keys, history, ttl = topic
         if history or keyed:
-            self._check_memory()
+            self.check_memory()
         shares, now = self._shares_of(connection), connection.loop.time()
         is_new = keys.channel not in shares[0].topics and not self.is_alive(topic)
         entry = shares[0].topics.get(keys.channel) or TopicCharge()
@@ -192,7 +202,7 @@ class Shares:
         shares = self._shares_of(connection)
         if size > before:
             if not also_nearly_full:
-                self._check_memory()
+                self.check_memory()
             self._check(shares, connection.loop.time(), size - before)
             self._memory.spend(size - before)
         self._set_held(payer, what, size)
@@ -297,8 +307,14 @@ class Shares:
 
     # What all of these need.
 
-    def _check_memory(self) -> None:
-        if self._memory.nearly_full:
+    @property
+    def nearly_full(self) -> bool:
+        """Whether Redis is nearly full."""
+        return self._memory.nearly_full
+
+    def check_memory(self) -> None:
+        """Refuse what would be kept while Redis is nearly full."""
+        if self.nearly_full:
             self.refused["redis_memory"] += 1
             raise Error(
                 "unavailable", "Redis is nearly full: nothing more is kept.", retry_after=_FULL_WAIT

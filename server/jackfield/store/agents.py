@@ -40,12 +40,20 @@ _LEAVE: Final = _load("leave_agent", "instances")
 _SWEEP: Final = _load("sweep_agent", "instances")
 _READ: Final = load("read_agent", "clock")
 _ANNOUNCE: Final = load("announce_agent", "clock")
+_CLAIM: Final = load("claim_agent", "clock")
 
 
 class RegistrationReply(NamedTuple):
-    """How a registration went; ``tasks`` are what an instance that has come back still has."""
+    """How a registration went.
 
-    foreign: bool
+    Attributes:
+        refusal: ``foreign`` or ``owned`` if the instance or the agent is another user's;
+            ``too_many`` if the user has as many agents as may be; ``no_room`` if there is none
+            for the skills; "" if it is registered.
+        tasks: What an instance that has come back still has.
+    """
+
+    refusal: str
     tasks: list[HeldTask]
 
 
@@ -95,7 +103,8 @@ class AgentStore:
 
         Returns:
             ``ok``; ``same`` and the id of the task that has the key; ``unknown`` or ``stale`` if
-            the skill is none of its, or another by now; ``full`` if too many wait.
+            the skill is none of its, or another by now; ``full`` if too many wait, ``share``
+            if too many of this caller do.
         """
         return self._calls.add(agent, (agent, task))
 
@@ -158,20 +167,29 @@ class AgentStore:
         user: str,
         capacity: int,
         skills: dict[str, tuple[str, bytes]],
+        may_take_over: bool = False,
+        may_be_new: bool = True,
     ) -> RegistrationReply:
         """Register an instance at this node, or one that has come back to it.
 
         Args:
             agent: The agent.
             instance: Its id.
-            user: Whose it is; another's is not to be had.
+            user: Whose it is, "" if anonymous; another's is not to be had.
             capacity: How many tasks it takes at once.
             skills: Digest and definition of each.
+            may_take_over: Whether the agent may be had although it is another user's.
+            may_be_new: Whether the user may have another agent than before.
         """
         definitions = (
             (skill, b"%s %s" % (digest.encode(), definition))
             for skill, (digest, definition) in skills.items()
         )
+        claimed = await self._claim(agent, user, self._settings.per_user if may_be_new else 0)
+        if claimed == b"full":
+            owner = await self._client.execute("GET", self._keys.agent_owner(agent))
+            is_owned = owner not in (None, user.encode()) and not may_take_over
+            return RegistrationReply("owned" if is_owned else "too_many", [])
         reply = await self._run(
             _REGISTER,
             agent,
@@ -182,19 +200,29 @@ class AgentStore:
             " ".join(skills),
             milliseconds(self._settings.lease),
             milliseconds(self._settings.remember),
+            flag(may_take_over),
+            self._settings.skills_bytes,
             *flat(definitions),
         )
-        if reply == [b"foreign"]:
-            return RegistrationReply(foreign=True, tasks=[])
+        if len(reply) == 1:
+            if claimed == b"new":
+                await self._client.execute("ZREM", self._keys.user_agents(user), agent)
+            return RegistrationReply(str(reply[0], "ascii"), [])
         tasks = [
             HeldTask(str(task, "ascii"), int(attempt), int(answers), int(seq), str(state, "ascii"))
             for task, attempt, answers, seq, state in rows(reply, 5)
         ]
         await self._announce(agent)
-        return RegistrationReply(foreign=False, tasks=tasks)
+        return RegistrationReply("", tasks)
 
-    async def refresh(self, agent: str, instances: Sequence[str]) -> list[list[HeldTask] | None]:
-        """Renew the leases of this node's instances; None for those that are none of it."""
+    async def refresh(
+        self, agent: str, instances: Sequence[str], users: Collection[str] = ()
+    ) -> list[list[HeldTask] | None]:
+        """Renew the leases of this node's instances, which are of these users.
+
+        Returns:
+            What each instance has; None for those that are none of this node's.
+        """
         reply = await self._run(
             _REFRESH,
             agent,
@@ -205,6 +233,8 @@ class AgentStore:
         )
         if instances:
             await self._announce(agent)
+        for user in users:
+            await self._claim(agent, user)
         return [_held(tasks) if is_ours else None for is_ours, *tasks in reply]
 
     async def leave(self, agent: str, instance: str, *, left: bool) -> None:
@@ -249,6 +279,12 @@ class AgentStore:
             _ANNOUNCE, [self._keys.agents], [agent, milliseconds(self._settings.remember)]
         )
 
+    async def _claim(self, agent: str, user: str, most: int | None = None) -> bytes:
+        """Count an agent among a user's; see ``claim_agent.lua``."""
+        args = (agent, milliseconds(self._settings.remember), "" if most is None else most)
+        word: bytes = await self._client.run(_CLAIM, [self._keys.user_agents(user)], args)
+        return word
+
     async def _run(self, script: Script, agent: str, *args: Argument) -> Any:
         return await self._client.run(script, [self._keys.agent(agent)], [*self._shared(), *args])
 
@@ -262,7 +298,8 @@ class AgentStore:
 
     async def _call(self, calls: Sequence[tuple[str, NewTask]]) -> list[Outcome]:
         tasks = flat(task.arguments() for _, task in calls)
-        replies = await self._run(_CALL, calls[0][0], self._settings.queue, *tasks)
+        settings = self._settings
+        replies = await self._run(_CALL, calls[0][0], settings.queue, settings.queue_share, *tasks)
         return [_outcome(reply) for reply in replies]
 
     async def _report(self, reports: Sequence[tuple[str, TaskReport]]) -> list[Outcome]:

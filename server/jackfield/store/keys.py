@@ -11,6 +11,8 @@ share a slot, so that one script call may touch thousands of them.
 | ``<prefix>:{<node>}:reaped`` | string | others have taken the node for dead | longer |
 | ``<prefix>:{<node>}:probe`` | string | written to see whether Redis takes writes | a millisecond |
 | ``<prefix>:{u:<user>}:conns`` | sorted set | ``<node>/<id>`` by when it expires, ms | the TTL |
+| ``<prefix>:{u:<user>}:agents`` | sorted set | the user's agents, as below | ``agents.remember`` |
+| ``<prefix>:{anonymous}:agents`` | sorted set | the same of all anonymous clients | as that |
 | ``<prefix>:{u:<user>}:share`` | hash | what the user keeps here, see `store.shares` | as that |
 | ``<prefix>:{ip:<address>}:share`` | hash | the same of an address's anonymous clients | as that |
 | ``<prefix>:nodes`` | sorted set | node -> its last heartbeat, ms | longer |
@@ -38,11 +40,13 @@ as well, so that one script call moves a task and tells everyone.
 |---|---|---|---|
 | ``<prefix>:agents`` | sorted set | agents by when they were last there, ms | ``agents.remember`` |
 | ``...:skills`` | hash | skill -> its digest and definition | ``agents.remember`` |
+| ``...:owner`` | string | whose it is; empty for the anonymous | ``agents.remember``, the tasks |
 | ``...:i:<instance>`` | hash | an instance: its node, user, capacity, skills | ``agents.ttl`` |
 | ``...:leases`` | sorted set | instances by when their lease ends, ms | ``agents.ttl`` |
 | ``...:free:<skill>`` | sorted set | instances that can take more, by their load | ``agents.ttl`` |
 | ``...:work:<skill>`` | stream | tasks that wait or are under way; group ``agents`` | the tasks |
 | ``...:meta`` | hash | how many tasks wait | the tasks |
+| ``...:callers`` | hash | callers -> how many of their tasks wait | the tasks |
 | ``...:due`` | sorted set | tasks by when something is due, ms | the tasks |
 | ``...:task:<id>`` | hash | a task | its deadline and ``agents.ttl`` |
 | ``...:once:<key>`` | string | the task that was called for with a key | the task |
@@ -64,6 +68,8 @@ TEMPLATES: Final = {
     "topic_here_key": "$topic:here:$node",
     "agent_meta_key": "$agent:meta",
     "agent_skills_key": "$agent:skills",
+    "agent_owner_key": "$agent:owner",
+    "agent_callers_key": "$agent:callers",
     "instance_key": "$agent:i:$instance",
     "leases_key": "$agent:leases",
     "free_key": "$agent:free:$skill",
@@ -165,6 +171,11 @@ class Keys:
         """
         return f"{self.prefix}:{{u:{quote(user, safe='')}}}:conns"
 
+    def user_agents(self, user: str) -> str:
+        """The sorted set of the agents that a user has registered; "" for the anonymous."""
+        owner = f"u:{quote(user, safe='')}" if user else "anonymous"
+        return f"{self.prefix}:{{{owner}}}:agents"
+
     def share(self, name: str) -> str:
         """The hash of what a user or an address keeps.
 
@@ -190,6 +201,10 @@ class Keys:
     def agent(self, name: str) -> str:
         """What all keys of an agent start with, and of its tasks; they are of one slot."""
         return f"{self.prefix}:{{a:{name}}}"
+
+    def agent_owner(self, name: str) -> str:
+        """The string that says whose an agent is."""
+        return _filled("agent_owner_key", agent=self.agent(name))
 
     def agent_channel(self, name: str) -> str:
         """The channel on which this node learns what becomes of an agent's tasks."""

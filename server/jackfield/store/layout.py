@@ -9,6 +9,7 @@ newer one has written, or the other way round. Such an upgrade needs all servers
 |---|---|---|
 | 1 | nodes say nothing of it | 1 |
 | 2 | shares; ``kept`` of a task; the layout of a node | 1 |
+| 3 | owners of agents; agents of users; callers whose tasks wait | 1 |
 """
 
 from typing import Final, NamedTuple
@@ -36,7 +37,7 @@ class Layout(NamedTuple):
 
 
 #: What this node reads and writes.
-LAYOUT: Final = Layout(version=2, oldest=1)
+LAYOUT: Final = Layout(version=3, oldest=1)
 #: What nodes have that say nothing of it.
 _FIRST: Final = Layout(version=1, oldest=1)
 

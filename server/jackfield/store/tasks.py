@@ -23,6 +23,7 @@ class NewTask(NamedTuple):
         key: The idempotency key among all calls of the agent; "" for none.
         idempotent: Whether another instance may do it again.
         kept: Seconds that it is kept after its end.
+        payer: Whose share of the queue it takes; "" for nobody's.
     """
 
     id: str
@@ -37,6 +38,7 @@ class NewTask(NamedTuple):
     key: str
     idempotent: bool
     kept: float
+    payer: str = ""
 
     @property
     def size(self) -> int:
@@ -58,6 +60,7 @@ class NewTask(NamedTuple):
             self.key,
             flag(self.idempotent),
             milliseconds(self.kept),
+            self.payer,
         )
 
 

@@ -29,6 +29,8 @@ MAX_SKILLS: Final = 64
 MAX_CAPACITY: Final = 1000
 #: Users that may see a task beside its caller; each is compared at each look.
 MAX_WATCHERS: Final = 20
+#: Agents of one page of the list; the bytes of a reply are usually reached before.
+MAX_PAGE: Final = 1000
 #: Chunks of one update; an event must hold them.
 MAX_CHUNKS: Final = 1000
 #: Characters of what people read: a skill's description, a question, the words of a failure.

@@ -57,3 +57,9 @@ def agent_canceled(task: str, attempt: int, error: Error) -> bytes:
         .substitute(task=task, attempt=attempt, error=msgspec.json.encode(error.as_dict()).decode())
         .encode()
     )
+
+
+def agent_unregistered(name: str, error: Error) -> bytes:
+    """The message by which a node tells an instance that it gets no more tasks, and why."""
+    payload = {"name": name, "error": error.as_dict()}
+    return msgspec.json.encode({"type": "agent.unregistered", "payload": payload})

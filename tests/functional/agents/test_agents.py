@@ -351,3 +351,30 @@ async def test_a_message_without_an_id_cannot_call(server: RunningServer) -> Non
         await wire.send({"type": "agent.call", "payload": {"agent": "echo"}})
         error = (await wire.receive())["error"]
         assert (error["code"], error["fields"][0]["pointer"]) == ("invalid_message", "/id")
+
+
+async def test_agents_with_large_skills_never_make_the_list_too_large(config: Config) -> None:
+    skills = [{"id": f"s{n}", "description": "x" * 1900} for n in range(30)]
+    expected = ["echo", *(f"eves-{n:02}" for n in range(12))]
+    async with agent_nodes(config) as (server,), Caller(server, "ada") as ada:
+        async with Bot(server) as bot:
+            await bot.register()
+        for name in expected[1:]:
+            async with Bot(server, "eve") as eve:
+                await eve.register(name, *skills)
+
+        async def are_listed() -> bool:  # what a node knows of them is a second old
+            found: list[str] = []
+            page: Message = await ada.reply("agent.list")
+            while "next" in page:
+                found += [each["name"] for each in page["agents"]]
+                page = await ada.reply("agent.list", after=page["next"])
+            return [*found, *(each["name"] for each in page["agents"])] == expected
+
+        await wait_until(are_listed)
+        page = await ada.reply("agent.list", limit=2)
+        assert [each["name"] for each in page["agents"]] == expected[:2]
+        assert page["next"] == expected[1]
+        async with server.connect(token="ada") as client:
+            assert [each["name"] for each in await client.agents()] == expected
+            assert [each["name"] for each in await client.agents("say")] == ["echo"]

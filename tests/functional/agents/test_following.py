@@ -109,7 +109,7 @@ async def test_reports_that_are_late_foreign_or_forged_are_dropped_and_counted(
     agents = servers[0].node.agents
     called = await ada.begin()
     job = await bot.told()
-    async with Bot(servers[0], "thief") as thief:
+    async with Bot(servers[0]) as thief:  # another instance
         assert refused(await thief.complete(job)) == "conflict"  # it is no agent
         await thief.register("echo", SAY)
         for answer in (

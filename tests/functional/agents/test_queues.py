@@ -24,9 +24,10 @@ async def test_calls_are_taken_in_their_order(bot: Bot, ada: Caller) -> None:
 
 async def test_no_more_calls_wait_than_may(config: Config) -> None:
     async with agent_nodes(config, queue=2) as (server,):
-        async with Bot(server) as bot, Caller(server, "ada") as ada:
+        async with Bot(server) as bot, Caller(server, "ada") as ada, Caller(server, "eve") as eve:
             await bot.register(capacity=1)
-            first, *_ = [await ada.begin(input={"text": "hi"}) for _ in range(3)]
+            first, _ = [await ada.begin(input={"text": "hi"}) for _ in range(2)]
+            await eve.begin(input={"text": "hi"})
             error = await ada.error("agent.call", agent="echo", input={"text": "hi"})
             assert (error["code"], error["retryable"]) == ("unavailable", True)
             assert error["retry_after"] > 0
@@ -37,7 +38,7 @@ async def test_no_more_calls_wait_than_may(config: Config) -> None:
 
 
 async def test_of_many_calls_at_once_as_many_are_taken_as_may_wait(config: Config) -> None:
-    async with agent_nodes(config, queue=5) as (server,):
+    async with agent_nodes(config, queue=100, queue_per_user=5) as (server,):
         async with Bot(server) as bot, Caller(server, "ada") as ada:
             await bot.register(capacity=2)
             call: Message = {"agent": "echo", "input": {"text": "hi"}, "detach": True}

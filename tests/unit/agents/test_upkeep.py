@@ -41,7 +41,10 @@ class Store:
         self._check()
         return ["echo", "elsewhere"]
 
-    async def refresh(self, _agent: str, instances: Sequence[str]) -> list[list[HeldTask] | None]:
+    async def refresh(
+        self, _agent: str, instances: Sequence[str], users: Collection[str]
+    ) -> list[list[HeldTask] | None]:
+        assert users == {""}
         self.refreshed.append(list(instances))
         self._check()
         return [self.held for _ in instances]
@@ -188,9 +191,9 @@ async def test_an_instance_that_has_gone_meanwhile_is_left_alone() -> None:
     node.store.held = None
     refresh = node.store.refresh
 
-    async def leave(agent: str, instances: Sequence[str]) -> Any:
+    async def leave(agent: str, instances: Sequence[str], users: Collection[str]) -> Any:
         node.channel.instances.clear()
-        return await refresh(agent, instances)
+        return await refresh(agent, instances, users)
 
     store: Any = node.store
     store.refresh = leave

@@ -92,6 +92,24 @@ async def test_no_agents_are_told_in_words(server: Server) -> None:
     assert await run(server) == (0, "No agents are registered.\n", "")
 
 
+async def test_all_pages_of_a_list_are_shown(server: Server) -> None:
+    asked: list[Message] = []
+    pages = [
+        {"agents": [agent("a", "say"), agent("b", "say")], "next": "b"},
+        {"agents": [agent("c", "say")]},
+    ]
+
+    async def answer(peer: Peer, message: Message) -> None:
+        asked.append(message.get("payload", {}))
+        await peer.send("reply", id=message["id"], payload=pages[len(asked) - 1])
+
+    server.answer = answer
+    code, out, _ = await run(server, "--once", "--json")
+    assert code == 0
+    assert [each["name"] for each in json.loads(out)] == ["a", "b", "c"]
+    assert asked == [{}, {"after": "b"}]
+
+
 async def test_json_is_what_the_server_says(server: Server) -> None:
     listed = [agent("summariser", "summarise")]
     server.answer = Lists(listed).answer

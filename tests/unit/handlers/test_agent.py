@@ -30,7 +30,7 @@ SKILL = {"id": "say"}
 def context(answer: Any = None) -> Any:
     ctx: Any = AskedContext(answer)
     names = (
-        "list",
+        "page",
         "task",
         "cancel",
         "answer",
@@ -47,12 +47,26 @@ def context(answer: Any = None) -> Any:
     return ctx
 
 
-@pytest.mark.parametrize(("payload", "skill"), [({}, None), ({"skill": "say"}, "say")])
-async def test_agents_are_listed_all_or_by_skill(payload: Any, skill: str | None) -> None:
-    ctx = context([{"name": "echo"}])
-    reply = await module.list_agents(ctx, load(ListAgents, **payload))
-    assert reply == {"agents": [{"name": "echo"}]}
-    assert ctx.calls == [("list", (skill,), {})]
+@pytest.mark.parametrize(
+    ("payload", "skill", "wanted"),
+    [
+        ({}, None, {"after": None, "limit": 1000}),
+        ({"skill": "say"}, "say", {"after": None, "limit": 1000}),
+        ({"after": "echo", "limit": 5}, None, {"after": "echo", "limit": 5}),
+    ],
+)
+async def test_agents_are_listed_in_pages_all_or_by_skill(
+    payload: Any, skill: str | None, wanted: dict[str, Any]
+) -> None:
+    page = {"agents": [{"name": "echo"}], "next": "echo"}
+    ctx = context(page)
+    assert await module.list_agents(ctx, load(ListAgents, **payload)) == page
+    assert ctx.calls == [("page", (skill,), wanted)]
+
+
+@pytest.mark.parametrize("payload", [{"limit": 0}, {"limit": 1001}, {"after": "No name"}])
+def test_a_page_that_cannot_be_is_refused(payload: dict[str, Any]) -> None:
+    assert faults(ListAgents, **payload).keys() == payload.keys()
 
 
 async def test_a_call_streams_what_comes_of_it() -> None:

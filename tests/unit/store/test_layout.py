@@ -11,7 +11,7 @@ from jackfield.store.layout import LAYOUT, Layout
 #: What the keys of each version are, told by `digest`. When this test fails the keys have changed:
 #: raise `LAYOUT` (if this version was released), say in its table what is new and whether older
 #: servers can work beside it, and enter the new digest here.
-DIGESTS = {2: "3d4520ea76bb661d"}
+DIGESTS = {2: "3d4520ea76bb661d", 3: "163dcbea0afd7454"}
 
 
 def digest() -> str:

@@ -30,6 +30,7 @@ from jackfield.client.errors import (
     TimedOut,
     retry_after,
 )
+from jackfield.client.message import Message
 from jackfield.client.token import Token, find_token, has_expired
 from jackfield.wire.agent_limits import AGENT_NAME, MAX_CAPACITY, MAX_SKILLS, SKILL_ID
 from jackfield.wire.close_codes import CloseCode
@@ -122,6 +123,8 @@ class Agent:
         self._tasks = RunningTasks(self._registration, self._skills)
         self._stopping = asyncio.Event()
         self._serving = False
+        #: Why the server gives it no more tasks, if it says so.
+        self._unregistered: RequestError | None = None
 
     def skill(
         self,
@@ -193,7 +196,8 @@ class Agent:
         Raises:
             ConnectionFailed: The server refused, or is not a Jackfield server.
             ConnectionClosed: The server closed the connection and asked not to reconnect.
-            RequestError: The server refused to register the agent.
+            RequestError: The server refused to register the agent, or it is another owner's by now;
+                then running tasks have had the grace to end.
             RuntimeError: The agent has no skills, or is serving already.
         """
         if not self._skills:
@@ -210,11 +214,14 @@ class Agent:
                 await self._finish(connecting)
             if connecting.done():
                 connecting.result()
+            if self._unregistered is not None:
+                raise self._unregistered
         finally:
             connecting.cancel()
             stopping.cancel()
             await asyncio.gather(connecting, stopping, self._tasks.close(), return_exceptions=True)
             self._registration.instance = None
+            self._unregistered = None
             self._serving = False
             self._loop = None
             self._stopping.clear()
@@ -287,7 +294,7 @@ class Agent:
                     await self._register(client)
                     delays.succeeded()
                     async for message in client.events():
-                        self._tasks.handle(message)
+                        self._handle(message)
             except _CONNECTION_ENDS as error:
                 # Among lost events there may be a task: the server sends it again.
                 after = 0 if isinstance(error, EventsLost) else retry_after(error)
@@ -301,6 +308,14 @@ class Agent:
             finally:
                 self._registration.suspend()
             await asyncio.sleep(delay)
+
+    def _handle(self, message: Message) -> None:
+        match message:
+            case {"type": "agent.unregistered", "payload": {"error": dict() as error}}:
+                self._unregistered = RequestError(error)
+                self._stopping.set()
+            case _:
+                self._tasks.handle(message)
 
     async def _register(self, client: Client) -> None:
         tasks = await self._registration.renew(client, self._skills.values(), self._timeout)

@@ -40,3 +40,10 @@ local function drop_instance(instance)
     end
   end
 end
+-- Have an instance whose agent is another owner's be told so.
+local function tell_unregistered(instance)
+  local node = redis.call('HGET', instance_key(agent, instance), 'node')
+  if node then
+    tell(node, order_record(instance, '-', '0', 'unregistered'), '')
+  end
+end

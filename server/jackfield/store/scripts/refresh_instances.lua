@@ -9,7 +9,7 @@ local replies = {}
 for arg = 8, #ARGV do
   local instance, reply = ARGV[arg], {''}
   local key = instance_key(agent, instance)
-  local node_now, had = unpack(redis.call('HMGET', key, 'node', 'had'))
+  local node_now, had, lost = unpack(redis.call('HMGET', key, 'node', 'had', 'lost'))
   if node_now == node then
     reply[1] = '1'
     redis.call('ZADD', leases, now + lease, instance)
@@ -20,12 +20,16 @@ for arg = 8, #ARGV do
       end
     end
     rank(instance)
+    if lost then
+      tell_unregistered(instance)  -- again: what is published may be lost
+    end
   end
   replies[#replies + 1] = reply
 end
 prolong(leases, ttl)
 if redis.call('EXISTS', agent_skills_key(agent)) == 1 then
   prolong(agent_skills_key(agent), memory)
+  prolong(owner_key, memory)
 end
 settle()
 return replies

@@ -6,6 +6,7 @@
 local agent, new_epoch = KEYS[1], ARGV[1]
 local keep, ttl, tries = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local agent_meta, leases, due = agent_meta_key(agent), leases_key(agent), due_key(agent)
+local owner_key, callers = agent_owner_key(agent), agent_callers_key(agent)
 local ended = {completed = true, failed = true, canceled = true, rejected = true}
 local asking = {input_required = true, auth_required = true}
 -- What is published at the end: the events of each task, and what each node is told.
@@ -33,9 +34,10 @@ end
 
 local function read(id)
   local key = task_key(agent, id)
-  local state, skill, instance, entry, attempt, seq, followers, deadline, idempotent, brief, released =
+  local state, skill, instance, entry, attempt, seq, followers, deadline, idempotent, brief, released,
+    payer =
     unpack(redis.call('HMGET', key, 'state', 'skill', 'instance', 'entry', 'attempt', 'seq', 'nodes',
-      'deadline', 'idempotent', 'brief', 'released'))
+      'deadline', 'idempotent', 'brief', 'released', 'payer'))
   if not state then
     return nil
   end
@@ -43,6 +45,7 @@ local function read(id)
     id = id, key = key, state = state, skill = skill, instance = instance, entry = entry,
     attempt = attempt, seq = tonumber(seq), nodes = followers, deadline = tonumber(deadline),
     idempotent = idempotent == '1', brief = brief, work = work_key(agent, skill),
+    payer = payer or '',  -- an older server says nothing of it
     died = tonumber(attempt) - tonumber(released or 0),  -- attempts that nobody has handed on
   }
 end
@@ -112,25 +115,33 @@ local function withdraw(instance)
     redis.call('ZREM', free_key(agent, skill), instance)
   end
 end
-local function waiting(change_by)
-  return redis.call('HINCRBY', agent_meta, 'waiting', change_by)
+-- Count what waits, of all and of whose share it is taken; '' for nobody's.
+local function waiting(change_by, payer)
+  if redis.call('HINCRBY', agent_meta, 'waiting', change_by) <= 0 then
+    redis.call('DEL', callers)  -- with what an older node has not counted
+  elseif payer ~= '' and redis.call('HINCRBY', callers, payer, change_by) <= 0 then
+    redis.call('HDEL', callers, payer)
+  end
 end
 local function queue(t)
   if redis.call('EXISTS', t.work) == 0 then
     redis.call('XGROUP', 'CREATE', t.work, 'agents', '0', 'MKSTREAM')
   end
-  t.entry, t.instance = redis.call('XADD', t.work, '*', 't', t.id), ''
+  t.entry, t.instance = redis.call('XADD', t.work, '*', 't', t.id, 'p', t.payer), ''
   redis.call('HSET', t.key, 'entry', t.entry, 'instance', '')
   prolong(t.work, math.max(t.deadline - now, 0) + ttl)
-  waiting(1)
-  prolong(agent_meta, math.max(t.deadline - now, 0) + ttl)
+  waiting(1, t.payer)
+  local life = math.max(t.deadline - now, 0) + ttl
+  prolong(agent_meta, life)
+  prolong(callers, life)
+  prolong(owner_key, life)  -- nobody else is given what was meant for the owner
   touched[t.skill] = true
 end
 local function unqueue(t)
   redis.call('XACK', t.work, 'agents', t.entry)
   redis.call('XDEL', t.work, t.entry)
   if t.instance == '' then
-    waiting(-1)
+    waiting(-1, t.payer)
   elseif redis.call('EXISTS', instance_key(agent, t.instance)) == 1 then
     redis.call('HINCRBY', instance_key(agent, t.instance), 'running', -1)
     rank(t.instance)
@@ -202,7 +213,7 @@ local function hand_out(skill)
         return
       end
       local entry = reply[1][2][1]
-      waiting(-1)
+      waiting(-1, entry[2][4] or '')
       local t = read(entry[2][2])
       if t and not ended[t.state] then
         assign(t, instance)

@@ -9,7 +9,7 @@ import sys
 import pytest
 from aiohttp import web
 
-from jackfield.client import Agent, ConnectionClosed, ConnectionFailed, Task
+from jackfield.client import Agent, ConnectionClosed, ConnectionFailed, RequestError, Task
 from tests.support.agent_registry import FAST_RETRY, AgentRegistry, Message, stuck
 from tests.support.peer import WELCOME, Peer, Server
 from tests.support.waiting import wait_until
@@ -301,3 +301,27 @@ async def test_a_signal_lets_tasks_end_and_a_second_does_not(
             if process.returncode is None:
                 process.kill()
                 await process.wait()
+
+
+async def test_an_agent_whose_name_is_taken_over_lets_its_tasks_end_and_says_why(
+    registry: AgentRegistry, agent: Agent
+) -> None:
+    may_end = asyncio.Event()
+
+    @agent.skill("slow")
+    async def slow(task: Task, data: Message) -> None:
+        await may_end.wait()
+
+    serving = asyncio.create_task(agent.serve())
+    await registry.wait_for("register")
+    await registry.assign("slow")
+    error = {"code": "forbidden", "message": "Another's.", "scopes": ["agent:a"]}
+    await registry.send("unregistered", name="a", error=error)
+    await registry.wait_for("unregister")
+    assert not serving.done()
+    may_end.set()
+    with pytest.raises(RequestError) as raised:
+        await serving
+    assert (raised.value.code, raised.value.extra["scopes"]) == ("forbidden", ["agent:a"])
+    await registry.wait_for("complete")
+    assert len(registry.received["register"]) == 1

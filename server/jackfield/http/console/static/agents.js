@@ -105,8 +105,13 @@ export class AgentsPanel {
       say(this.#told, "Agents are not for you here.");
     } else {
       try {
-        const id = `${OWN}agents-${++this.#looks}`;
-        const { agents } = await client.request("agent.list", {}, { id, retry: false });
+        const agents = [];
+        let page = {};
+        do {
+          const id = `${OWN}agents-${++this.#looks}`;
+          page = await client.request("agent.list", page.next ? { after: page.next } : {}, { id, retry: false });
+          agents.push(...page.agents);
+        } while (page.next);
         this.#agents = agents;
         say(this.#told, many(agents.length, "agent"));
       } catch (error) {
