@@ -6,7 +6,6 @@ isn't among the trusted ones may.
 """
 
 import asyncio
-import math
 from collections import Counter
 from collections.abc import Callable
 from typing import Final
@@ -17,6 +16,7 @@ from jackfield.store.shares import ShareReport, ShareStore
 from jackfield.store.topics import StoredTopic
 from jackfield.wire.errors import Error
 from jackfield.wire.position import Position
+from jackfield.wire.rates import rounded_up
 
 from .connection import Connection
 from .permits import address_key
@@ -93,8 +93,6 @@ class Shares:
         self._memory = memory
         self._store = store
         self._shares: dict[str, Share] = {}
-        #: Tells whether a topic is known to be there, whoever publishes to it; set by topics.
-        self.is_alive: Callable[[StoredTopic], bool] = lambda _: False
         #: How often a client was refused, by the key of the limit.
         self.refused: Counter[str] = Counter(dict.fromkeys(_LIMITS, 0))
 
@@ -118,7 +116,14 @@ class Shares:
         for share in shares:
             share.charge(now, size, lifetime)
 
-    def charge_event(self, connection: Connection, topic: StoredTopic, size: int, key: str) -> bool:
+    def charge_event(
+        self,
+        connection: Connection,
+        topic: StoredTopic,
+        size: int,
+        key: str,
+        is_alive: Callable[[StoredTopic], bool],
+    ) -> bool:
         """Charge an event that a client has published.
 
         Args:
@@ -126,23 +131,29 @@ class Shares:
             topic: The topic that it is published to.
             size: Bytes of the event.
             key: Its idempotency key; "" for none.
+            is_alive: Tells whether a topic is known to be there, whoever publishes to it.
 
         Returns:
             Whether the topic counts as brought to life; see `return_if_alive`.
         """
         entry = connection[_PAYER].topics.get(topic.keys.channel)
         if entry is None or entry.tick != self._memory.tick or size > entry.free_size or key:
-            return self._charge_event(connection, topic, size, keyed=bool(key))
+            return self._charge_event(connection, topic, size, bool(key), is_alive)
         return False  # it replaces one as large, which was charged
 
     def _charge_event(
-        self, connection: Connection, topic: StoredTopic, size: int, *, keyed: bool
+        self,
+        connection: Connection,
+        topic: StoredTopic,
+        size: int,
+        keyed: bool,  # noqa: FBT001 - a step of `charge_event`
+        is_alive: Callable[[StoredTopic], bool],
     ) -> bool:
         keys, history, ttl = topic
         if history or keyed:
             self.check_memory()
         shares, now = self._shares_of(connection), connection.loop.time()
-        is_new = keys.channel not in shares[0].topics and not self.is_alive(topic)
+        is_new = keys.channel not in shares[0].topics and not is_alive(topic)
         entry = shares[0].topics.get(keys.channel) or TopicCharge()
         cost = entry.cost(now, size + EVENT_BYTES, history, ttl)
         if now >= entry.last + ttl:
@@ -337,7 +348,7 @@ class Shares:
         return Error(
             "rate_limited",
             message,
-            retry_after=math.ceil(wait * 1000) / 1000,
+            retry_after=rounded_up(wait),
             limit=getattr(self._limits, limit),
         )
 

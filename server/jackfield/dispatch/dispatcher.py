@@ -22,9 +22,9 @@ from jackfield.telemetry.incidents import report
 from jackfield.wire.errors import CONTAINED, Error, field_fault, with_faults
 from jackfield.wire.frames import BINARY, TEXT, frame
 from jackfield.wire.protocol import Envelope, MalformedError, MessageId
-from jackfield.wire.rates import BYTES_A_TOKEN
+from jackfield.wire.rates import BYTES_A_TOKEN, rounded_up
 
-from .rate_limits import check_rate, rounded_up
+from .rate_limits import check_rate
 from .route import Route
 from .timeouts import SlowRequests
 

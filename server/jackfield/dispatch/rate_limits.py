@@ -3,14 +3,13 @@
 The rate limit of a connection, over all types, is checked by the receiver.
 """
 
-import math
 from typing import Final
 
 from jackfield.connection.connection import Connection
 from jackfield.connection.running import MessageOptions
 from jackfield.connection.slot import Slot
 from jackfield.wire.errors import Error
-from jackfield.wire.rates import Allowance, Rate
+from jackfield.wire.rates import Allowance, Rate, rounded_up
 
 #: What a connection may still send of each type; an entry is made for its first message.
 _ALLOWANCES: Final[Slot[dict[MessageOptions, Allowance]]] = Slot("rate limits", dict)
@@ -34,12 +33,3 @@ def check_rate(connection: Connection, options: MessageOptions, rate: Rate) -> N
     allowance.left -= 1
     if allowance.left < 0 and (wait := allowance.refill(connection.loop.time())):
         raise Error("rate_limited", retry_after=rounded_up(wait))
-
-
-def rounded_up(wait: float) -> float:
-    """Round a wait up to milliseconds: a client that comes back too early is refused again.
-
-    Args:
-        wait: Seconds.
-    """
-    return math.ceil(wait * 1000) / 1000

@@ -22,7 +22,7 @@ from jackfield.schema.validation import Loader, bind
 from jackfield.telemetry.incidents import error_of
 from jackfield.wire.errors import Error
 from jackfield.wire.position import Position
-from jackfield.wire.rates import TokenBucket
+from jackfield.wire.rates import TokenBucket, rounded_up
 
 from .charging import claimed, info_held, release_info
 from .join import Join, prepare_join
@@ -288,7 +288,7 @@ class TopicAccess:
             membership.publish_bucket = TokenBucket(rate, rate)
         wait = membership.publish_bucket.take(connection.loop.time())
         if wait:
-            raise Error("rate_limited", "Too much is published.", retry_after=round(wait, 3))
+            raise Error("rate_limited", "Too much is published.", retry_after=rounded_up(wait))
 
     def _event_schema(self, family: TopicFamily) -> _EventSchema:
         schema = self._event_schemas.get(family)

@@ -89,7 +89,6 @@ class Topics:
         # Half of the connections to Redis, at most: requests go on while gaps are refilled.
         self._refills = asyncio.Semaphore(max(1, settings.redis.pool // 2))
         self._tasks: set[asyncio.Task[None]] = set()
-        shares.is_alive = self._has_members
         self._find = lru_cache(_CACHED_TOPICS)(self._look_up)
         self.bus = Bus(
             redis,
@@ -154,7 +153,9 @@ class Topics:
         size = len(topic.head) + len(tail) + _OFFSET_BYTES
         if size > limit:
             raise Error("too_large", f"The event is larger than {limit} bytes.", limit=limit)
-        is_new = client is not None and self.shares.charge_event(client, topic.stored, size, key)
+        is_new = client is not None and self.shares.charge_event(
+            client, topic.stored, size, key, self._has_members
+        )
         self.published += 1
         position = self.store.publish(Publication(topic.stored, topic.head, tail, key))
         if is_new and client is not None:

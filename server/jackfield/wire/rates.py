@@ -156,3 +156,12 @@ class Allowance(TokenBucket):
         self._full_at -= self._interval * (self.left + 1)
         self.left = 0
         return self.take(now, tokens + 1)
+
+
+def rounded_up(wait: float) -> float:
+    """Round a wait up to milliseconds: a client that comes back too early is refused again.
+
+    Args:
+        wait: Seconds.
+    """
+    return math.ceil(wait * 1000) / 1000

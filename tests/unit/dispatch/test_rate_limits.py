@@ -7,7 +7,7 @@ import pytest
 from jackfield import Error
 from jackfield.connection.connection import Connection
 from jackfield.connection.running import MessageOptions
-from jackfield.dispatch.rate_limits import check_rate, rounded_up
+from jackfield.dispatch.rate_limits import check_rate
 from jackfield.wire.rates import Rate
 from tests.support.connected import Connected
 
@@ -70,10 +70,3 @@ async def test_whoever_waits_as_long_as_that_is_let_through(
     later = Later(connection.loop.time, refused.value.extra["retry_after"])
     monkeypatch.setattr(connection, "loop", later)
     check_rate(connection, limited, rate)
-
-
-@pytest.mark.parametrize(
-    ("wait", "told"), [(0.0101, 0.011), (0.01, 0.01), (2.0, 2.0), (1e-9, 0.001), (59.9999, 60.0)]
-)
-def test_a_wait_is_rounded_up_to_milliseconds(wait: float, told: float) -> None:
-    assert rounded_up(wait) == told

@@ -16,6 +16,7 @@ from jackfield.topics.membership import MEMBERSHIP
 from jackfield.wire.errors import Error
 from jackfield.wire.identity import Identity
 from jackfield.wire.protocol import JSON, MSGPACK
+from jackfield.wire.rates import TokenBucket
 from tests.support.audiences import Subscriber
 from tests.support.connected import error_of
 from tests.support.node_topics import NodeTopics, node_topics
@@ -359,6 +360,18 @@ async def test_a_connection_publishes_only_so_much_a_second(config: Config) -> N
         assert error.code == "rate_limited"
         assert 0 < error.extra["retry_after"] <= 1
         await publish(node, client())
+
+
+async def test_who_publishes_too_much_is_told_to_wait_no_shorter_than_it_takes(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with node_topics(config, family(), limits={"publishes_per_second": 3}) as node:
+        hasty = client()
+        for _ in range(3):
+            await publish(node, hasty)
+        monkeypatch.setattr(TokenBucket, "take", lambda *_: 1 / 3)
+        error = await refused(publish(node, hasty))
+        assert error.extra["retry_after"] == 0.334
 
 
 # History.

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jackfield.wire.rates import Allowance, Rate, TokenBucket, cost_of, parse_rate
+from jackfield.wire.rates import Allowance, Rate, TokenBucket, cost_of, parse_rate, rounded_up
 
 rates = st.floats(0.01, 10_000)
 bursts = st.floats(1, 1_000)
@@ -201,3 +201,10 @@ def test_a_rate_lets_in_its_whole_amount_at_once() -> None:
     allowance = parse_rate("5/m").allowance()
     assert [used(allowance, 0.0) for _ in range(5)] == [0.0] * 5
     assert used(allowance, 0.0) == pytest.approx(12.0)
+
+
+@pytest.mark.parametrize(
+    ("wait", "told"), [(0.0101, 0.011), (0.01, 0.01), (2.0, 2.0), (1e-9, 0.001), (59.9999, 60.0)]
+)
+def test_a_wait_is_rounded_up_to_milliseconds(wait: float, told: float) -> None:
+    assert rounded_up(wait) == told
