@@ -51,6 +51,10 @@ FindFamily = Callable[[str], tuple[TopicFamily, dict[str, str]] | None]
 Listener = Callable[[bytes, bytes], None]
 
 
+class _UnknownTopicError(Exception):
+    """No plugin declares a topic of that name; unlike an answer, it is not cached."""
+
+
 class Topics:
     """The topics of one node.
 
@@ -89,7 +93,7 @@ class Topics:
         # Half of the connections to Redis, at most: requests go on while gaps are refilled.
         self._refills = asyncio.Semaphore(max(1, settings.redis.pool // 2))
         self._tasks: set[asyncio.Task[None]] = set()
-        self._find = lru_cache(_CACHED_TOPICS)(self._look_up)
+        self._look_up_once = lru_cache(_CACHED_TOPICS)(self._look_up)
         self.bus = Bus(
             redis,
             keys.probe_channel,
@@ -102,11 +106,14 @@ class Topics:
 
     def find(self, name: str) -> Topic | None:
         """Find a topic by its name; None if no plugin declares one of that name."""
-        return self._find(name)
+        try:
+            return self._look_up_once(name)
+        except _UnknownTopicError:
+            return None
 
     def clear_cache(self) -> None:
         """Find all topics anew: a plugin that has failed to start has none."""
-        self._find.cache_clear()
+        self._look_up_once.cache_clear()
 
     async def publish(
         self,
@@ -117,7 +124,7 @@ class Topics:
         client: Connection | None = None,
     ) -> Position:
         """Publish an event for a plugin, or a client of it; see `jackfield.Runtime.publish`."""
-        topic = self._find(name)
+        topic = self.find(name)
         if topic is None:
             raise Error("not_found", "No plugin declares a topic of that name.")
         if key is None:
@@ -200,7 +207,7 @@ class Topics:
         joins: list[Join] = []
         try:
             for name in names:
-                topic = self._find(name)
+                topic = self.find(name)
                 if topic is not None:  # the built-in plugin may be disabled
                     audience = self.audience(topic)
                     joins.append(await prepare_join(audience, connection, None, max_bytes=0))
@@ -298,10 +305,10 @@ class Topics:
         await self._presence.close()
         await self.store.close()
 
-    def _look_up(self, name: str) -> Topic | None:
+    def _look_up(self, name: str) -> Topic:
         found = self._find_family(name)
         if found is None:
-            return None
+            raise _UnknownTopicError
         family, parts = found
         stored = StoredTopic(self._keys.topic(name), family.history, family.ttl)
         return Topic(name, family, parts, stored, protocol.event_head(name))

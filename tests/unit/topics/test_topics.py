@@ -55,6 +55,9 @@ async def test_a_topic_is_found_by_its_name_with_all_that_redis_has_to_know(
         assert topic.head == b'{"type":"event","topic":"note:a","offset":'
         assert node.topics.find("note:a") is topic
         assert node.topics.find("nothing:a") is None
+        for number in range(3):  # names that anybody may make up take no other's place
+            assert node.topics.find(f"nothing:{number}") is None
+        assert node.topics._look_up_once.cache_info().currsize == 1
 
 
 async def test_what_was_found_is_forgotten_when_a_plugin_goes(config: Config) -> None:
