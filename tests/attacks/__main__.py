@@ -3,21 +3,14 @@
 Run as ``python -m tests.attacks``, or by ``make attack``.
 """
 
-import asyncio
-import signal
-import sys
-from typing import Final
-
 import click
-from rich.console import Console
 from rich.markup import escape
 
 from tests.attacks.dearest import WANTED, dearest
-from tests.attacks.rows import Row, find_rows
-from tests.attacks.run import Report, lay_siege
+from tests.attacks.rows import find_rows
+from tests.attacks.run import lay_siege
 from tests.support.builtin import built_in
-
-out: Final = Console(highlight=False, soft_wrap=True)
+from tests.support.long_runs import exit_with, out, run
 
 
 @click.command()
@@ -49,13 +42,15 @@ def main(*, only: tuple[str, ...], seconds: float) -> None:
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     dear = _measure() if "payloads" in {row.name for row in rows} else []
-    try:
-        report = asyncio.run(_run(rows, seconds))
-    except asyncio.CancelledError:
-        sys.exit(128 + signal.SIGTERM)
-    report.wrong += dear
-    _print_verdict(report)
-    sys.exit(1 if report.wrong else 0)
+    report = run(lay_siege(rows, seconds, out.print))
+    for words in report.answers:
+        out.print(escape(words))
+    out.print(
+        f"the well-behaved client was served {report.rounds} rounds, and put off {report.put_off} "
+        f"times; {report.most_used:.0%} of Redis's memory was used at most"
+    )
+    passed = ": the well-behaved client was served throughout."
+    exit_with([*report.wrong, *dear], passed=passed)
 
 
 def _measure() -> list[str]:
@@ -70,29 +65,6 @@ def _measure() -> list[str]:
         if milliseconds > WANTED:
             wrong.append(f"{handler.type} takes {milliseconds:.2f} ms, more than {WANTED:g}")
     return wrong
-
-
-async def _run(rows: list[Row], seconds: float) -> Report:
-    task = asyncio.current_task()
-    assert task is not None
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, task.cancel)  # so that no process is left behind
-    return await lay_siege(rows, seconds, out.print)
-
-
-def _print_verdict(report: Report) -> None:
-    for words in report.answers:
-        out.print(escape(words))
-    out.print(
-        f"the well-behaved client was served {report.rounds} rounds, and put off {report.put_off} "
-        f"times; {report.most_used:.0%} of Redis's memory was used at most"
-    )
-    for words in report.wrong:
-        out.print(f"[red]{escape(words)}[/red]")
-    if report.wrong:
-        out.print("[bold red]FAILED[/bold red]")
-    else:
-        out.print("[bold green]PASSED[/bold green]: the well-behaved client was served throughout.")
 
 
 if __name__ == "__main__":

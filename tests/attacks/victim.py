@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ from typing import Any, Final, TypeVar
 from aiohttp import ClientSession
 
 from tests.support.nodes import NodeProcess, impatient, serving
+from tests.support.resident import resident_bytes
 
 T = TypeVar("T")
 
@@ -87,11 +87,7 @@ class Victim:
 
     def resident_bytes(self) -> int:
         """The memory that it takes; 0 where that can't be told."""
-        if sys.platform != "linux":
-            return 0
-        lines = Path(f"/proc/{self.node.pid}/status").read_text().splitlines()
-        (line,) = (line for line in lines if line.startswith("VmRSS:"))
-        return int(line.split()[1]) * 1024
+        return resident_bytes(self.node.pid)
 
 
 async def while_attacked(victim: Victim, attacks: Iterable[Callable[[], T]]) -> list[T]:

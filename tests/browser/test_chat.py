@@ -89,6 +89,7 @@ async def test_what_was_said_before_is_there_and_more_of_it_further_up(
     await page.reload()
     await is_in(page)
     await shows(page, *(f"Carol: {line}" for line in lines[-_PAGE:]))
+    assert await said(page).count() == _PAGE
 
 
 async def test_names_and_rooms_that_are_none_are_blamed_at_their_fields(

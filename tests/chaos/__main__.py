@@ -5,23 +5,17 @@ Run as ``python -m tests.chaos``, or by ``make chaos``.
 
 import asyncio
 import contextlib
-import secrets
-import signal
-import sys
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
 import click
-from rich.console import Console
-from rich.markup import escape
 
 from tests.chaos.run import Chaos, Plan, Report
+from tests.support.long_runs import exit_with, out, run, seed_option
 
 #: Seconds between two lines about how it goes.
 _INTERVAL: Final = 10.0
-
-out: Final = Console(highlight=False, soft_wrap=True)
 
 
 @click.command()
@@ -32,13 +26,7 @@ out: Final = Console(highlight=False, soft_wrap=True)
     show_default=True,
     help="How long things go wrong.",
 )
-@click.option(
-    "--seed",
-    type=int,
-    default=lambda: secrets.randbelow(10**6),
-    show_default="a random one",
-    help="The same faults come in the same order.",
-)
+@seed_option("The same faults come in the same order.")
 @click.option(
     "--clients",
     type=click.IntRange(1, 10_000),
@@ -61,19 +49,13 @@ def main(*, minutes: float, seed: int, clients: int, restarts: bool) -> None:
     """
     plan = Plan(seconds=minutes * 60, seed=seed, clients=clients, restarts=restarts)
     out.print(f"Chaos for {minutes:g} min, --seed {seed}" + " --restarts" * restarts)
-    try:
-        report = asyncio.run(_run(plan))
-    except asyncio.CancelledError:
-        sys.exit(128 + signal.SIGTERM)
-    _print_verdict(report)
-    sys.exit(1 if report.wrong else 0)
+    report = run(_run(plan))
+    _print_report(report)
+    exit_with(report.wrong, passed=": all that was published came, once and in order.")
 
 
 async def _run(plan: Plan) -> Report:
     loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
-    assert task is not None
-    loop.add_signal_handler(signal.SIGTERM, task.cancel)  # so that no process is left behind
     begin = loop.time()
 
     def tell(words: str) -> None:
@@ -96,7 +78,7 @@ async def _tell_progress(chaos: Chaos, tell: Callable[[str], None]) -> None:
         tell(f"[bold]{report.published} published, {report.delivered} delivered[/bold]")
 
 
-def _print_verdict(report: Report) -> None:
+def _print_report(report: Report) -> None:
     out.print()
     out.print(
         f"{report.published} publications were acknowledged, after {_counted(report.refusals)}"
@@ -106,14 +88,6 @@ def _print_verdict(report: Report) -> None:
         f"{report.gaps} times a client was told that it may lack some"
     )
     out.print(f"connections ended with {_counted(report.closed)}")
-    for words in report.wrong:
-        out.print(f"[red]{escape(words)}[/red]")
-    if report.wrong:
-        out.print("[bold red]FAILED[/bold red]")
-    else:
-        out.print(
-            "[bold green]PASSED[/bold green]: all that was published came, once and in order."
-        )
 
 
 def _counted(codes: Counter[Any]) -> str:

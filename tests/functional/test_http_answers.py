@@ -1,18 +1,18 @@
 """Every answer is in the protocol's words, names no versions, and no body is inflated unasked."""
 
-import asyncio
 import gzip
-import json
 import zlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 from aiohttp import http_parser
 
 from jackfield.testing import RunningServer, run_server
+from tests.support.raw import ask
 
 Config = Mapping[str, Any]
 KEY = "k" * 32
@@ -28,18 +28,6 @@ async def server(config: Config, tmp_path: Path) -> AsyncIterator[RunningServer]
         yield server
 
 
-async def ask(server: RunningServer, request: bytes) -> tuple[int, dict[str, str], bytes]:
-    """Send bytes; the status, the headers and the body of what the server says before it closes."""
-    host, _, port = server.address.removeprefix("http://").rpartition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(request)
-    answer = await reader.read()
-    writer.close()
-    head, _, body = answer.partition(b"\r\n\r\n")
-    status, *headers = head.decode().split("\r\n")
-    return int(status.split()[1]), dict(each.lower().split(": ", 1) for each in headers), body
-
-
 def head(line: str, *headers: str, host: str = "a") -> bytes:
     return "\r\n".join([line, f"Host: {host}", *headers, "Connection: close", "", ""]).encode()
 
@@ -47,6 +35,7 @@ def head(line: str, *headers: str, host: str = "a") -> bytes:
 FAILURES = {
     "no host": (head("GET / HTTP/1.1", host=""), 400),
     "a port past all": (head("GET /healthz HTTP/1.1", host="a:99999"), 400),
+    "a host with a path": (head("GET / HTTP/1.1", host="a b/c?d"), 400),
     "a port past all at the socket": (head("GET /ws HTTP/1.1", host="a:99999"), 400),
     "nothing there": (head("GET /nothing HTTP/1.1"), 404),
     "another method": (head("DELETE /healthz HTTP/1.1"), 405),
@@ -64,28 +53,33 @@ async def test_a_failure_is_a_problem_without_a_trace(
     server: RunningServer, logged: Callable[[], str], name: str
 ) -> None:
     request, expected = FAILURES[name]
-    status, headers, body = await ask(server, request)
-    assert (status, headers["content-type"]) == (expected, "application/problem+json")
-    assert json.loads(body)["status"] == expected
-    assert headers["x-content-type-options"] == "nosniff"
-    assert "server" not in headers
+    answer = await ask(server, request)
+    assert answer.problem["status"] == expected
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert "Server" not in answer.headers
     assert "Traceback" not in logged()
 
 
 async def test_who_uses_another_method_is_told_which_there_are(server: RunningServer) -> None:
-    _, headers, body = await ask(server, head("DELETE /healthz HTTP/1.1"))
-    assert headers["allow"] == "get, head"
-    assert json.loads(body)["message"] == "This is not for DELETE, but for GET, HEAD."
+    answer = await ask(server, head("DELETE /healthz HTTP/1.1"))
+    assert answer.headers["Allow"] == "GET, HEAD"
+    assert answer.problem["message"] == "This is not for DELETE, but for GET, HEAD."
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/metrics", "/jackfield/index.js"])
 async def test_an_answer_names_no_versions_and_is_what_it_says(
     server: RunningServer, path: str
 ) -> None:
-    status, headers, _ = await ask(server, head(f"GET {path} HTTP/1.1"))
-    assert status == 200
-    assert "server" not in headers
-    assert headers["x-content-type-options"] == "nosniff"
+    answer = await ask(server, head(f"GET {path} HTTP/1.1"))
+    assert answer.status == 200
+    assert "Server" not in answer.headers
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_http_1_0_needs_no_host(server: RunningServer) -> None:
+    assert (await ask(server, b"GET /healthz HTTP/1.0\r\n\r\n")).status == 200
+    about = await ask(server, b"GET / HTTP/1.0\r\n\r\n")
+    assert msgspec.json.decode(about.body)["websocket"] == server.url
 
 
 async def test_strangers_together_have_few_lines_in_the_log(
@@ -109,8 +103,7 @@ async def test_a_body_that_nobody_asks_for_is_not_inflated(
     length = f"Content-Length: {len(BOMB)}"
     method = "POST" if path.startswith("/api") else "GET"
     request = head(f"{method} {path} HTTP/1.1", length, "Content-Encoding: gzip") + BOMB
-    status, _, _ = await ask(server, request)
-    assert status in {200, 401, 404, 426}
+    assert (await ask(server, request)).status in {200, 401, 404, 426}
     assert inflated == []
 
 
@@ -131,9 +124,8 @@ class _Counting:
         self.inflated += len(inflated)
         return inflated
 
-    @property
-    def eof(self) -> bool:
-        return self._stream.eof
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 async def post(server: RunningServer, body: bytes, coding: str) -> tuple[int, dict[str, Any], str]:
@@ -151,6 +143,10 @@ async def test_a_body_is_inflated_up_to_the_limit_of_its_route(
 ) -> None:
     counting = _Counting()
     monkeypatch.setattr("jackfield.http.body.zlib", counting)
+    status, answer, _ = await post(server, gzip.compress(bytes(10_000_000)), "gzip")
+    assert (status, answer["code"]) == (413, "too_large")
+    assert counting.inflated == answer["limit"] + 1
+    # One that is too large as it comes is not inflated at all, however little is in it.
     status, answer, _ = await post(server, BOMB, "gzip")
     assert (status, answer["code"]) == (413, "too_large")
     assert counting.inflated == answer["limit"] + 1
@@ -170,8 +166,13 @@ async def test_a_compressed_body_is_read(
 
 @pytest.mark.parametrize(
     ("coding", "body"),
-    [("gzip", b"{}"), ("gzip", gzip.compress(b'{"user": "ada"}')[:-9]), ("deflate", b"{}")],
-    ids=["not", "cut", "deflate"],
+    [
+        ("gzip", b"{}"),
+        ("gzip", gzip.compress(b'{"user": "ada"}')[:-9]),
+        ("gzip", gzip.compress(b'{"user": "ada"}') + b"more"),
+        ("deflate", b"{}"),
+    ],
+    ids=["not", "cut", "more", "deflate"],
 )
 async def test_a_body_that_is_not_compressed_as_it_says_is_refused(
     server: RunningServer, coding: str, body: bytes

@@ -4,12 +4,12 @@ import asyncio
 import resource
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from jackfield.client import connect
 from tests.functional.test_shutdown import serving
+from tests.support.resident import resident_bytes
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -23,12 +23,6 @@ def _open_files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-
-
-def resident_bytes(pid: int) -> int:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    (line,) = (line for line in lines if line.startswith("VmRSS:"))
-    return int(line.split()[1]) * 1024
 
 
 async def open_idle(port: int, count: int) -> list[asyncio.StreamWriter]:

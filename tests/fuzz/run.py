@@ -4,7 +4,6 @@ import asyncio
 import json
 import random
 import statistics
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from tests.fuzz.client import FuzzClient, Tally
 from tests.fuzz.messages import Memory
 from tests.support.nodes import NodeProcess, impatient, serving
 from tests.support.paths import ROOMS
+from tests.support.resident import resident_bytes
 from tests.support.tokens import jwt_section, token
 from tests.support.valkeys import single_valkey
 
@@ -122,7 +122,7 @@ class Fuzz:
         loop = asyncio.get_running_loop()
         while True:
             for node, samples in zip(nodes, self.memory, strict=True):
-                samples.append((loop.time() - begin, _resident(node.pid)))
+                samples.append((loop.time() - begin, resident_bytes(node.pid) / _MIB))
             await asyncio.sleep(_LOOK)
 
 
@@ -167,15 +167,6 @@ def _traces(node: NodeProcess) -> list[str]:
         elif line.get("level") in {"error", "critical"}:
             said[f"it logged {line['event']}"] += 1
     return [f"{words}, {times} times" for words, times in said.items()]
-
-
-def _resident(pid: int) -> float:
-    """MiB of memory that a process takes; 0 where that can't be told."""
-    if sys.platform != "linux":
-        return 0.0
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    (line,) = (line for line in lines if line.startswith("VmRSS:"))
-    return int(line.split()[1]) * 1024 / _MIB
 
 
 def _growth(samples: list[tuple[float, float]]) -> float:

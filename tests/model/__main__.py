@@ -1,11 +1,10 @@
 """A long run of the model of topics: ``python -m tests.model``, or ``make model``."""
 
-import secrets
-
 import click
 
 from tests.model.machine import DyingNodes, drive
 from tests.model.world import world
+from tests.support.long_runs import seed_option
 
 
 @click.command()
@@ -19,13 +18,7 @@ from tests.model.world import world
 @click.option(
     "--steps", type=click.IntRange(1), default=50, show_default=True, help="Of how many steps each."
 )
-@click.option(
-    "--seed",
-    type=int,
-    default=lambda: secrets.randbelow(10**6),
-    show_default="a random one",
-    help="The same steps come in the same order.",
-)
+@seed_option("The same steps come in the same order.")
 def main(*, examples: int, steps: int, seed: int) -> None:
     """Drive topics on two nodes at random, and hold all that members get against a model.
 

@@ -1,7 +1,7 @@
 """Topics on two nodes, driven step by step at random and held against a model of them."""
 
 import asyncio
-import functools
+import itertools
 import secrets
 from collections.abc import Coroutine, Iterable
 from typing import Any, Final
@@ -366,7 +366,7 @@ def drive(
     steps: int = 30,
     shrink: bool = False,
     number: int | None = None,
-) -> None:
+) -> int:
     """Drive a machine through examples, each of steps at random.
 
     Args:
@@ -377,12 +377,21 @@ def drive(
         shrink: Whether an example that fails is made smaller, which takes as long as many more.
         number: What chance begins with; None for another each time.
 
+    Returns:
+        How many examples were played.
+
     Raises:
         AssertionError: The nodes did what the model does not.
     """
+    played = itertools.count()
+
+    def play() -> Topics:
+        next(played)
+        return machine(world)
+
     phases = [Phase.generate, *([Phase.shrink] if shrink else [])]
     # Its types know classes only, and it calls whatever it is given.
-    make: Any = functools.partial(machine, world)
+    make: Any = play
     if number is not None:
         make = seed(number)(make)
     run_state_machine_as_test(
@@ -397,3 +406,4 @@ def drive(
             suppress_health_check=list(HealthCheck),
         ),
     )
+    return next(played)

@@ -4,7 +4,7 @@ from typing import Final
 
 from jackfield.config import AgentSettings
 from jackfield.connection.connection import Connection
-from jackfield.connection.permits import address_key
+from jackfield.connection.payer import share_name
 from jackfield.connection.shares import TASK_BYTES, Shares
 from jackfield.wire.errors import Error
 
@@ -55,12 +55,7 @@ def charge_task(
 
 def payer_name(payer: Connection | None) -> str:
     """Return whose share of an agent's queue a task takes: as of `Shares`; "" for nobody's."""
-    if payer is None:
-        return ""
-    if payer.user is not None:
-        return f"u:{payer.user}"
-    address = address_key(payer.remote)
-    return f"c:{payer.id}" if address is None else f"ip:{address}"
+    return "" if payer is None else share_name(payer) or f"c:{payer.id}"
 
 
 def full_queue(word: str, shares: Shares, settings: AgentSettings) -> Error:
@@ -72,14 +67,14 @@ def full_queue(word: str, shares: Shares, settings: AgentSettings) -> Error:
         settings: How many may wait.
     """
     if word == "full":
-        shares.refused["queue"] += 1
+        shares.count_refusal("queue")
         return Error(
             "unavailable",
             "Too many calls wait for this agent.",
             retry_after=_RETRY_AFTER,
             limit=settings.queue,
         )
-    shares.refused["queue_per_user"] += 1
+    shares.count_refusal("queue_per_user")
     return Error(
         "rate_limited",
         "Too many of your calls wait for this agent.",

@@ -45,7 +45,7 @@ def refused_registration(word: str, agent: str, settings: AgentSettings, shares:
         return not_owner(agent)
     if word == "too_many":
         shares.check_memory()  # then no name may be new
-        shares.refused["per_user"] += 1
+        shares.count_refusal("per_user")
         limit = settings.per_user
         return Error(
             "rate_limited",
@@ -54,7 +54,7 @@ def refused_registration(word: str, agent: str, settings: AgentSettings, shares:
             limit=limit,
         )
     if word == "no_room":
-        shares.refused["skills_bytes"] += 1
+        shares.count_refusal("skills_bytes")
         limit = settings.skills_bytes
         return Error("too_large", f"The agent's skills are larger than {limit} bytes.", limit=limit)
     return Error("forbidden", "The instance is another user's.", scopes=[])

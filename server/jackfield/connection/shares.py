@@ -19,9 +19,8 @@ from jackfield.wire.position import Position
 from jackfield.wire.rates import rounded_up
 
 from .connection import Connection
-from .permits import address_key
+from .payer import PAYER, Payer, share_name
 from .share import Share, TopicCharge
-from .slot import Slot
 
 #: Bytes that Redis takes for what is kept, beside what was sent.
 TOPIC_BYTES: Final = 400  # a topic's position
@@ -52,28 +51,6 @@ _LIMITS: Final = (
     "per_user",
     "skills_bytes",
 )
-
-
-class _Payer:
-    """Whose shares a connection's are.
-
-    Attributes:
-        user: The user that they were found for.
-        shares: The shares; empty before they are first asked for.
-        topics: What the first of them has published to topics, by their channels.
-        held: Bytes that are kept for as long as the connection lives, by what they are.
-    """
-
-    __slots__ = ("held", "shares", "topics", "user")
-
-    def __init__(self) -> None:
-        self.user: str | None = None
-        self.shares: tuple[Share, ...] = ()
-        self.topics: dict[str, TopicCharge] = {}
-        self.held: dict[str, int] = {}
-
-
-_PAYER: Final = Slot("shares", _Payer)
 
 
 class Shares:
@@ -136,9 +113,9 @@ class Shares:
         Returns:
             Whether the topic counts as brought to life; see `return_if_alive`.
         """
-        entry = connection[_PAYER].topics.get(topic.keys.channel)
+        entry = connection[PAYER].topics.get(topic.keys.channel)
         if entry is None or entry.tick != self._memory.tick or size > entry.free_size or key:
-            return self._charge_event(connection, topic, size, bool(key), is_alive)
+            return self._charge_event(connection, topic, size, is_alive, keyed=bool(key))
         return False  # it replaces one as large, which was charged
 
     def _charge_event(
@@ -146,8 +123,9 @@ class Shares:
         connection: Connection,
         topic: StoredTopic,
         size: int,
-        keyed: bool,  # noqa: FBT001 - a step of `charge_event`
         is_alive: Callable[[StoredTopic], bool],
+        *,
+        keyed: bool,
     ) -> bool:
         keys, history, ttl = topic
         if history or keyed:
@@ -206,7 +184,7 @@ class Shares:
         Returns:
             The bytes before: to hold these again if it could not be kept.
         """
-        payer = connection[_PAYER]
+        payer = connection[PAYER]
         before = payer.held.get(what, 0)
         if size == before:
             return before
@@ -221,13 +199,13 @@ class Shares:
 
     def release(self, connection: Connection, what: str, size: int = 0) -> None:
         """Hold no more than so many bytes, whatever the limits are."""
-        payer = connection[_PAYER]
+        payer = connection[PAYER]
         if payer.shares:
             self._set_held(payer, what, size)
 
     def leave(self, connection: Connection) -> None:
         """A connection has ended: what it held is gone."""
-        payer = connection[_PAYER]
+        payer = connection[PAYER]
         self._let_go(payer)
         payer.held.clear()
 
@@ -257,7 +235,7 @@ class Shares:
             topic: What was claimed.
         """
         now = connection.loop.time()
-        for share in connection[_PAYER].shares:
+        for share in connection[PAYER].shares:
             share.new_topics.put_back(1)
             if topic is not None:
                 share.charge(now, -TOPIC_BYTES, topic.ttl)
@@ -326,7 +304,7 @@ class Shares:
     def check_memory(self) -> None:
         """Refuse what would be kept while Redis is nearly full."""
         if self.nearly_full:
-            self.refused["redis_memory"] += 1
+            self.count_refusal("redis_memory")
             raise Error(
                 "unavailable", "Redis is nearly full: nothing more is kept.", retry_after=_FULL_WAIT
             )
@@ -343,8 +321,12 @@ class Shares:
                     + ("address." if of_address else "client."),
                 )
 
-    def _refusal(self, limit: str, wait: float, message: str) -> Error:
+    def count_refusal(self, limit: str) -> None:
+        """Count that a client was refused, by the key of the limit."""
         self.refused[limit] += 1
+
+    def _refusal(self, limit: str, wait: float, message: str) -> Error:
+        self.count_refusal(limit)
         return Error(
             "rate_limited",
             message,
@@ -353,22 +335,21 @@ class Shares:
         )
 
     def _shares_of(self, connection: Connection) -> tuple[Share, ...]:
-        payer = connection[_PAYER]
+        payer = connection[PAYER]
         if not payer.shares or payer.user != connection.identity.user:
             self._find(connection, payer)
         return payer.shares
 
-    def _find(self, connection: Connection, payer: _Payer) -> None:
+    def _find(self, connection: Connection, payer: Payer) -> None:
         """Find the shares of a connection; what it holds counts for these from now on."""
         self._let_go(payer)
-        limits, user = self._limits, connection.user
-        if user is not None:
-            shares = [self._share(f"u:{user}", limits.kept_bytes)]
-        else:
-            shares = [Share(limits.kept_bytes, limits.new_topics_per_minute, None)]
-            address = address_key(connection.remote)
-            if address is not None:
-                shares.append(self._share(f"ip:{address}", limits.kept_bytes_per_address))
+        limits, user, name = self._limits, connection.user, share_name(connection)
+        of_all = limits.kept_bytes if user is not None else limits.kept_bytes_per_address
+        shares = []
+        if user is None:
+            shares.append(Share(limits.kept_bytes, limits.new_topics_per_minute, None))
+        if name is not None:
+            shares.append(self._share(name, of_all))
         payer.user, payer.shares, payer.topics = user, tuple(shares), shares[0].topics
         held = sum(payer.held.values())
         for share in payer.shares:
@@ -381,7 +362,7 @@ class Shares:
             share = self._shares[name] = Share(limit, self._limits.new_topics_per_minute, name)
         return share
 
-    def _let_go(self, payer: _Payer) -> None:
+    def _let_go(self, payer: Payer) -> None:
         held = sum(payer.held.values())
         for share in payer.shares:
             share.connections -= 1
@@ -389,7 +370,7 @@ class Shares:
             share.is_changed = share.is_changed or bool(held)
         payer.shares, payer.topics = (), {}
 
-    def _set_held(self, payer: _Payer, what: str, size: int) -> None:
+    def _set_held(self, payer: Payer, what: str, size: int) -> None:
         more = size - payer.held.get(what, 0)
         if size:
             payer.held[what] = size

@@ -5,7 +5,6 @@ that a key needs for it, which is also its path, and with the schema of the body
 """
 
 import hashlib
-import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
@@ -157,8 +156,6 @@ def _refusal(error: Error) -> web.Response:
     status = _STATUS.get(error.code, 500)
     if error.code == "unauthenticated":
         headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
-    if "retry_after" in error.extra:
-        headers[hdrs.RETRY_AFTER] = str(max(1, math.ceil(error.extra["retry_after"])))
     return problem(error, status, headers)
 
 

@@ -30,31 +30,41 @@ async def read_body(request: web.Request, limit: int) -> bytes:
 
     Args:
         request: The request.
-        limit: Bytes that it may have, inflated.
+        limit: Bytes that it may have, as it comes and inflated.
 
     Raises:
         UnknownCodingError: It is compressed in another way than `CODINGS`.
         Error: ``too_large``; ``invalid_message`` if it is not compressed as it says, or is broken.
     """
     coding = request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower()
-    inflate = None
-    if coding not in {"identity", ""}:
-        if coding not in _WINDOWS:
-            raise UnknownCodingError
-        inflate = zlib.decompressobj(_WINDOWS[coding])
+    if coding not in {"identity", "", *_WINDOWS}:
+        raise UnknownCodingError
     body = b""
     try:
         async for part in request.content.iter_any():
-            body += part if inflate is None else inflate.decompress(part, limit - len(body) + 1)
+            body += part
             if len(body) > limit:
-                raise Error("too_large", f"The body is larger than {limit} bytes.", limit=limit)
-    except zlib.error:
-        raise _broken(coding) from None
+                raise _too_large(limit)
     except web.RequestPayloadError:  # its chunks are not as RFC 9112 has them
         raise Error("invalid_message", "The body is broken.") from None
-    if inflate is not None and not inflate.eof:
+    return _inflate(body, coding, limit) if coding in _WINDOWS else body
+
+
+def _inflate(body: bytes, coding: str, limit: int) -> bytes:
+    stream = zlib.decompressobj(_WINDOWS[coding])
+    try:
+        inflated = stream.decompress(body, limit + 1)
+    except zlib.error:
+        raise _broken(coding) from None
+    if len(inflated) > limit:
+        raise _too_large(limit)
+    if not stream.eof or stream.unused_data:
         raise _broken(coding)
-    return body
+    return inflated
+
+
+def _too_large(limit: int) -> Error:
+    return Error("too_large", f"The body is larger than {limit} bytes.", limit=limit)
 
 
 def _broken(coding: str) -> Error:

@@ -5,7 +5,7 @@ from importlib.metadata import version
 from typing import Any, Final
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from jackfield.connection.hub import Hub
 from jackfield.dispatch.registry import Registry
@@ -30,12 +30,19 @@ async def root(request: web.Request) -> web.Response:
         {
             "server": "jackfield",
             "version": version("jackfield"),
-            "websocket": str(
-                request.url.with_scheme("wss" if request.secure else "ws").with_path("/ws")
-            ),
+            "websocket": f"{'wss' if request.secure else 'ws'}://{_host(request)}/ws",
             "subprotocols": ["jackfield.v1", "jackfield.v1.msgpack"],
         }
     )
+
+
+def _host(request: web.Request) -> str:
+    """What the client has asked; without its word, the address that it has reached."""
+    host = request.headers.get(hdrs.HOST)
+    if host is None and request.transport is not None:
+        address, port = request.transport.get_extra_info("sockname")[:2]
+        host = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    return host or ""
 
 
 async def healthz(request: web.Request) -> web.Response:

@@ -1,9 +1,8 @@
 """How clients are refused: by an HTTP status, or by a close code that a page can read."""
 
-import math
 from typing import Final
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from jackfield.auth.chain import RefusedError
 from jackfield.connection.connection import CLOSE_TIMEOUT, Connection
@@ -47,16 +46,17 @@ class Refusals:
         match cause:
             case FullError(limit="connections"):
                 self._log.info("turned a client away", remote=remote, limit=cause.limit)
-                return unavailable(Error("unavailable", _FULL_SERVER, retry_after=self._full_for))
+                error = Error("unavailable", _FULL_SERVER, retry_after=self._full_for)
+                return problem(error, 503)
             case RefusedError(code=CloseCode.UNAVAILABLE, error=Error(code="unavailable") as error):
-                return unavailable(error)
+                return problem(error, 503)
         code, reason, after, where = self._explain(cause)
         self._log.info("turned a client away", reason=reason, remote=remote, **where)
         try:
             with self._permits.turn_away():
                 return await _close_at_once(request, code, reason, after or 0)
         except FullError:  # each stays a moment to read the code: their number is bounded as well
-            return unavailable(Error("unavailable", retry_after=CLOSE_TIMEOUT))
+            return problem(Error("unavailable", retry_after=CLOSE_TIMEOUT), 503)
 
     def close(self, connection: Connection, cause: RefusedError | FullError | Error) -> None:
         """Close the connection of a client that has failed to authenticate by its first message."""
@@ -90,9 +90,3 @@ async def _close_at_once(
     await socket.send_str(goodbye.decode())
     await socket.close(code=code, message=reason.encode())
     return socket
-
-
-def unavailable(error: Error) -> web.Response:
-    """Return the answer 503, which says when to come back."""
-    retry_after = max(1, math.ceil(error.retry_after or 1))
-    return problem(error, 503, {hdrs.RETRY_AFTER: str(retry_after)})

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_websocket import WebSocketReader
 
 from jackfield.config import LimitSettings
@@ -39,6 +40,10 @@ _TOO_LARGE: Final = (
     b"Content-Type: application/problem+json\r\nX-Content-Type-Options: nosniff\r\n"
     b"Content-Length: %d\r\n\r\n%b"
 )
+
+
+#: What clients cause, by breaking HTTP or leaving; with it aiohttp ends a connection.
+_OF_CLIENTS: Final = (HttpProcessingError, web.RequestPayloadError, ConnectionError)
 
 
 class WaitingClients:
@@ -183,7 +188,9 @@ class LimitedRequestHandler(web.RequestHandler):
         message: str | None = None,  # noqa: ARG002 - it quotes the client
     ) -> web.StreamResponse:
         """Answer what is no HTTP request, or ended in a fault, with a problem; close behind it."""
-        if status >= web.HTTPInternalServerError.status_code and exc is not None:
+        if status == web.HTTPGatewayTimeout.status_code:
+            error = Error("timeout")
+        elif status >= web.HTTPInternalServerError.status_code and exc is not None:
             error = report(exc, path=request.path)
         else:  # what it says quotes the client, and any stranger can send it
             self._log("it has sent what is no HTTP request")
@@ -203,9 +210,12 @@ class LimitedRequestHandler(web.RequestHandler):
         return await super().finish_response(request, resp, start_time)
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
-        """Log what aiohttp could not handle: any stranger may have caused it."""
-        error = type(kw.get("exc_info")).__name__  # its words may quote the client
-        self._log(str(args[0]), error=error)
+        """Log what aiohttp could not handle: shortly if the client has caused it."""
+        exc = kw.get("exc_info")
+        if isinstance(exc, Exception) and not isinstance(exc, _OF_CLIENTS):
+            report(exc)
+        else:  # its words may quote the client
+            self._log(str(args[0]), error=type(exc).__name__)
 
     def begin_request(self) -> None:
         """Note that the head of a request is there, and is about to be handled."""

@@ -34,6 +34,7 @@ from jackfield.wire.deflate import Compressor, Deflate, agree
 from jackfield.wire.deflated_frames import DeflatedFrames
 from jackfield.wire.errors import Error
 from jackfield.wire.identity import ANONYMOUS, Identity
+from jackfield.wire.problem import problem
 from jackfield.wire.protocol import Codec
 
 from .closing import finish_close_handshake, stop_requests
@@ -41,7 +42,7 @@ from .connection_hooks import ConnectionHooks
 from .handshake import admit, bad_handshake, identify_by_message, refuse_upgrade
 from .inflation import Inflation
 from .receiver import Receiver
-from .refusals import Refusals, unavailable
+from .refusals import Refusals
 from .request_heads import LimitedRequestHandler
 from .told_limits import told_limits
 
@@ -148,7 +149,7 @@ class Sessions:
         try:
             await self._store.add(record)
         except Error as error:
-            return unavailable(error)
+            return problem(error, 503)
         try:
             socket, connection, receiver = await self._upgrade(request, record, codec, identity)
             permit.on_displaced(partial(connection.close, CloseCode.DISPLACED))

@@ -1,5 +1,6 @@
 """Errors as HTTP responses."""
 
+import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -21,17 +22,20 @@ class _Problem(web.Response):
 
 
 def problem(error: Error, status: int, headers: Mapping[str, str] | None = None) -> web.Response:
-    """Return an error as an HTTP response (RFC 9457).
+    """Return an error as an HTTP response (RFC 9457), with `Retry-After` if it tells a wait.
 
     Args:
         error: The same error object as on the socket.
         status: The HTTP status.
         headers: Further headers.
     """
+    sent = {"X-Content-Type-Options": "nosniff", **(headers or {})}
+    if error.retry_after is not None:
+        sent[hdrs.RETRY_AFTER] = str(max(1, math.ceil(error.retry_after)))
     return _Problem(
         body=problem_body(error, status),
         status=status,
-        headers={"X-Content-Type-Options": "nosniff", **(headers or {})},
+        headers=sent,
         content_type="application/problem+json",
     )
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket as sockets
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
@@ -20,6 +19,7 @@ from jackfield.client import (
 )
 from jackfield.client import socket as client_socket
 from tests.support.peer import Peer, Server
+from tests.support.reading import read_all
 from tests.support.waiting import promptly
 
 
@@ -30,19 +30,6 @@ async def is_alive(client: Client, peer: Peer) -> bool:
     assert request["type"] == "session.ping"
     await peer.send("reply", id=request["id"], payload={"pong": 1})
     return await asking == {"pong": 1}
-
-
-async def read_all(
-    messages: AsyncIterator[dict[str, Any]],
-) -> tuple[list[dict[str, Any]], Exception | None]:
-    """What an iteration gave, and what it ended with."""
-    read = []
-    try:
-        async for message in messages:
-            read.append(message)  # noqa: PERF401 - an exception would lose them
-    except Exception as error:  # noqa: BLE001 - the test looks at it
-        return read, error
-    return read, None
 
 
 # Connecting

@@ -1,21 +1,11 @@
 """A reader of a topic that is too slow costs nobody anything, and misses only what is not kept."""
 
-from jackfield.client import Client, Event, Gap, Presence, RequestError, Subscription
+from jackfield.client import Client, Event, Gap, Presence, RequestError
 from tests.support.peer import Room
+from tests.support.reading import read_all
 
 #: A few of these are more than the client of these tests lets wait.
 LONG = {"text": "x" * 200}
-
-
-async def read_all(subscription: Subscription) -> tuple[list[object], Exception | None]:
-    """What a subscription gave, and what it ended with."""
-    read: list[object] = []
-    try:
-        async for item in subscription:
-            read.append(item)  # noqa: PERF401 - an exception would lose them
-    except Exception as error:  # noqa: BLE001 - the test looks at it
-        return read, error
-    return read, None
 
 
 async def test_a_slow_reader_misses_nothing_that_the_server_keeps(

@@ -18,6 +18,7 @@ from jackfield.client import (
     connect,
 )
 from tests.support.peer import Peer, Room, Server
+from tests.support.reading import read_all
 
 
 async def send_event(peer: Peer, offset: int, topic: str = "room:lobby") -> None:
@@ -40,17 +41,6 @@ async def settle(client: Client, peer: Peer) -> None:
     assert request["type"] == "session.ping"
     await peer.send("reply", id=request["id"], payload={})
     await asking
-
-
-async def read_all(subscription: Subscription) -> tuple[list[object], Exception | None]:
-    """What a subscription gave, and what it ended with."""
-    read: list[object] = []
-    try:
-        async for item in subscription:
-            read.append(item)  # noqa: PERF401 - an exception would lose them
-    except Exception as error:  # noqa: BLE001 - the test looks at it
-        return read, error
-    return read, None
 
 
 def event(offset: int, epoch: str = "e1") -> Event:

@@ -115,7 +115,7 @@ async def test_a_former_owner_that_was_not_reached_is_told_at_the_next_renewal(
     await node.agents.store.sweep(["echo"])
     channel.instances[away.id] = away
     await node.renew()
-    await bot.next("unregistered")
+    assert (await bot.next("unregistered"))["name"] == "echo"
 
 
 async def test_holders_of_the_scope_serve_a_name_together(node: NodeAgents) -> None:
@@ -240,6 +240,7 @@ async def test_the_servers_own_calls_have_no_share(config: Config) -> None:
         known = await node.agents.directory.find("echo", "say")
         for _ in range(5):
             await node.agents.call(CallOptions(known, {}, None, follow=False))
+        assert node.agents.called == 5
 
 
 async def test_what_an_older_node_has_queued_is_handed_out_and_takes_no_share(

@@ -94,7 +94,8 @@ def test_every_fence_is_one_that_these_tests_know(page: Path) -> None:
 @pytest.mark.parametrize("block", _all("python"))
 def test_python_compiles(block: Block) -> None:
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    compile(block.text, block.place, "exec", flags=flags, dont_inherit=True)
+    code = compile(block.text, block.place, "exec", flags=flags, dont_inherit=True)
+    assert code.co_code
 
 
 @pytest.mark.parametrize("page", _pages(AUTHORS_PAGES))

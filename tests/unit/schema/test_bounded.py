@@ -157,6 +157,7 @@ def test_what_is_right_among_many_is_loaded_as_well(visits: Visits) -> None:
     assert visits["fields"] < 20
 
 
+@pytest.mark.timeout(600)  # as many schemas are made: a busy machine takes its time
 @given(schemas_and_payloads())
 def test_what_decides_decides_as_marshmallow_does(example: tuple[Schema, list[Any]]) -> None:
     schema, payloads = example

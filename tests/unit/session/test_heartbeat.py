@@ -187,6 +187,7 @@ async def test_it_beats_again_and_again(beating: Beating) -> None:
         beating,
         lambda: len(store.refreshed) > 2 and store.reaps > 2 and topics.refreshes > 2,
     )
+    assert store.refreshed[0] == ["one", "two"]
 
 
 async def test_while_redis_is_away_it_says_so_once_and_reaps_nobody_for_a_ttl(
@@ -213,6 +214,7 @@ async def test_after_a_ttl_it_reaps_again() -> None:
         return beating.store.reaps > 0
 
     await run_until(beating, has_reaped)
+    assert beating.store.reaps > 0
 
 
 async def test_no_fault_ends_it(beating: Beating, logged: Callable[[], str]) -> None:

@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import BadStatusLine
 
 from jackfield.session import request_heads as module
 from jackfield.session.request_heads import LimitedRequestHandler, WaitingClients, track_requests
@@ -26,6 +27,8 @@ class Clients:
         self.waiting = WaitingClients(limits_of(LIMITS), log)
         self.requests: asyncio.Queue[str] = asyncio.Queue()
         self.answer = asyncio.Event()
+        #: What a handler raises instead of an answer.
+        self.fault: Exception | None = None
         self.server = web.Server(self._handle)
         self.handlers: list[LimitedRequestHandler] = []
 
@@ -33,6 +36,8 @@ class Clients:
         async def handle(request: web.Request) -> web.StreamResponse:
             self.requests.put_nowait(request.path)
             await self.answer.wait()
+            if self.fault is not None:
+                raise self.fault
             return web.Response(text="answered")
 
         return await track_requests(cast(web.Request, request), handle)
@@ -187,3 +192,42 @@ async def test_requests_of_another_server_are_let_through() -> None:
 
     response = await track_requests(cast(web.Request, Other()), handle)
     assert response.status == 204
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "code", "logs"),
+    [
+        (TimeoutError(), b"504", b"timeout", False),
+        (ValueError("broken"), b"500", b"internal", True),
+        (web.HTTPExpectationFailed(), b"417", b"invalid_message", False),
+    ],
+)
+async def test_what_a_handler_raises_is_told_as_a_problem(
+    clients: Clients,
+    logged: Callable[[], str],
+    fault: Exception,
+    status: bytes,
+    code: bytes,
+    *,
+    logs: bool,
+) -> None:
+    clients.fault = fault
+    _, transport = await clients.asking()
+    clients.answer.set()
+    await wait_until(lambda: b"}" in transport.written)
+    answer = transport.written
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert b'"code":"' + code in answer
+    assert b"Server:" not in answer
+    assert ("broken" in logged()) is logs
+
+
+async def test_a_fault_within_aiohttp_has_its_trace_and_what_a_client_causes_has_none(
+    clients: Clients, logged: Callable[[], str]
+) -> None:
+    handler, _ = clients.connect()
+    handler.log_exception("Unhandled exception", exc_info=BadStatusLine("GET /ws?ticket=secret"))
+    assert "BadStatusLine" in logged()
+    assert "secret" not in logged()
+    handler.log_exception("Unhandled exception", exc_info=ValueError("ours"))
+    assert "ours" in logged()

@@ -1,13 +1,13 @@
 #!lua
 -- Call an agent, any number of times.
--- ARGV behind those of all: how many calls may wait, and how many of one caller; then for each call its id, skill, the digest of
--- the skill that its input was checked by, the start of what is told of it, its input, its timeout in
--- ms, the caller's node ('' if it doesn't follow), the caller, who else may see it, its idempotency
--- key or '', '1' if the skill is idempotent, for how many ms it is kept after its end, and whose
--- share it is taken of, or ''.
+-- ARGV behind those of all: how many calls may wait, and how many of one caller; then for each call
+-- its id, skill, the digest of the skill that its input was checked by, the start of what is told of
+-- it, its input, its timeout in ms, the caller's node ('' if it doesn't follow), the caller, who else
+-- may see it, its idempotency key or '', '1' if the skill is idempotent, for how many ms it is kept
+-- after its end, and whose share it is taken of, or ''.
 -- Returns for each a list: 'ok', epoch and offset of its topic; 'same' and the id of the task that has
--- the key; 'unknown' or 'stale': there is no such skill, or it is another by now; 'full'; 'share': too many
--- of this caller's wait.
+-- the key; 'unknown' or 'stale': there is no such skill, or it is another by now; 'full'; 'share': too
+-- many of this caller's wait.
 local max_waiting, max_share, replies, arg = tonumber(ARGV[5]), tonumber(ARGV[6]), {}, 7
 -- Why no more may wait, if so.
 local function refusal(payer)

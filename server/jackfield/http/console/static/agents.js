@@ -109,7 +109,8 @@ export class AgentsPanel {
         let page = {};
         do {
           const id = `${OWN}agents-${++this.#looks}`;
-          page = await client.request("agent.list", page.next ? { after: page.next } : {}, { id, retry: false });
+          const behind = page.next ? { after: page.next } : {};
+          page = await client.request("agent.list", behind, { id, retry: false });
           agents.push(...page.agents);
         } while (page.next);
         this.#agents = agents;
