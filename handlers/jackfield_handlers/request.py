@@ -5,14 +5,15 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields
 
 from jackfield import Context, Plugin
-from jackfield.wire.envelope import MAX_ID, MAX_ID_LENGTH, is_id
+from jackfield.wire import envelope
+from jackfield.wire.envelope import MAX_ID, MAX_ID_LENGTH
 
 request = Plugin("request")
 
 
-def _check_id(value: object) -> None:
-    """Accept what the protocol takes as a message's id."""
-    if not is_id(value):
+def _is_id(value: object) -> None:
+    """Accept what the protocol takes as a message's id; its name is the code of the fault."""
+    if not envelope.is_id(value):
         raise ValidationError(
             f"Must be an integer from 0 to {MAX_ID} or a string of 1 to {MAX_ID_LENGTH} characters."
         )
@@ -23,7 +24,7 @@ class RequestId(Schema):
 
     id = fields.Raw(
         required=True,
-        validate=_check_id,
+        validate=_is_id,
         metadata={"description": "The id it was sent with.", "type": ["integer", "string"]},
     )
 

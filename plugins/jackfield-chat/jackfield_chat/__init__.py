@@ -48,7 +48,7 @@ class _Name(fields.String):
         return unicodedata.normalize("NFC", text).strip()
 
 
-def _check_name(text: str) -> None:
+def _printable(text: str) -> None:
     """Refuse what can't be seen, or changes how what stands beside it is shown."""
     if not all(letter.isprintable() or letter in _JOINERS for letter in text):
         raise ValidationError("Must have no control characters.")
@@ -56,14 +56,14 @@ def _check_name(text: str) -> None:
         raise ValidationError("Must have something to see.")
 
 
-def _check_reserved(text: str) -> None:
+def _reserved(text: str) -> None:
     """Refuse the names that the chat itself gives."""
     plain = _plain(text)
     if plain == _AGENT or plain.startswith(_GUEST):
         raise ValidationError("This name is not to be had.")
 
 
-def _check_text(text: str) -> None:
+def _plain_text(text: str) -> None:
     """Refuse control characters other than tabs and the ends of lines."""
     if _CONTROL.search(text) is not None:
         raise ValidationError("Must have no control characters.")
@@ -72,9 +72,7 @@ def _check_text(text: str) -> None:
 class Nick(Schema):
     """A name."""
 
-    nick = _Name(
-        required=True, validate=[validate.Length(1, _LONGEST_NAME), _check_name, _check_reserved]
-    )
+    nick = _Name(required=True, validate=[validate.Length(1, _LONGEST_NAME), _printable, _reserved])
 
 
 class Send(Schema):
@@ -84,7 +82,7 @@ class Send(Schema):
         required=True,
         validate=validate.Regexp(_ROOM, error="Must be 1 to 64 of a-z, 0-9, '_' and '-'."),
     )
-    text = fields.String(required=True, validate=[validate.Length(1, 4096), _check_text])
+    text = fields.String(required=True, validate=[validate.Length(1, 4096), _plain_text])
     key = fields.UUID(
         metadata={"description": "Sent again with the same key, it is not said again."}
     )

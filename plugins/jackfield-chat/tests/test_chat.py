@@ -235,6 +235,8 @@ async def test_a_name_that_misleads_is_refused(servers: Servers, name: str) -> N
         with pytest.raises(RequestError) as refused:
             await client.request("chat.nick", {"nick": name})
         assert {field["pointer"] for field in refused.value.fields} == {"/nick"}
+        known = {"printable", "reserved", "length", "invalid"}
+        assert {field["code"] for field in refused.value.fields} <= known
 
 
 async def test_a_name_is_normalised(servers: Servers) -> None:
@@ -262,7 +264,8 @@ async def test_nothing_is_said_in_control_characters(servers: Servers, text: str
     async with servers.left.connect() as client:
         with pytest.raises(RequestError) as refused:
             await say(client, text)
-        assert [field["pointer"] for field in refused.value.fields] == ["/text"]
+        (field,) = refused.value.fields
+        assert (field["pointer"], field["code"]) == ("/text", "plain_text")
         await say(client, "two\nlines\tand a tab")
 
 

@@ -172,7 +172,9 @@ def _check_token_id(text: str) -> None:
 
 
 def _token_id() -> fields.String:
-    return fields.String(validate=[validate.Length(1, MAX_TOKEN_ID_LENGTH), _check_token_id])
+    return fields.String(
+        validate=[validate.Length(1, MAX_TOKEN_ID_LENGTH), _check_printable, _check_token_id]
+    )
 
 
 def _check_printable(text: str) -> None:

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from jackfield import Error
+from jackfield.schema.validation import bind
 from jackfield_handlers.request import RequestId, cancel, pause, request, resume
 from tests.support.handler_context import AskedContext, faults, load
 
@@ -24,6 +26,12 @@ async def test_it_says_whether_there_was_anything_to_cancel(
 def test_what_can_be_no_id_is_refused(message_id: Any) -> None:
     assert list(faults(RequestId, id=message_id)) == ["id"]
     assert list(faults(RequestId)) == ["id"]
+
+
+def test_an_id_that_is_none_has_the_code_that_it_ever_had() -> None:
+    with pytest.raises(Error) as refused:
+        bind(RequestId(), "request.cancel")({"id": True})
+    assert [fault["code"] for fault in refused.value.extra["fields"]] == ["is_id"]
 
 
 @pytest.mark.parametrize(("handler", "options"), [(pause, {}), (resume, {"wait": False})])
